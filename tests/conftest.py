@@ -34,7 +34,7 @@ def real_part() -> Callable[[str], Path]:
 
 
 @pytest.hookimpl(hookwrapper=True)
-def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]):  # noqa: ANN201 -- pluggy's generator
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]):
     """Where no skip is allowed, a skipped test is a failed one."""
     outcome = yield
     report = outcome.get_result()
