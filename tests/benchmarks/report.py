@@ -1,4 +1,4 @@
-"""How every benchmark tells its figures: a table on the screen, and the same rows as JSON beside the machine's facts."""
+"""How every benchmark tells its figures: a table on the screen, the same rows as JSON, and the machine's facts."""
 
 from __future__ import annotations
 
