@@ -1,0 +1,51 @@
+"""Planning: which machines make which jobs when, and why.
+
+Lives here: the planner's values, its checkers, engines and façade. May touch: nothing outside itself (no clock, network
+or database; engines may use child processes). In: a `Snapshot`; out: a `Plan` with reasons, a bound or none, and waits.
+"""
+
+from scheduler.planning.snapshot import (
+    Circuit,
+    Declined,
+    DurationOption,
+    Fixed,
+    Leg,
+    Material,
+    MaterialNeed,
+    Placement,
+    Plan,
+    PlanJob,
+    PlanMachine,
+    PlanPolicy,
+    PlanTool,
+    Pressure,
+    Rejected,
+    Shut,
+    Snapshot,
+    Term,
+    Waiting,
+    Window,
+)
+
+__all__ = [
+    "Circuit",
+    "Declined",
+    "DurationOption",
+    "Fixed",
+    "Leg",
+    "Material",
+    "MaterialNeed",
+    "Placement",
+    "Plan",
+    "PlanJob",
+    "PlanMachine",
+    "PlanPolicy",
+    "PlanTool",
+    "Pressure",
+    "Rejected",
+    "Shut",
+    "Snapshot",
+    "Term",
+    "Waiting",
+    "Window",
+]
