@@ -1,8 +1,8 @@
 """What the planner is told and what it answers: plain frozen values.
 
-No price, bid, donation or balance can reach the planner, because no type here has a field for one; ids are opaque labels
-that only link records to each other: relabelling them relabels the plan and changes nothing else. Times are UTC and aware,
-durations seconds, lengths millimetres, masses grams.
+No price, bid, donation or balance can reach the planner, because no type here has a field for one; ids are opaque
+labels that only link records to each other: relabelling them relabels the plan and changes nothing else. Times are UTC
+and aware, durations seconds, lengths millimetres, masses grams.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Final
 
 from agents.contract.vocabulary import NeedClass, Process, Ring
 
-#: Weight of one minute late, by need class. Bounded; ageing is added by whoever builds the snapshot (`policy.need_weight`).
+#: Weight of one minute late, by need class. Bounded; ageing is added by whoever builds the snapshot.
 NEED_WEIGHTS: Final[dict[NeedClass, int]] = {
     NeedClass.SURVIVAL: 8,
     NeedClass.COMMONS: 4,
@@ -96,7 +96,7 @@ class PlanMachine:
     warmup_s: float = 0.0
     cooldown_s: float = 0.0
     reliability: float = 1.0
-    """Chance that an attempt ends in a part, 0 < r ≤ 1: expected durations are divided by it when placements are compared."""
+    """Chance that an attempt ends in a part, 0 < r ≤ 1: it divides expected durations where placements are compared."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,7 +149,7 @@ class PlanJob:
     """Weight of one minute late; None takes it from the need class."""
     ring: Ring = Ring.FEDERATION
     predecessors: tuple[str, ...] = ()
-    """Jobs whose parts this one needs; their transport between shops is counted."""
+    """Jobs whose parts this one needs, in this snapshot or in `Snapshot.made`; transport between shops is counted."""
     fixed: Fixed | None = None
     declined: tuple[Declined, ...] = ()
     own_shop: str | None = None
@@ -229,6 +229,8 @@ class Snapshot:
     legs: tuple[Leg, ...] = ()
     circuits: tuple[Circuit, ...] = ()
     pressures: tuple[Pressure, ...] = ()
+    made: tuple[str, ...] = ()
+    """Jobs that are made already and may be named as predecessors."""
 
 
 @dataclass(frozen=True, slots=True)
