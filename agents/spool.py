@@ -1,0 +1,436 @@
+"""The agent's memory on disk: what it saw, decided, holds and has told, in one SQLite file.
+
+Written before acting: message ids with their decisions, offers, leases, highest fences, the numbered journal, bed and
+arming of each machine, operator-loaded material, checkpoints. WAL with `synchronous=FULL`: what a transaction committed
+is there after kill -9 or power loss at any byte (https://www.sqlite.org/pragma.html#pragma_synchronous). A full disk
+raises SpoolFull before anything was done, and so never becomes a motion.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sqlite3
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from agents.contract.envelope import Envelope, encode, wrap
+from agents.contract.messages import JobTicket, JournalBody, LoadedMaterial, Offer, ToolpathRef
+from agents.lease import LIVE, LeaseState
+
+SCHEMA: Final = 1
+#: Answered messages are remembered so long; a broker's session keeps undelivered ones for 7 days.
+SEEN_KEPT_S: Final = 30 * 86400.0
+
+_TABLES: Final = """
+CREATE TABLE IF NOT EXISTS meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;
+CREATE TABLE IF NOT EXISTS seen (id TEXT PRIMARY KEY, at REAL NOT NULL, kind TEXT NOT NULL, decision TEXT NOT NULL) STRICT;
+CREATE TABLE IF NOT EXISTS offers (
+  offer TEXT PRIMARY KEY, job TEXT NOT NULL, machine TEXT NOT NULL, body BLOB NOT NULL, decision TEXT NOT NULL,
+  expires REAL, seq INTEGER, at REAL NOT NULL) STRICT;
+CREATE TABLE IF NOT EXISTS leases (
+  lease TEXT PRIMARY KEY, job TEXT NOT NULL, fence INTEGER NOT NULL, machine TEXT NOT NULL, state TEXT NOT NULL,
+  own INTEGER NOT NULL, ticket BLOB NOT NULL, toolpath BLOB NOT NULL, start_by REAL, planned_start REAL NOT NULL,
+  p90_s REAL NOT NULL, at REAL NOT NULL, start_seq INTEGER, card INTEGER NOT NULL DEFAULT 0,
+  problems BLOB, gates TEXT NOT NULL DEFAULT '', last_line INTEGER NOT NULL DEFAULT 0, started REAL, ended REAL,
+  why TEXT NOT NULL DEFAULT '') STRICT;
+CREATE INDEX IF NOT EXISTS leases_by_machine ON leases (machine, state);
+CREATE TABLE IF NOT EXISTS fences (job TEXT PRIMARY KEY, fence INTEGER NOT NULL) STRICT;
+CREATE TABLE IF NOT EXISTS journal (
+  seq INTEGER PRIMARY KEY, id TEXT NOT NULL, body BLOB NOT NULL, acked INTEGER NOT NULL DEFAULT 0, refused TEXT) STRICT;
+CREATE INDEX IF NOT EXISTS journal_unacked ON journal (seq) WHERE acked = 0;
+CREATE TABLE IF NOT EXISTS machines (
+  machine TEXT PRIMARY KEY, bed_clear INTEGER NOT NULL DEFAULT 0, disarmed TEXT NOT NULL DEFAULT '',
+  disabled TEXT NOT NULL DEFAULT '', materials BLOB) STRICT;
+CREATE TABLE IF NOT EXISTS toolpaths (sha256 TEXT PRIMARY KEY, size INTEGER NOT NULL, used REAL NOT NULL) STRICT;
+"""
+
+
+class SpoolFull(OSError):
+    """The spool could not be written (disk full, read-only or failing): nothing was decided and nothing may move."""
+
+
+class SpoolBroken(RuntimeError):
+    """The spool file is of a newer version or damaged; the text says what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """A row of `leases`. Times are UTC; `own` marks the owner's job, which no scheduler granted."""
+
+    lease: str
+    job: str
+    fence: int
+    machine: str
+    state: LeaseState
+    own: bool
+    ticket: JobTicket
+    toolpath: ToolpathRef
+    start_by: datetime | None
+    planned_start: datetime
+    p90_s: float
+    at: datetime
+    start_seq: int | None = None
+    card: bool = False
+    problems: tuple[str, ...] | None = None
+    """What the survey found wrong for this machine; None until surveyed, empty when it is fit to run."""
+    gates: str = ""
+    last_line: int = 0
+    started: datetime | None = None
+    ended: datetime | None = None
+    why: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class MachineFlags:
+    """What persists of a machine. A bed never seen by a person is not known to be clear."""
+
+    bed_clear: bool = False
+    disarmed: str = ""
+    disabled: str = ""
+    materials: tuple[LoadedMaterial, ...] | None = None
+    """As the operator said; None leaves the configured ones."""
+
+
+@dataclass(frozen=True, slots=True)
+class OfferRow:
+    """An offer with its recorded decision: ask, claimed, declined, withdrawn, lapsed."""
+
+    offer: Offer
+    decision: str
+    expires: datetime | None
+    seq: int | None
+
+
+class Spool:
+    """One connection, one lock, safe from any thread. Every public write is a transaction, or part of an outer one."""
+
+    def __init__(self, path: Path, *, sender: str) -> None:
+        """Open or create. Raises SpoolFull when the disk will not take it, SpoolBroken when the file is not ours."""
+        self._sender = sender
+        self._lock = threading.RLock()
+        self._depth = 0
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=10.0)
+            self._db.execute("PRAGMA journal_mode=WAL")
+            self._db.execute("PRAGMA synchronous=FULL")
+            self._db.execute("PRAGMA cache_size=-1024")
+            self._db.executescript(_TABLES)
+            self._db.execute("INSERT OR IGNORE INTO meta VALUES ('schema', ?)", (str(SCHEMA),))
+            found = self._db.execute("SELECT value FROM meta WHERE key = 'schema'").fetchone()[0]
+        except sqlite3.DatabaseError as error:
+            raise _translated(error, path) from error
+        if int(found) != SCHEMA:
+            raise SpoolBroken(
+                f"{path} was written by another version (schema {found}, here {SCHEMA}); update the agent"
+            )
+
+    def close(self) -> None:
+        """Close the file; the write-ahead log is folded in."""
+        with self._lock:
+            self._db.close()
+
+    @contextlib.contextmanager
+    def transaction(self) -> Iterator[None]:
+        """All or nothing; nests. Raises SpoolFull when it could not be made durable."""
+        with self._lock:
+            if self._depth:
+                self._depth += 1
+                try:
+                    yield
+                finally:
+                    self._depth -= 1
+                return
+            try:
+                self._db.execute("BEGIN IMMEDIATE")
+            except sqlite3.DatabaseError as error:
+                raise _translated(error) from error
+            self._depth = 1
+            try:
+                yield
+                self._db.execute("COMMIT")
+            except sqlite3.DatabaseError as error:
+                self._roll_back()
+                raise _translated(error) from error
+            except BaseException:
+                self._roll_back()
+                raise
+            finally:
+                self._depth = 0
+
+    def _roll_back(self) -> None:
+        if self._db.in_transaction:
+            self._db.execute("ROLLBACK")
+
+    # --- messages seen -------------------------------------------------------------------------------------------
+
+    def seen(self, message_id: str) -> str | None:
+        """The decision recorded for a message id; None for a new one."""
+        row = self._one("SELECT decision FROM seen WHERE id = ?", message_id)
+        return None if row is None else str(row[0])
+
+    def record_seen(self, message_id: str, kind: str, decision: str, now: datetime) -> None:
+        """Remember what was decided about a message."""
+        self._run("INSERT OR REPLACE INTO seen VALUES (?, ?, ?, ?)", message_id, now.timestamp(), kind, decision)
+
+    # --- offers --------------------------------------------------------------------------------------------------
+
+    def put_offer(
+        self, offer: Offer, decision: str, *, expires: datetime | None, seq: int | None, at: datetime
+    ) -> None:
+        """Record an offer with its decision, or change the decision."""
+        self._run(
+            "INSERT OR REPLACE INTO offers VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+            *(offer.offer, offer.ticket.job, offer.machine, msgspec.json.encode(offer), decision),
+            *(None if expires is None else expires.timestamp(), seq, at.timestamp()),
+        )
+
+    def offer(self, offer: str) -> OfferRow | None:
+        """An offer by id."""
+        row = self._one("SELECT body, decision, expires, seq FROM offers WHERE offer = ?", offer)
+        return None if row is None else OfferRow(msgspec.json.decode(row[0], type=Offer), row[1], _time(row[2]), row[3])
+
+    def offers_waiting(self) -> tuple[OfferRow, ...]:
+        """Offers the owner was asked about."""
+        rows = self._all("SELECT body, decision, expires, seq FROM offers WHERE decision = 'ask' ORDER BY at")
+        return tuple(OfferRow(msgspec.json.decode(row[0], type=Offer), row[1], _time(row[2]), row[3]) for row in rows)
+
+    def claims_open(self, machine: str, since: datetime) -> int:
+        """Claims on a machine that were neither granted nor taken back, made after `since`."""
+        row = self._one(
+            "SELECT count(*) FROM offers WHERE machine = ? AND decision = 'claimed' AND at >= ?",
+            *(machine, since.timestamp()),
+        )
+        return 0 if row is None else int(row[0])
+
+    # --- leases and fences ---------------------------------------------------------------------------------------
+
+    def highest_fence(self, job: str) -> int:
+        """The highest fence ever seen for a job; 0 for none."""
+        row = self._one("SELECT fence FROM fences WHERE job = ?", job)
+        return 0 if row is None else int(row[0])
+
+    def highest_fences(self, limit: int = 500) -> dict[str, int]:
+        """The highest fences of the jobs seen last."""
+        return {row[0]: row[1] for row in self._all("SELECT job, fence FROM fences ORDER BY rowid DESC LIMIT ?", limit)}
+
+    def raise_fence(self, job: str, fence: int) -> None:
+        """Note a fence; lower ones change nothing: fences only rise."""
+        self._run(
+            "INSERT INTO fences VALUES (?, ?) ON CONFLICT (job) DO UPDATE SET fence = max(fence, excluded.fence)",
+            *(job, fence),
+        )
+
+    def put_lease(self, lease: Lease) -> None:
+        """Insert or rewrite a lease."""
+        self._run(
+            f"INSERT OR REPLACE INTO leases VALUES ({', '.join('?' * 20)})",
+            *(lease.lease, lease.job, lease.fence, lease.machine, lease.state.value, int(lease.own)),
+            *(msgspec.json.encode(lease.ticket), msgspec.json.encode(lease.toolpath)),
+            *(_stamp(lease.start_by), lease.planned_start.timestamp(), lease.p90_s, lease.at.timestamp()),
+            *(lease.start_seq, int(lease.card)),
+            None if lease.problems is None else msgspec.json.encode(lease.problems),
+            *(lease.gates, lease.last_line, _stamp(lease.started), _stamp(lease.ended), lease.why),
+        )
+
+    def checkpoint(self, lease: str, line: int) -> None:
+        """How far the machine confirmed."""
+        self._run("UPDATE leases SET last_line = max(last_line, ?) WHERE lease = ?", line, lease)
+
+    def lease(self, lease: str) -> Lease | None:
+        """A lease by id."""
+        row = self._one("SELECT * FROM leases WHERE lease = ?", lease)
+        return None if row is None else _lease(row)
+
+    def leases(self, machine: str | None = None, states: frozenset[LeaseState] = LIVE) -> tuple[Lease, ...]:
+        """Leases in some states, the owner's own first, then by planned start."""
+        marks = ", ".join("?" * len(states))
+        rows = self._all(
+            f"SELECT * FROM leases WHERE state IN ({marks}) AND (? IS NULL OR machine = ?)"
+            " ORDER BY own DESC, planned_start, at, lease",
+            *(state.value for state in sorted(states)),
+            *(machine, machine),
+        )
+        return tuple(_lease(row) for row in rows)
+
+    def lease_of_job(self, job: str) -> Lease | None:
+        """The lease of a job with the highest fence."""
+        row = self._one("SELECT * FROM leases WHERE job = ? ORDER BY fence DESC, at DESC LIMIT 1", job)
+        return None if row is None else _lease(row)
+
+    # --- the journal ---------------------------------------------------------------------------------------------
+
+    def journal(self, body: JournalBody, now: datetime, *, traceparent: str = "") -> int:
+        """Append an event; its number. It is told to the network after this transaction."""
+        with self.transaction():
+            row = self._one("SELECT value FROM meta WHERE key = 'last_seq'")
+            seq = 1 + (0 if row is None else int(row[0]))
+            envelope = wrap(body, sender=self._sender, now=now, seq=seq, traceparent=traceparent)
+            self._run("INSERT INTO journal VALUES (?, ?, ?, 0, NULL)", seq, envelope.id, encode(envelope))
+            self._set_last_seq(seq)
+        return seq
+
+    def _set_last_seq(self, seq: int) -> None:
+        self._run("INSERT OR REPLACE INTO meta VALUES ('last_seq', ?)", str(seq))
+
+    @property
+    def last_seq(self) -> int:
+        """The number of the last event; 0 before the first."""
+        row = self._one("SELECT value FROM meta WHERE key = 'last_seq'")
+        return 0 if row is None else int(row[0])
+
+    def unacknowledged(self, after: int = 0, limit: int = 200) -> tuple[tuple[int, bytes], ...]:
+        """(seq, encoded envelope) of events not yet acknowledged, in order."""
+        rows = self._all("SELECT seq, body FROM journal WHERE acked = 0 AND seq > ? ORDER BY seq LIMIT ?", after, limit)
+        return tuple((int(row[0]), bytes(row[1])) for row in rows)
+
+    def unacknowledged_count(self) -> int:
+        """How many events wait for their acknowledgement."""
+        row = self._one("SELECT count(*) FROM journal WHERE acked = 0")
+        return 0 if row is None else int(row[0])
+
+    def event(self, seq: int) -> bytes | None:
+        """The encoded envelope of one event."""
+        row = self._one("SELECT body FROM journal WHERE seq = ?", seq)
+        return None if row is None else bytes(row[0])
+
+    def acknowledge(self, upto: int, refused: dict[int, str]) -> None:
+        """Everything up to `upto` that exists now is committed, but for the refused. Later events are not covered."""
+        with self.transaction():
+            for seq, why in refused.items():
+                self._run("UPDATE journal SET refused = ? WHERE seq = ? AND acked = 0", why or "refused", seq)
+            self._run("UPDATE journal SET acked = 1 WHERE acked = 0 AND seq <= ?", upto)
+
+    def verdict(self, seq: int) -> tuple[bool, str | None]:
+        """(acknowledged, why it was refused or None) of one event."""
+        row = self._one("SELECT acked, refused FROM journal WHERE seq = ?", seq)
+        return (False, None) if row is None else (bool(row[0]), row[1])
+
+    def renumber_from(self, first: int, now: datetime) -> None:
+        """Give unacknowledged events new numbers from `first` on.
+
+        For a spool restored from an old backup: the granter committed numbers beyond our last one, and would take
+        these events for repetitions.
+        """
+        with self.transaction():
+            seq = max(first, self.last_seq + 1)
+            for old, payload in self.unacknowledged(limit=1_000_000):
+                was = msgspec.json.decode(payload, type=Envelope)
+                fresh = msgspec.structs.replace(was, seq=seq, sent=now.astimezone(UTC))
+                self._run("INSERT INTO journal VALUES (?, ?, ?, 0, NULL)", seq, fresh.id, encode(fresh))
+                self._run("UPDATE leases SET start_seq = ? WHERE start_seq = ?", seq, old)
+                self._run("UPDATE offers SET seq = ? WHERE seq = ?", seq, old)
+                self._run("DELETE FROM journal WHERE seq = ?", old)
+                seq += 1
+            self._set_last_seq(seq - 1)
+
+    # --- machines ------------------------------------------------------------------------------------------------
+
+    def flags(self, machine: str) -> MachineFlags:
+        """What persists of a machine."""
+        row = self._one("SELECT bed_clear, disarmed, disabled, materials FROM machines WHERE machine = ?", machine)
+        if row is None:
+            return MachineFlags()
+        materials = None if row[3] is None else msgspec.json.decode(row[3], type=tuple[LoadedMaterial, ...])
+        return MachineFlags(bool(row[0]), row[1], row[2], materials)
+
+    def put_flags(self, machine: str, flags: MachineFlags) -> None:
+        """Keep what persists of a machine."""
+        materials = None if flags.materials is None else msgspec.json.encode(flags.materials)
+        self._run(
+            "INSERT OR REPLACE INTO machines VALUES (?, ?, ?, ?, ?)",
+            *(machine, int(flags.bed_clear), flags.disarmed, flags.disabled, materials),
+        )
+
+    # --- toolpath cache ------------------------------------------------------------------------------------------
+
+    def cached(self) -> tuple[tuple[str, int], ...]:
+        """(sha256, size) of the toolpaths on disk, least recently used first."""
+        return tuple((row[0], row[1]) for row in self._all("SELECT sha256, size FROM toolpaths ORDER BY used, sha256"))
+
+    def touch_toolpath(self, sha256: str, size: int, now: datetime) -> None:
+        """Note that a toolpath is on disk and was wanted now."""
+        self._run("INSERT OR REPLACE INTO toolpaths VALUES (?, ?, ?)", sha256, size, now.timestamp())
+
+    def forget_toolpath(self, sha256: str) -> None:
+        """The file is gone."""
+        self._run("DELETE FROM toolpaths WHERE sha256 = ?", sha256)
+
+    # --- housekeeping --------------------------------------------------------------------------------------------
+
+    def prune(self, now: datetime) -> None:
+        """Forget what nobody can ask for any more. Fences are kept for ever: they are the proof."""
+        limit = now.timestamp() - SEEN_KEPT_S
+        with self.transaction():
+            self._run("DELETE FROM seen WHERE at < ?", limit)
+            self._run("DELETE FROM offers WHERE at < ? AND decision != 'ask'", limit)
+            self._run("DELETE FROM journal WHERE acked = 1 AND seq < ?", self.last_seq - 10_000)
+
+    def _run(self, sql: str, *values: object) -> None:
+        with self.transaction():
+            try:
+                self._db.execute(sql, values)
+            except sqlite3.DatabaseError as error:
+                raise _translated(error) from error
+
+    def _all(self, sql: str, *values: object) -> list[tuple]:  # type: ignore[type-arg]
+        with self._lock:
+            try:
+                return self._db.execute(sql, values).fetchall()
+            except sqlite3.DatabaseError as error:
+                raise _translated(error) from error
+
+    def _one(self, sql: str, *values: object) -> tuple | None:  # type: ignore[type-arg]
+        rows = self._all(sql, *values)
+        return rows[0] if rows else None
+
+
+def _translated(error: sqlite3.DatabaseError, path: Path | None = None) -> Exception:
+    """Which of our errors a SQLite error is."""
+    name = getattr(error, "sqlite_errorname", "") or ""
+    at = f" {path}" if path else ""
+    if name.startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB")):
+        return SpoolBroken(
+            f"the spool{at} is damaged ({error}). Move it aside and start again: the machines stay disarmed, and the "
+            "scheduler is told that this agent holds nothing"
+        )
+    return SpoolFull(
+        f"the spool{at} cannot be written ({error}). Free space on the disk of data_dir, or make it writable; nothing "
+        "is claimed or started until then"
+    )
+
+
+def _time(stamp: float | None) -> datetime | None:
+    return None if stamp is None else datetime.fromtimestamp(stamp, UTC)
+
+
+def _stamp(moment: datetime | None) -> float | None:
+    return None if moment is None else moment.timestamp()
+
+
+def _lease(row: tuple) -> Lease:  # type: ignore[type-arg]
+    (lease, job, fence, machine, state, own, ticket, toolpath, start_by, planned, p90_s, at, *rest) = row
+    start_seq, card, problems, gates, last_line, started, ended, why = rest
+    return Lease(
+        *(lease, job, fence, machine, LeaseState(state), bool(own)),
+        ticket=msgspec.json.decode(ticket, type=JobTicket),
+        toolpath=msgspec.json.decode(toolpath, type=ToolpathRef),
+        start_by=_time(start_by),
+        planned_start=datetime.fromtimestamp(planned, UTC),
+        p90_s=p90_s,
+        at=datetime.fromtimestamp(at, UTC),
+        start_seq=start_seq,
+        card=bool(card),
+        problems=None if problems is None else msgspec.json.decode(problems, type=tuple[str, ...]),
+        gates=gates,
+        last_line=last_line,
+        started=_time(started),
+        ended=_time(ended),
+        why=why,
+    )
