@@ -1,4 +1,4 @@
-"""What a layer name or a colour in a drawing means: the one place that says it, for readers and for writers of drawings.
+"""What a layer name or a colour in a drawing means, said once, for readers and for writers of drawings.
 
 DXF: the layer decides. SVG: a group's or element's label (`inkscape:label`, else `id`) decides when it is one of the
 layer names below, else the stroke colour, else the fill colour. Lengths are millimetres.
