@@ -423,6 +423,9 @@ class Holdings(Message, frozen=True, kw_only=True, tag="holdings"):
     boot: str
     jobs: tuple[Holding, ...]
     highest_fences: dict[str, int] = {}
+    unacked_from: Annotated[int, Meta(ge=0)] = 0
+    """Lowest journal number the agent still keeps: all below was acknowledged to it. 0 where it does not say. A granter
+    that knows less than that was restored from an old copy, and must ask people instead of guessing."""
 
 
 JournalBody = (

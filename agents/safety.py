@@ -1,0 +1,321 @@
+"""The one gate function that every start and every resume goes through, and the watch that holds unattended machines.
+
+A gate is closed unless it is known to be open. `gates` is pure; `Watch` is a thread that touches no disk and no network,
+so that a slow card or a dead broker cannot delay it.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final
+
+from agents.clock import Clock
+from agents.config import InterlockInput, MachineSettings, OnOpen
+from agents.contract.messages import GateReport, LoadedMaterial, MaterialNeed
+from agents.contract.vocabulary import Process
+from agents.spool import Lease, MachineFlags
+from firmware_bridges.bridge import BUSY_STATES, BridgeState, Status
+
+_log = logging.getLogger(__name__)
+
+#: How often presence and interlocks are looked at; with the bridge's own answer it stays well inside the 1 s rule.
+WATCH_EVERY_S: Final = 0.1
+#: A hold that the machine has not confirmed by then becomes an emergency stop (beam and spindle off within 1 s).
+ESCALATE_AFTER_S: Final = 0.75
+#: Sheets are cut to nominal size; a thickness this close is the same sheet.
+THICKNESS_TOLERANCE_MM: Final = 0.25
+
+
+class Purpose(StrEnum):
+    """What the gates are asked for."""
+
+    START = "start"
+    RESUME = "resume"
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """All that a gate may look at, gathered at one moment."""
+
+    machine: MachineSettings
+    lease: Lease
+    status: Status
+    flags: MachineFlags
+    materials: tuple[LoadedMaterial, ...]
+    present: bool
+    interlocks: tuple[tuple[InterlockInput, bool | None], ...] = ()
+    power: bool | None = True
+    in_hours: bool = True
+    """Whether the run's P90 finish lies inside the owner's hours; the owner's own jobs may always run."""
+    highest_fence: int = 0
+    lapsed: bool = False
+
+
+def gates(facts: Facts, purpose: Purpose = Purpose.START) -> tuple[GateReport, ...]:
+    """Every gate of this machine and lease, open or shut, with what would lift a shut one."""
+    checks = _START_GATES if purpose is Purpose.START else _RESUME_GATES
+    reports = [report for check in checks if (report := check(facts)) is not None]
+    reports += [_interlock(item, good) for item, good in facts.interlocks]
+    return tuple(reports)
+
+
+def all_open(reports: tuple[GateReport, ...]) -> bool:
+    """Whether nothing is shut (and something was asked)."""
+    return bool(reports) and all(report.open for report in reports)
+
+
+def shut(reports: tuple[GateReport, ...]) -> tuple[GateReport, ...]:
+    """The gates that are not open."""
+    return tuple(report for report in reports if not report.open)
+
+
+def _gate(name: str, is_open: bool, why: str, lift: str) -> GateReport:
+    return GateReport(gate=name, open=True) if is_open else GateReport(gate=name, open=False, why=why, lift=lift)
+
+
+def _enabled(facts: Facts) -> GateReport:
+    return _gate("enabled", not facts.flags.disabled, f"disabled: {facts.flags.disabled}", "enable the machine")
+
+
+def _machine(facts: Facts) -> GateReport:
+    state = facts.status.state
+    return _gate(
+        "machine",
+        state is BridgeState.IDLE and facts.status.identity is not None,
+        f"the machine is {state}" + (f": {facts.status.why}" if facts.status.why else ""),
+        "wait until it is idle; look at it and re-arm it if it is blocked",
+    )
+
+
+def _held(facts: Facts) -> GateReport:
+    state = facts.status.state
+    return _gate("machine", state is BridgeState.HELD, f"the machine is {state}, not held", "wait until it stands")
+
+
+def _armed(facts: Facts) -> GateReport:
+    return _gate("armed", not facts.flags.disarmed, facts.flags.disarmed, "look at the machine, then re-arm it")
+
+
+def _bed(facts: Facts) -> GateReport:
+    return _gate(
+        "bed_clear", facts.flags.bed_clear, "nobody has confirmed that the bed is clear", "clear it and confirm"
+    )
+
+
+def _homed(facts: Facts) -> GateReport | None:
+    if not facts.machine.requires_homing:
+        return None
+    return _gate("homed", facts.status.homed is True, "the machine is not known to be homed", "home it")
+
+
+def _laser_mode(facts: Facts) -> GateReport | None:
+    """Without `$32=1` GRBL keeps the beam on while it stands (grbl doc/markdown/laser_mode.md)."""
+    description = facts.machine.description
+    if description.process is not Process.LASER or not description.dialect.startswith("grbl"):
+        return None
+    settings = dict(facts.status.identity.settings) if facts.status.identity else {}
+    value = settings.get("$32", settings.get("32", ""))
+    return _gate("laser_mode", value in {"1", "1.0"}, "laser mode is not known to be on", "send $32=1 to the machine")
+
+
+def _toolpath(facts: Facts) -> GateReport:
+    problems = facts.lease.problems
+    if problems is None:
+        return _gate("toolpath", False, "the toolpath has not been surveyed", "wait")
+    return _gate("toolpath", not problems, "; ".join(problems), "make the toolpath again for this machine")
+
+
+def _lease(facts: Facts) -> GateReport:
+    newest = facts.lease.own or facts.lease.fence >= facts.highest_fence
+    return _gate(
+        "lease",
+        newest and not facts.lapsed,
+        "the lease has lapsed" if newest else f"fence {facts.lease.fence} is below {facts.highest_fence}",
+        "wait for a new offer",
+    )
+
+
+def _hours(facts: Facts) -> GateReport | None:
+    if facts.lease.own:
+        return None
+    return _gate(
+        "owners_hours", facts.in_hours, "the run may not end inside the owner's hours", "wait for the next window"
+    )
+
+
+def _power(facts: Facts) -> GateReport | None:
+    if facts.machine.power_file is None:
+        return None
+    return _gate("power", facts.power is True, "power is not permitted now", "wait until the circuit has room")
+
+
+def _presence(facts: Facts) -> GateReport | None:
+    if not facts.machine.description.attended:
+        return None
+    return _gate("presence", facts.present, "no trained person is present", "stand beside the machine and say so")
+
+
+def _work_card(facts: Facts) -> GateReport | None:
+    if not facts.machine.description.attended:
+        return None
+    card = facts.lease.ticket.work_card
+    why = "nobody has confirmed that the stock is clamped and extraction runs"
+    return _gate("work_card", facts.lease.card, why, f"follow the card, then confirm: {card}" if card else "confirm")
+
+
+def _material(facts: Facts) -> GateReport:
+    need = facts.lease.ticket.material
+    if facts.lease.own:
+        return GateReport(gate="material", open=True)
+    missing = [missing_of(need, loaded) for loaded in facts.materials]
+    is_open = any(not lack for lack in missing)
+    closest = next((lack for lack in missing if lack), "nothing is loaded")
+    return _gate("material", is_open, closest, f"load {_named(need)} and confirm it")
+
+
+def missing_of(need: MaterialNeed, loaded: LoadedMaterial) -> str:
+    """What a loaded material lacks for a need; empty when it will do. Unknown amounts and sizes do not do."""
+    if need.material.casefold() != loaded.material.casefold():
+        return f"{loaded.material} is loaded, {need.material} is needed"
+    if need.colour and need.colour.casefold() != loaded.colour.casefold():
+        return f"{loaded.material} in {loaded.colour or 'an unknown colour'} is loaded, {need.colour} is needed"
+    if need.thickness_mm is not None and (
+        loaded.thickness_mm is None or abs(need.thickness_mm - loaded.thickness_mm) > THICKNESS_TOLERANCE_MM
+    ):
+        return f"{need.thickness_mm:g} mm is needed, {loaded.thickness_mm or 'an unknown thickness'} is loaded"
+    if need.amount_g is not None and (loaded.remaining_g is None or loaded.remaining_g < need.amount_g):
+        left = "an unknown amount" if loaded.remaining_g is None else f"{loaded.remaining_g:g} g"
+        return f"{need.amount_g:g} g of {need.material} are needed, {left} is left"
+    for name in ("width_mm", "height_mm"):
+        want, have = getattr(need, name), getattr(loaded, name)
+        if want is not None and (have is None or have < want):
+            return f"{name} {want:g} is needed, the loaded piece has {have if have is not None else 'an unknown one'}"
+    return ""
+
+
+def _named(need: MaterialNeed) -> str:
+    parts = [f"{need.thickness_mm:g} mm" if need.thickness_mm else "", need.colour, need.material]
+    return " ".join(part for part in parts if part)
+
+
+def _interlock(item: InterlockInput, good: bool | None) -> GateReport:
+    why = f"{item.name} is open" if good is False else f"{item.name} is not known to be closed"
+    return _gate(f"interlock_{item.name}", good is True, why, f"close {item.name}, or check its wiring")
+
+
+_START_GATES: Final = (
+    *(_lease, _enabled, _machine, _armed, _bed, _toolpath, _material, _homed),
+    *(_laser_mode, _hours, _power, _presence, _work_card),
+)
+_RESUME_GATES: Final = (_held, _armed, _power, _presence)
+
+
+class Presence:
+    """Who said "I am here" until when, by monotonic time: a jump of the wall clock neither grants nor takes presence.
+
+    Kept in memory only: after a restart of the agent nobody is present until somebody says so again.
+    """
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._until: dict[str, float] = {}
+        self._lock = threading.Lock()
+
+    def beat(self, machines: tuple[str, ...], for_s: float) -> None:
+        """A trained person is beside these machines for the next `for_s` seconds; 0 says: leaving now."""
+        until = self._clock.monotonic() + for_s
+        with self._lock:
+            self._until.update(dict.fromkeys(machines, until))
+
+    def present(self, machine: str) -> bool:
+        """Whether the last heartbeat is still good."""
+        return self.left_s(machine) > 0
+
+    def left_s(self, machine: str) -> float:
+        """Seconds until the last heartbeat runs out; 0 when it has."""
+        with self._lock:
+            return max(0.0, self._until.get(machine, 0.0) - self._clock.monotonic())
+
+
+@dataclass(frozen=True, slots=True)
+class Watched:
+    """One machine under watch: how to look at it and how to stop it. None of these may touch a disk or the network."""
+
+    machine: MachineSettings
+    status: Callable[[], Status]
+    interlock: Callable[[InterlockInput], bool | None]
+    hold: Callable[[str], None]
+    stop: Callable[[str], None]
+    presence_lost: Callable[[], None]
+
+
+class Watch:
+    """Holds a busy machine when its person is gone or an interlock opens, and stops it if the hold is not confirmed.
+
+    It never resumes anything.
+    """
+
+    def __init__(self, presence: Presence, clock: Clock, machines: tuple[Watched, ...]) -> None:
+        self._presence = presence
+        self._clock = clock
+        self._machines = machines
+        self._since: dict[str, float] = {}
+        self._stopped: set[str] = set()
+        self._ending = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="watch", daemon=True)
+
+    def start(self) -> None:
+        """Begin to watch."""
+        self._thread.start()
+
+    def end(self) -> None:
+        """Stop watching; the machines must be idle or closed by then."""
+        self._ending.set()
+        if self._thread.is_alive():
+            self._thread.join(timeout=2.0)
+
+    def _run(self) -> None:
+        while not self._ending.wait(WATCH_EVERY_S):
+            self.look()
+
+    def look(self) -> None:
+        """One look at every machine."""
+        for watched in self._machines:
+            self._look_at(watched)
+
+    def _look_at(self, watched: Watched) -> None:
+        name = watched.machine.name
+        state = watched.status().state
+        if state not in BUSY_STATES or state is BridgeState.HELD:
+            self._since.pop(name, None)
+            self._stopped.discard(name)
+            return
+        why, urgent = self._wrong(watched)
+        if not why:
+            if state is not BridgeState.HOLDING:
+                self._since.pop(name, None)
+            return
+        now = self._clock.monotonic()
+        first = name not in self._since
+        since = self._since.setdefault(name, now)
+        if name in self._stopped:
+            return
+        if urgent or now - since >= ESCALATE_AFTER_S:
+            self._stopped.add(name)
+            watched.stop(why if urgent else f"{why}, and the hold was not confirmed in {ESCALATE_AFTER_S:g} s")
+        elif first:
+            watched.hold(why)
+
+    def _wrong(self, watched: Watched) -> tuple[str, bool]:
+        """Why this busy machine must not go on, and whether at once."""
+        for item in watched.machine.interlocks:
+            if watched.interlock(item) is not True:
+                return f"interlock {item.name} opened", item.on_open is OnOpen.STOP
+        if watched.machine.description.attended and not self._presence.present(watched.machine.name):
+            watched.presence_lost()
+            return "nobody has said to be present", False
+        return "", False

@@ -1,0 +1,166 @@
+"""When pool work may run: windows by calendar rule, minus quiet hours. Pure; local wall time in, UTC intervals out.
+
+Rules are RFC 5545 recurrence rules (python-dateutil), read in the shop's own time zone, so that "from 8" stays 8
+o'clock across a change of summer time.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, time, timedelta
+from typing import Final
+from zoneinfo import ZoneInfo
+
+from dateutil.rrule import rrule, rruleset, rrulestr
+
+#: Longest single window; keeps the look-back when expanding a rule bounded.
+LONGEST_WINDOW: Final = timedelta(days=31)
+_EPOCH: Final = datetime(2020, 1, 6)  # noqa: DTZ001 - a Monday, local wall time on purpose
+
+
+@dataclass(frozen=True, slots=True)
+class Interval:
+    """From `start` up to `end`, both UTC."""
+
+    start: datetime
+    end: datetime
+
+    @property
+    def length(self) -> timedelta:
+        """How long it is."""
+        return self.end - self.start
+
+    def holds(self, start: datetime, end: datetime) -> bool:
+        """Whether all of `start`…`end` lies inside."""
+        return self.start <= start and end <= self.end
+
+
+@dataclass(frozen=True)
+class Window:
+    """Opens at every occurrence of the rule, for `length`. Empty `machines` means all."""
+
+    rule: rrule | rruleset
+    length: timedelta
+    machines: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class QuietHours:
+    """Daily hours without pool work, on some weekdays (0 is Monday). `end` not after `start` passes midnight."""
+
+    start: time
+    end: time
+    weekdays: frozenset[int] = frozenset(range(7))
+    machines: frozenset[str] = frozenset()
+
+
+def read_rule(text: str) -> rrule | rruleset:
+    """A recurrence rule; without DTSTART it starts from a Monday long past. Raises ValueError."""
+    try:
+        rule = rrulestr(text, dtstart=_EPOCH)
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise ValueError(f"{text!r} is not a recurrence rule of RFC 5545: {error}") from error
+    if getattr(rule, "_freq", 0) > 4:  # dateutil: HOURLY is 4, MINUTELY 5, SECONDLY 6
+        raise ValueError(f"{text!r} recurs more often than hourly; say one longer window instead")
+    return rule
+
+
+def allowed(
+    windows: tuple[Window, ...],
+    quiet: tuple[QuietHours, ...],
+    machine: str,
+    zone: ZoneInfo,
+    span: Interval,
+) -> tuple[Interval, ...]:
+    """The intervals inside `span` when pool work may run on `machine`, in order, apart from each other.
+
+    No window declared for anyone means always; windows for other machines only means never for this one.
+    """
+    if windows:
+        opened = [
+            interval
+            for window in windows
+            if not window.machines or machine in window.machines
+            for interval in _openings(window, zone, span)
+        ]
+    else:
+        opened = [span]
+    silent = [
+        interval
+        for hours in quiet
+        if not hours.machines or machine in hours.machines
+        for interval in _silences(hours, zone, span)
+    ]
+    return _without(_merged(opened), _merged(silent))
+
+
+def first_fit(intervals: tuple[Interval, ...], earliest: datetime, length: timedelta) -> datetime | None:
+    """The first moment from which `length` fits into one interval; None when it fits nowhere."""
+    for interval in intervals:
+        start = max(interval.start, earliest)
+        if start + length <= interval.end:
+            return start
+    return None
+
+
+def _utc(wall: datetime, zone: ZoneInfo) -> datetime:
+    return wall.replace(tzinfo=zone).astimezone(UTC)
+
+
+def _clipped(start: datetime, end: datetime, span: Interval) -> Interval | None:
+    start, end = max(start, span.start), min(end, span.end)
+    return Interval(start, end) if start < end else None
+
+
+def _openings(window: Window, zone: ZoneInfo, span: Interval) -> list[Interval]:
+    day = timedelta(days=1)  # wall time and UTC differ by less
+    first = span.start.replace(tzinfo=None) - window.length - day
+    last = span.end.replace(tzinfo=None) + day
+    found = []
+    for wall in window.rule.between(first, last, inc=True):
+        start = _utc(wall, zone)
+        clipped = _clipped(start, start + window.length, span)
+        if clipped is not None:
+            found.append(clipped)
+    return found
+
+
+def _silences(hours: QuietHours, zone: ZoneInfo, span: Interval) -> list[Interval]:
+    found = []
+    day: date = span.start.astimezone(zone).date() - timedelta(days=1)
+    last = span.end.astimezone(zone).date()
+    while day <= last:
+        if day.weekday() in hours.weekdays:
+            until = day if hours.end > hours.start else day + timedelta(days=1)
+            start = _utc(datetime.combine(day, hours.start), zone)
+            end = _utc(datetime.combine(until, hours.end), zone)
+            clipped = _clipped(start, end, span)
+            if clipped is not None:
+                found.append(clipped)
+        day += timedelta(days=1)
+    return found
+
+
+def _merged(intervals: list[Interval]) -> tuple[Interval, ...]:
+    merged: list[Interval] = []
+    for interval in sorted(intervals, key=lambda item: item.start):
+        if merged and interval.start <= merged[-1].end:
+            merged[-1] = Interval(merged[-1].start, max(merged[-1].end, interval.end))
+        else:
+            merged.append(interval)
+    return tuple(merged)
+
+
+def _without(intervals: tuple[Interval, ...], holes: tuple[Interval, ...]) -> tuple[Interval, ...]:
+    left: list[Interval] = []
+    for interval in intervals:
+        start = interval.start
+        for hole in holes:
+            if hole.end <= start or hole.start >= interval.end:
+                continue
+            if hole.start > start:
+                left.append(Interval(start, hole.start))
+            start = max(start, hole.end)
+        if start < interval.end:
+            left.append(Interval(start, interval.end))
+    return tuple(left)
