@@ -4,6 +4,8 @@ Lives here: the planner's values, its checkers, engines and façade. May touch: 
 or database; engines may use child processes). In: a `Snapshot`; out: a `Plan` with reasons, a bound or none, and waits.
 """
 
+from scheduler.planning.compiling import BadSnapshot
+from scheduler.planning.planner import ImpossiblePlan, plan
 from scheduler.planning.snapshot import (
     Circuit,
     Declined,
@@ -28,10 +30,12 @@ from scheduler.planning.snapshot import (
 )
 
 __all__ = [
+    "BadSnapshot",
     "Circuit",
     "Declined",
     "DurationOption",
     "Fixed",
+    "ImpossiblePlan",
     "Leg",
     "Material",
     "MaterialNeed",
@@ -48,4 +52,5 @@ __all__ = [
     "Term",
     "Waiting",
     "Window",
+    "plan",
 ]

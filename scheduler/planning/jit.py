@@ -1,41 +1,84 @@
 """One decorator between the planner and its compiler.
 
-`compiled` turns a function on arrays into machine code with numba and caches the result beside the source. With
-`WORKSHED_PLAIN=1`, or where numba is not installed, the same functions run as plain Python: slower, and equal to the
-last digit (the tests compare them), so that a machine without a compiler still plans.
+`compiled` turns a function on arrays into machine code with numba and caches the result beside the source. Where
+nothing is cached yet (`python -m scheduler.planning.warm` does that at install), where numba is not installed, or with
+`WORKSHED_PLAIN=1`, the same functions run as plain Python: slower, and equal to the last digit (the tests compare
+them), so that no plan ever waits for a compiler. `WORKSHED_COMPILE=1` compiles whatever it takes.
 """
 
 from __future__ import annotations
 
+import hashlib
 import os
+import platform
+import sys
 from collections.abc import Callable
+from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
+from pathlib import Path
 from typing import Final, ParamSpec, TypeVar
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
-PLAIN: Final = os.environ.get("WORKSHED_PLAIN") == "1"
+#: The modules whose functions are compiled.
+COMPILED_MODULES: Final = (
+    "timing",
+    "propagation",
+    "insertion",
+    "search",
+    "fjsp",
+    "upmsp",
+    "tardiness",
+    "dispatch_rules",
+)
 
-if PLAIN:
-    HAS_COMPILER = False
-else:
+
+def fingerprint() -> str:
+    """Of everything the compiled code depends on: its sources, the compiler, the interpreter and the processor."""
     try:
-        from numba import njit
+        numba = version("numba")
+    except PackageNotFoundError:
+        numba = "none"
+    digest = hashlib.sha256(f"{numba} {sys.version} {platform.machine()}".encode())
+    for name in (*COMPILED_MODULES, "jit", "problem"):
+        path = Path(__file__).with_name(f"{name}.py")
+        if path.exists():
+            status = path.stat()
+            digest.update(f"{name} {status.st_size} {status.st_mtime_ns};".encode())
+    return digest.hexdigest()[:16]
 
-        HAS_COMPILER = True
-    except ImportError:  # numba is optional: the plain core answers the same
-        HAS_COMPILER = False
+
+def marker() -> Path:
+    """The file that says: for these sources on this computer everything is compiled and cached."""
+    beside = Path(__file__).parent / "__pycache__"
+    folder = beside if os.access(Path(__file__).parent, os.W_OK) else Path.home() / ".cache" / "workshed"
+    return folder / f"planner-{fingerprint()}.compiled"
+
+
+def _wants_compiler() -> bool:
+    """The first plan must not wait for a compiler: without a warm cache the plain core answers."""
+    if os.environ.get("WORKSHED_PLAIN") == "1" or find_spec("numba") is None:
+        return False
+    return os.environ.get("WORKSHED_COMPILE") == "1" or marker().exists()
+
+
+HAS_COMPILER: Final = _wants_compiler()
 
 
 def compiled(function: Callable[P, R]) -> Callable[P, R]:
     """Machine code where there is a compiler, the function itself where there is none."""
     if not HAS_COMPILER:
         return function
-    return njit(cache=True, nogil=True)(function)  # type: ignore[no-any-return]
+    from numba import njit
+
+    return njit(cache=True, nogil=True)(function)
 
 
 def inlined(function: Callable[P, R]) -> Callable[P, R]:
     """As `compiled`, and copied into its callers: for the few functions called millions of times a second."""
     if not HAS_COMPILER:
         return function
-    return njit(cache=True, nogil=True, inline="always")(function)  # type: ignore[no-any-return]
+    from numba import njit
+
+    return njit(cache=True, nogil=True, inline="always")(function)

@@ -1,8 +1,8 @@
 """The planner's problem as flat arrays: what the compiled core reads. Validated at birth; integer ticks and costs.
 
 An operation is one job on one machine. Shapes: n operations, m machines, e alternatives (operation × machine), f setup
-families, s shops, z places of delivery, c calendars. Times are ticks after the snapshot's now; costs are hundredths of a
-weight-minute. There is no price, bid, balance or name in it.
+families, s shops, z places of delivery, c calendars. Times are ticks after the snapshot's now; costs are hundredths of
+a weight-minute. There is no price, bid, balance or name in it.
 """
 
 from __future__ import annotations
@@ -37,19 +37,23 @@ class Problem(NamedTuple):
     """(e) ticks from the planned to the safe (P90) duration."""
     elig_cost: Ints
     """(e) cost of this alternative whatever the time (ring, energy, nervousness)."""
+    elig_after: Ints
+    """(e) this alternative starts no earlier (an owner said "not before"); empty where no alternative has one."""
     family: Ints
     """(n) setup family."""
+    home: Ints
+    """(n) shop whose own job it is: there it may run outside pool hours; -1 for pool work."""
     release: Ints
     """(n) not before."""
     due: Ints
     """(n) wanted at the place of delivery; NEVER where nobody waits for it."""
-    weight: Ints
+    weight: Longs
     """(n) hundredths of a weight-minute for each tick late."""
-    flow: Ints
+    flow: Longs
     """(n) hundredths of a weight-minute for each tick from release to finish."""
     promise: Ints
     """(n) promised tick; NEVER without a promise."""
-    promise_weight: Ints
+    promise_weight: Longs
     """(n) hundredths of a weight-minute for each tick past the promise."""
     zone: Ints
     """(n) place of delivery; -1 where parts stay or go to a successor."""
@@ -70,7 +74,9 @@ class Problem(NamedTuple):
     attended: Flags
     """(m) 1: a person must be there from start to end; 0: at start and unload only."""
     run_calendar: Ints
-    """(m) windows in which setup, run and tail must lie; -1 always."""
+    """(m) windows in which setup, run and tail of pool work must lie; -1 always."""
+    home_calendar: Ints
+    """(m) the same for the shop's own jobs; -1 always."""
     staff_calendar: Ints
     """(m) when a person is there; -1 always."""
     setup: Ints
@@ -85,7 +91,7 @@ class Problem(NamedTuple):
     """(s, s) transport ticks between shops."""
     delivery: Ints
     """(s, z) transport ticks from a shop to a place of delivery."""
-    pressure: Ints
+    pressure: Longs
     """(s) fairness: cost of a machine tick in the shop, may be negative."""
     cal_ptr: Longs
     cal_open: Ints
@@ -119,6 +125,10 @@ class Schedule(NamedTuple):
     """(n) -1 unplaced."""
     choice: Longs
     """(n) index of the alternative; -1 unplaced."""
+    ticks: Ints
+    """(n) planned duration on the chosen machine."""
+    tail: Ints
+    """(n) ticks from the planned to the safe duration there."""
     start: Ints
     """(n) setting up begins."""
     end: Ints
@@ -144,18 +154,20 @@ def empty_schedule(problem: Problem, capacity: int | None = None) -> Schedule:
         np.zeros(n, np.int32),
         np.zeros(n, np.int32),
         np.zeros(n, np.int32),
+        np.zeros(n, np.int32),
+        np.zeros(n, np.int32),
     )
 
 
 def copy_schedule(schedule: Schedule) -> Schedule:
     """An independent copy."""
-    return Schedule(*(array.copy() for array in schedule))
+    return Schedule._make(array.copy() for array in schedule)
 
 
 def restore_schedule(target: Schedule, source: Schedule) -> None:
     """Write `source` into `target`'s own arrays."""
     for into, out in zip(target, source, strict=True):
-        into[...] = out
+        np.copyto(into, out)
 
 
 def validate(problem: Problem) -> Problem:

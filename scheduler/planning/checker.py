@@ -1,0 +1,171 @@
+"""Is a plan possible? Read from the snapshot and the plan alone, sharing no code with the engines that make plans.
+
+Every plan passes here before anybody sees it, in tests and in production. Out: every violation found, as sentences.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from datetime import datetime, timedelta
+
+from scheduler.planning.feasibility import View, duration_of, first_shut
+from scheduler.planning.snapshot import Placement, Plan, PlanJob, PlanMachine, Snapshot, Window
+
+
+def violations(snapshot: Snapshot, plan: Plan) -> list[str]:
+    """Everything that is wrong with the plan; empty when it is possible."""
+    view = View(snapshot)
+    out: list[str] = []
+    known = {placement.job: placement for placement in plan.placements}
+    out += _everyone_once(snapshot, plan)
+    for placement in plan.placements:
+        job, machine = view.job.get(placement.job), view.machine.get(placement.machine)
+        if job is None or machine is None:
+            out.append(f"{placement.job} on {placement.machine}: the snapshot does not have both")
+            continue
+        if job.fixed is None:
+            out += _one_placement(view, job, machine, placement)
+            out += _parts_in_time(view, job, machine, placement, known)
+        elif job.fixed.machine != placement.machine:
+            out.append(f"{job.id} was moved from {job.fixed.machine} to {placement.machine} although it is fixed there")
+    out += _one_at_a_time(view, plan)
+    out += _circuits_hold(view, plan)
+    return out
+
+
+def _everyone_once(snapshot: Snapshot, plan: Plan) -> list[str]:
+    answered = [placement.job for placement in plan.placements] + [waiting.job for waiting in plan.waiting]
+    out = [f"{job.id} is neither placed nor waiting" for job in snapshot.jobs if job.id not in set(answered)]
+    if len(answered) != len(set(answered)):
+        out.append("a job is answered twice")
+    out += [f"{waiting.job} waits without a reason" for waiting in plan.waiting if not waiting.why]
+    return out
+
+
+def _one_placement(view: View, job: PlanJob, machine: PlanMachine, placement: Placement) -> list[str]:
+    out: list[str] = []
+    where = f"{job.id} on {machine.id}"
+    shut = first_shut(view, job, machine)
+    if shut is not None:
+        out.append(f"{where}: {shut.checker}: {shut.text}")
+    earliest = [view.snapshot.now, *(moment for moment in (job.release, machine.busy_until) if moment is not None)]
+    earliest += [d.not_before for d in job.declined if d.machine == machine.id and d.not_before is not None]
+    if placement.start < max(earliest):
+        out.append(f"{where} starts at {placement.start:%F %H:%M}, before {max(earliest):%F %H:%M}")
+    duration = duration_of(job, machine)
+    if duration is not None and (placement.finish - placement.start).total_seconds() < duration.p80_s - 1e-6:
+        out.append(f"{where} is given less time than it needs")
+    if duration is not None and placement.finish_p90 < placement.finish:
+        out.append(f"{where}: the safe finish comes before the planned one")
+    own = job.own_shop == machine.shop
+    if not own and not _within(machine.pool_windows, placement.start, placement.finish_p90):
+        out.append(f"{where} runs outside pool hours")
+    if any(placement.start < window.end and window.start < placement.finish_p90 for window in machine.maintenance):
+        out.append(f"{where} runs into maintenance")
+    if machine.attended and not _within(machine.attended_windows, placement.start, placement.finish_p90):
+        out.append(f"{where} runs while nobody is there")
+    begun = placement.start + timedelta(seconds=placement.setup_s)
+    if not machine.attended and not _within(machine.attended_windows, placement.start, begun):
+        out.append(f"{where} is set up while nobody is there")
+    return out
+
+
+def _within(windows: tuple[Window, ...] | None, start: datetime, end: datetime) -> bool:
+    if windows is None:
+        return True
+    reach = start
+    for window in sorted(windows, key=lambda w: w.start):
+        if window.start <= reach and window.end > reach:
+            reach = window.end
+        if reach >= end:
+            return True
+    return any(window.start <= start and end <= window.end for window in windows)
+
+
+def _freed(view: View, machine: PlanMachine, finish: datetime) -> datetime:
+    """When a person can take the part; the horizon where nobody comes."""
+    if machine.attended or machine.attended_windows is None:
+        return finish
+    later = [max(finish, window.start) for window in machine.attended_windows if window.end >= finish]
+    return min(later, default=view.snapshot.now + timedelta(seconds=view.policy.horizon_s))
+
+
+def _parts_in_time(
+    view: View, job: PlanJob, machine: PlanMachine, placement: Placement, known: dict[str, Placement]
+) -> list[str]:
+    out = []
+    ways = {(leg.start, leg.to): leg.seconds for leg in view.snapshot.legs}
+    for before in job.predecessors:
+        if before in view.snapshot.made:
+            continue
+        part = known.get(before)
+        if part is None:
+            out.append(f"{job.id} is placed and the part of {before} is not")
+            continue
+        source = view.machine[part.machine]
+        way = 0.0
+        if source.shop != machine.shop:
+            there, back = (source.shop, machine.shop), (machine.shop, source.shop)
+            way = ways.get(there, ways.get(back, float(view.policy.default_leg_s)))
+        if placement.start < _freed(view, source, part.finish) + timedelta(seconds=way):
+            out.append(f"{job.id} starts before the part of {before} has arrived")
+    return out
+
+
+def _one_at_a_time(view: View, plan: Plan) -> list[str]:
+    out: list[str] = []
+    queues: dict[str, list[Placement]] = defaultdict(list)
+    for placement in plan.placements:
+        queues[placement.machine].append(placement)
+    for machine_id, queue in queues.items():
+        machine = view.machine.get(machine_id)
+        queue.sort(key=lambda p: (p.start, p.finish))
+        on_it = machine.loaded[0] if machine is not None and machine.loaded else None
+        state = None if on_it is None else (on_it.material, on_it.colour, on_it.thickness_mm)
+        for i, placement in enumerate(queue):
+            if i and placement.start < queue[i - 1].finish and not (placement.fixed and queue[i - 1].fixed):
+                out.append(f"{placement.job} and {queue[i - 1].job} are both on {machine_id}")
+            job = view.job.get(placement.job)
+            need = job.need if job is not None else None
+            wanted = None if need is None or not need.material else (need.material, need.colour, need.thickness_mm)
+            least = _least_setup(view, machine, state, wanted)
+            if not placement.fixed and placement.setup_s < least - 1e-6:
+                out.append(f"{placement.job} on {machine_id} is set up in {placement.setup_s} s; it takes {least} s")
+            state = wanted
+    return out
+
+
+Setting = tuple[str, str, float | None]
+
+
+def _least_setup(view: View, machine: PlanMachine | None, before: Setting | None, after: Setting | None) -> int:
+    policy = view.policy
+    if machine is None or not machine.loadable or before is None or after is None:
+        return policy.setup_s
+    other_kind = before[0].casefold() != after[0].casefold()
+    other_thickness = before[2] is not None and after[2] is not None and before[2] != after[2]
+    if other_kind or other_thickness:
+        return policy.setup_material_s
+    if before[1] and after[1] and before[1].casefold() != after[1].casefold():
+        return policy.setup_colour_s
+    return policy.setup_s
+
+
+def _circuits_hold(view: View, plan: Plan) -> list[str]:
+    out = []
+    for circuit in view.snapshot.circuits:
+        runs = [
+            (placement, view.machine[placement.machine].power_w or 0.0)
+            for placement in plan.placements
+            if placement.machine in view.machine and view.machine[placement.machine].circuit == circuit.id
+        ]
+        for placement, _ in runs:
+            moment = placement.start
+            drawn = sum(watts for other, watts in runs if other.start <= moment < other.finish)
+            fixed = sum(watts for other, watts in runs if other.fixed and other.start <= moment < other.finish)
+            if round(drawn) > max(circuit.limit_w, fixed):
+                out.append(
+                    f"circuit {circuit.id} would carry {drawn:.0f} W of {circuit.limit_w:.0f} W at {moment:%F %H:%M}"
+                )
+                break
+    return out
