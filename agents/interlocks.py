@@ -33,7 +33,7 @@ class NoInterlocks:
 
 
 class FileInterlocks:
-    """One file a machine and input, `FOLDER/MACHINE.INPUT`, that reads `closed` or `open`: written by whatever knows."""
+    """One file a machine and input, `FOLDER/MACHINE.INPUT`, that reads `closed` or `open`."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -87,7 +87,7 @@ def open_interlocks(config: AgentConfig) -> Interlocks:
 
 
 def power_permitted(machine: MachineSettings) -> bool | None:
-    """Whether the machine may draw power now; True where nothing outside decides on it, None where it cannot be told."""
+    """Whether the machine may draw power now; True where nothing outside decides, None where it cannot be told."""
     return True if machine.power_file is None else _word(machine.power_file, yes="on", no="off")
 
 

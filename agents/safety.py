@@ -1,7 +1,7 @@
 """The one gate function that every start and every resume goes through, and the watch that holds unattended machines.
 
-A gate is closed unless it is known to be open. `gates` is pure; `Watch` is a thread that touches no disk and no network,
-so that a slow card or a dead broker cannot delay it.
+A gate is closed unless it is known to be open. `gates` is pure; `Watch` is a thread that touches no disk and no
+network, so that a slow card or a dead broker cannot delay it.
 """
 
 from __future__ import annotations
@@ -15,8 +15,9 @@ from typing import Final
 
 from agents.clock import Clock
 from agents.config import InterlockInput, MachineSettings, OnOpen
-from agents.contract.messages import GateReport, LoadedMaterial, MaterialNeed
+from agents.contract.messages import GateReport, LoadedMaterial
 from agents.contract.vocabulary import Process
+from agents.material import missing_of, named
 from agents.spool import Lease, MachineFlags
 from firmware_bridges.bridge import BUSY_STATES, BridgeState, Status
 
@@ -26,8 +27,6 @@ _log = logging.getLogger(__name__)
 WATCH_EVERY_S: Final = 0.1
 #: A hold that the machine has not confirmed by then becomes an emergency stop (beam and spindle off within 1 s).
 ESCALATE_AFTER_S: Final = 0.75
-#: Sheets are cut to nominal size; a thickness this close is the same sheet.
-THICKNESS_TOLERANCE_MM: Final = 0.25
 
 
 class Purpose(StrEnum):
@@ -174,32 +173,7 @@ def _material(facts: Facts) -> GateReport:
     missing = [missing_of(need, loaded) for loaded in facts.materials]
     is_open = any(not lack for lack in missing)
     closest = next((lack for lack in missing if lack), "nothing is loaded")
-    return _gate("material", is_open, closest, f"load {_named(need)} and confirm it")
-
-
-def missing_of(need: MaterialNeed, loaded: LoadedMaterial) -> str:
-    """What a loaded material lacks for a need; empty when it will do. Unknown amounts and sizes do not do."""
-    if need.material.casefold() != loaded.material.casefold():
-        return f"{loaded.material} is loaded, {need.material} is needed"
-    if need.colour and need.colour.casefold() != loaded.colour.casefold():
-        return f"{loaded.material} in {loaded.colour or 'an unknown colour'} is loaded, {need.colour} is needed"
-    if need.thickness_mm is not None and (
-        loaded.thickness_mm is None or abs(need.thickness_mm - loaded.thickness_mm) > THICKNESS_TOLERANCE_MM
-    ):
-        return f"{need.thickness_mm:g} mm is needed, {loaded.thickness_mm or 'an unknown thickness'} is loaded"
-    if need.amount_g is not None and (loaded.remaining_g is None or loaded.remaining_g < need.amount_g):
-        left = "an unknown amount" if loaded.remaining_g is None else f"{loaded.remaining_g:g} g"
-        return f"{need.amount_g:g} g of {need.material} are needed, {left} is left"
-    for name in ("width_mm", "height_mm"):
-        want, have = getattr(need, name), getattr(loaded, name)
-        if want is not None and (have is None or have < want):
-            return f"{name} {want:g} is needed, the loaded piece has {have if have is not None else 'an unknown one'}"
-    return ""
-
-
-def _named(need: MaterialNeed) -> str:
-    parts = [f"{need.thickness_mm:g} mm" if need.thickness_mm else "", need.colour, need.material]
-    return " ".join(part for part in parts if part)
+    return _gate("material", is_open, closest, f"load {named(need)} and confirm it")
 
 
 def _interlock(item: InterlockInput, good: bool | None) -> GateReport:

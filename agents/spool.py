@@ -308,6 +308,17 @@ class Spool:
                 self._run("UPDATE journal SET refused = ? WHERE seq = ? AND acked = 0", why or "refused", seq)
             self._run("UPDATE journal SET acked = 1 WHERE acked = 0 AND seq <= ?", upto)
 
+    def unacknowledge_after(self, upto: int) -> bool:
+        """The granter knows nothing after `upto` (it lost its newest state): tell it all again. True if there was any.
+
+        Does nothing while the first event not acknowledged is the next one, which is the ordinary case.
+        """
+        row = self._one("SELECT max(seq) FROM journal WHERE acked = 1")
+        if row is None or row[0] is None or row[0] <= upto:
+            return False
+        self._run("UPDATE journal SET acked = 0 WHERE seq > ?", upto)
+        return True
+
     def verdict(self, seq: int) -> tuple[bool, str | None]:
         """(acknowledged, why it was refused or None) of one event."""
         row = self._one("SELECT acked, refused FROM journal WHERE seq = ?", seq)

@@ -19,6 +19,8 @@ Identifier = Annotated[str, Meta(pattern="^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$")]
 Fence = Annotated[int, Meta(ge=1)]
 Seconds = Annotated[float, Meta(ge=0)]
 Text = Annotated[str, Meta(max_length=2000)]
+Moment = Annotated[datetime, Meta(tz=True)]
+"""A time with its zone; one without is refused."""
 
 
 class Message(Struct, frozen=True, kw_only=True, tag_field="type", tag=True, omit_defaults=True):
@@ -99,7 +101,7 @@ class MachineReport(Message, frozen=True, kw_only=True, tag="machine_report"):
     ring: Ring
     description: MachineDescription
     state: MachineState
-    since: datetime
+    since: Moment
     why: str = ""
     job: Identifier | None = None
     progress: float | None = None
@@ -108,7 +110,7 @@ class MachineReport(Message, frozen=True, kw_only=True, tag="machine_report"):
     """Whether the owner's policy takes pool work on it at all, now."""
     person_present: bool = False
     gates: tuple[GateReport, ...] = ()
-    windows: tuple[tuple[datetime, datetime], ...] = ()
+    windows: tuple[tuple[Moment, Moment], ...] = ()
     """When pool work may run, as far ahead as the policy's horizon; empty means always."""
 
 
@@ -116,7 +118,7 @@ class Telemetry(Message, frozen=True, kw_only=True, tag="telemetry"):
     """QoS 0 and opt-in: measured values. Raw data stays in the shop unless the owner says otherwise."""
 
     machine: Identifier
-    at: datetime
+    at: Moment
     temperatures_c: dict[str, float] = {}
     targets_c: dict[str, float] = {}
     position_mm: tuple[float, ...] = ()
@@ -166,7 +168,7 @@ class JobTicket(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """SPDX expression of the design."""
     own_use: bool = False
     requester: str = ""
-    due: datetime | None = None
+    due: Moment | None = None
     pieces: int = 1
     tools: tuple[Tool, ...] = ()
     tolerance_mm: float | None = None
@@ -182,9 +184,9 @@ class Offer(Message, frozen=True, kw_only=True, tag="offer"):
     machine: Identifier
     ticket: JobTicket
     toolpath: ToolpathRef
-    planned_start: datetime
-    planned_finish: datetime
-    finish_p90: datetime
+    planned_start: Moment
+    planned_finish: Moment
+    finish_p90: Moment
     reasons: tuple[str, ...] = ()
     """Why this machine, term by term, for people."""
 
@@ -200,7 +202,7 @@ class Grant(Message, frozen=True, kw_only=True, tag="grant"):
     attempt: Annotated[int, Meta(ge=1)]
     fence: Fence
     machine: Identifier
-    start_by: datetime
+    start_by: Moment
     """The lease lapses if the start was not recorded by then."""
 
 
@@ -271,7 +273,7 @@ class Declined(Message, frozen=True, kw_only=True, tag="declined"):
     job: Identifier
     machine: Identifier
     reasons: tuple[str, ...]
-    not_before: datetime | None = None
+    not_before: Moment | None = None
 
 
 class GrantRefused(Message, frozen=True, kw_only=True, tag="grant_refused"):
@@ -324,7 +326,7 @@ class Running(Message, frozen=True, kw_only=True, tag="running"):
     job: Identifier
     fence: Fence
     machine: Identifier
-    started: datetime
+    started: Moment
     from_line: int = 1
 
 
@@ -363,8 +365,8 @@ class Finished(Message, frozen=True, kw_only=True, tag="finished"):
     job: Identifier
     fence: Fence
     machine: Identifier
-    started: datetime
-    finished: datetime
+    started: Moment
+    finished: Moment
     lines: int
     machine_s: Seconds
     position_mm: tuple[float, ...] = ()
@@ -459,7 +461,7 @@ class BoardMark(Message, frozen=True, kw_only=True, tag="board_mark"):
     attempt: Annotated[int, Meta(ge=1)]
     home: str
     """Topic prefix of whoever grants leases for this job."""
-    posted: datetime
+    posted: Moment
     reinforced: int = 0
 
 

@@ -1,0 +1,339 @@
+"""The agent: wires spool, policy, inbox, supervisors, watch, broker and page together, and owns their threads.
+
+The thinking is in inbox.py, lease.py, machine.py, policy.py and safety.py; here it is only connected.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import uuid
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime, timedelta
+from importlib import metadata
+from typing import Final
+
+from msgspec import structs
+
+from agents import inbox as i
+from agents.clock import Clock, SystemClock
+from agents.config import AgentConfig, MachineSettings
+from agents.contract import logs, topics
+from agents.contract.envelope import RefusedMessage, encode, wrap
+from agents.contract.messages import AgentPresence, AnyMessage, MachineReport
+from agents.contract.vocabulary import FailureClass
+from agents.inputs import Fetched, Wake
+from agents.interlocks import Interlocks, open_interlocks
+from agents.lease import WAITING, LeaseState
+from agents.machine import Supervisor
+from agents.mqtt import Line, MqttLine
+from agents.policy import MachineView, Policy, PolicyFile, open_hours
+from agents.reports import Home, described, report
+from agents.safety import Presence, Watch, Watched
+from agents.spool import Lease, Spool, SpoolFull
+from agents.teller import Teller
+from agents.toolpaths import GivenUp, ToolpathStore, ToolpathUnavailable, ToolpathWrong, problems_for
+from firmware_bridges.bridge import Bridge, BridgeError, BridgeState
+from firmware_bridges.bridge import MachineConfig as BridgeConfig
+
+_log = logging.getLogger(__name__)
+
+OpenBridge = Callable[[BridgeConfig], Bridge]
+#: Claims that were neither granted nor taken back count against the queue for so long.
+_CLAIM_COUNTS: Final = timedelta(minutes=10)
+_CONNECT_EVERY_S: Final = 3.0
+_TURN_S: Final = 1.0
+_REPORT_EVERY_S: Final = 1.0
+
+
+def version() -> str:
+    """The installed version."""
+    try:
+        return metadata.version("workshed")
+    except metadata.PackageNotFoundError:
+        return "unknown"
+
+
+class Agent:
+    """One shop's agent. `start`, then `end`; everything between happens on its own threads."""
+
+    def __init__(self, config: AgentConfig, open_bridge: OpenBridge, *, clock: Clock | None = None) -> None:
+        """Open the spool, close what a crash left open, build the bridges (not connected). Raises as those do."""
+        self.config = config
+        self.clock = clock or SystemClock()
+        self.boot = uuid.uuid4().hex
+        self.spool = Spool(config.data_dir / "agent.sqlite", sender=config.sender)
+        self.policy_file = PolicyFile(config.policy)
+        self.presence = Presence(self.clock)
+        self.store = ToolpathStore(config.data_dir / "toolpaths", self.spool, config.cache, self.clock)
+        self.interlocks: Interlocks = open_interlocks(config)
+        self.supervisors = {machine.name: self._supervisor(machine, open_bridge) for machine in config.machines}
+        self.inbox = i.Inbox(config, self.spool, policy=self.policy, view=self.view, clock=self.clock, boot=self.boot)
+        self.watch = Watch(self.presence, self.clock, tuple(self._watched(s) for s in self.supervisors.values()))
+        self.line = MqttLine(config.mqtt, self._line()) if config.mqtt.host else None
+        self.teller = Teller(self.spool, self._send_journal, self.clock)
+        self._fetchers = ThreadPoolExecutor(config.cache.parallel, thread_name_prefix="fetch")
+        self._ending = threading.Event()
+        self._threads: list[threading.Thread] = []
+        self._reports: dict[str, tuple[MachineReport, float]] = {}
+        self._report_lock = threading.Lock()
+        self.beats: dict[str, float] = {}
+        """Monotonic time of each supervisor's last turn, for the system's watchdog."""
+        for supervisor in self.supervisors.values():
+            supervisor.recover()
+        if self.line is not None:
+            self.teller.open_with(self.inbox.say_holdings(self.clock.now()))
+        self.spool.prune(self.clock.now())
+
+    def _supervisor(self, machine: MachineSettings, open_bridge: OpenBridge) -> Supervisor:
+        return Supervisor(
+            machine,
+            open_bridge(machine.bridge),
+            spool=self.spool,
+            store=self.store,
+            presence=self.presence,
+            interlocks=self.interlocks,
+            shop=self,
+            clock=self.clock,
+        )
+
+    def _watched(self, supervisor: Supervisor) -> Watched:
+        def stop(why: str) -> None:
+            _log.error("emergency stop: %s", why, extra={"fields": {"machine": supervisor.name}})
+            supervisor.bridge.emergency_stop()
+
+        def hold(why: str) -> None:
+            _log.warning("hold: %s", why, extra={"fields": {"machine": supervisor.name}})
+            supervisor.hold(why)
+
+        name = supervisor.name
+        return Watched(
+            supervisor.machine,
+            supervisor.bridge.status,
+            lambda item: self.interlocks.good(name, item),
+            hold,
+            stop,
+            lambda: None,
+        )
+
+    def _line(self) -> Line:
+        config = self.config
+        where = {"shop": config.shop, "agent": config.agent}
+        return Line(
+            client_id=f"workshed-{config.shop}-{config.agent}",
+            will_topic=topics.PRESENCE.of(**where),
+            will=self._presence_message(online=False),
+            subscriptions=(topics.INBOX.of(**where),),
+            received=self._received,
+            connected=self._connected,
+            lost=lambda why: None,
+        )
+
+    def _presence_message(self, *, online: bool) -> bytes:
+        body = AgentPresence(
+            shop=self.config.shop,
+            agent=self.config.agent,
+            online=online,
+            boot=self.boot,
+            version=version(),
+            http=self.config.http.public_url,
+        )
+        return self._wrapped(body)
+
+    def _wrapped(self, body: AnyMessage) -> bytes:
+        return encode(wrap(body, sender=self.config.sender, now=self.clock.now()))
+
+    # --- life ----------------------------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Start all threads: watch, supervisors, teller, broker."""
+        self.watch.start()
+        for supervisor in self.supervisors.values():
+            self._spawn(lambda s=supervisor: self._supervise(s), f"machine {supervisor.name}")  # type: ignore[misc]
+            self._spawn(lambda s=supervisor: self._keep_connected(s), f"connect {supervisor.name}")  # type: ignore[misc]
+        if self.line is not None:
+            self._spawn(self.teller.run, "teller")
+            self.line.start()
+
+    def _spawn(self, run: Callable[[], None], name: str) -> None:
+        thread = threading.Thread(target=run, name=name, daemon=True)
+        self._threads.append(thread)
+        thread.start()
+
+    def end(self) -> None:
+        """End in order: no new work, bridges closed (a running toolpath fails as lost), journal told, spool closed."""
+        self._ending.set()
+        self.store.end()
+        for supervisor in self.supervisors.values():
+            supervisor.post(Wake())
+            supervisor.bridge.close()
+        self.watch.end()
+        self._fetchers.shutdown(wait=True, cancel_futures=True)
+        for supervisor in self.supervisors.values():
+            supervisor.catch_up()
+        if self.line is not None:
+            self.teller.pump()
+            self.line.end(self._presence_message(online=False))
+        self.teller.end()
+        for thread in self._threads:
+            thread.join(timeout=3.0)
+        self.spool.close()
+
+    def _supervise(self, supervisor: Supervisor) -> None:
+        with logs.bound(shop=self.config.shop, machine=supervisor.name):
+            while not self._ending.is_set():
+                self.beats[supervisor.name] = self.clock.monotonic()
+                supervisor.work(_TURN_S)
+
+    def _keep_connected(self, supervisor: Supervisor) -> None:
+        """Connect once, then leave reconnecting to the bridge; try again while the port is not there."""
+        told = ""
+        while not self._ending.is_set():
+            if supervisor.bridge.status().identity is None:
+                try:
+                    supervisor.bridge.connect()
+                    told = ""
+                except BridgeError as error:
+                    if str(error) != told:
+                        told = str(error)
+                        _log.warning("not connected: %s", error, extra={"fields": {"machine": supervisor.name}})
+                supervisor.post(Wake())
+            self._ending.wait(_CONNECT_EVERY_S)
+
+    # --- what supervisors need (inputs.Shop) ---------------------------------------------------------------------
+
+    def policy(self) -> Policy:
+        """The owner's rules in force."""
+        return self.policy_file.current()
+
+    def journal_grew(self) -> None:
+        """New events wait to be told."""
+        self.teller.grew()
+
+    def fetch(self, lease: Lease) -> None:
+        """Get and survey the toolpath of a lease on a fetching thread."""
+        self._fetchers.submit(self._fetch, lease)
+
+    def _fetch(self, lease: Lease) -> None:
+        supervisor = self.supervisors[lease.machine]
+
+        def wanted() -> bool:
+            current = self.spool.lease(lease.lease)
+            return not self._ending.is_set() and current is not None and current.state is LeaseState.LEASED
+
+        failure, why, problems = None, "", ()
+        try:
+            path = self.store.fetch(lease.toolpath, wanted)
+            problems = problems_for(path, lease.toolpath, supervisor.machine)
+        except GivenUp:
+            pass
+        except (ToolpathWrong, ToolpathUnavailable, OSError) as error:
+            failure, why = FailureClass.TOOLPATH_UNAVAILABLE, str(error)
+        supervisor.post(Fetched(lease.lease, problems, failure, why))
+
+    def view(self, machine: str) -> MachineView:
+        """What the policy may know of a machine."""
+        supervisor = self.supervisors[machine]
+        flags = self.spool.flags(machine)
+        waiting = len(self.spool.leases(machine, WAITING | {LeaseState.INTENDED}))
+        claims = self.spool.claims_open(machine, self.clock.now() - _CLAIM_COUNTS)
+        description = structs.replace(supervisor.machine.description, materials=supervisor.materials(flags))
+        return MachineView(description, waiting + claims, flags.disabled, self.presence.present(machine))
+
+    # --- the network ---------------------------------------------------------------------------------------------
+
+    def _received(self, topic: str, payload: bytes) -> bool:
+        try:
+            effects = self.inbox.receive(payload)
+        except RefusedMessage as error:
+            _log.warning("a message on %s was refused: %s", topic, error)
+            return True
+        except SpoolFull as error:
+            _log.error("%s", error)
+            return False
+        for effect in effects:
+            self._carry_out(effect)
+        return True
+
+    def _carry_out(self, effect: i.Effect) -> None:
+        match effect:
+            case i.Look(machine):
+                self.supervisors[machine].post(Wake())
+            case i.Tell(machine, item):
+                self.supervisors[machine].post(item)
+            case i.Repeat(seq):
+                self.teller.repeat_from(seq)
+            case i.JournalGrew():
+                self.teller.grew()
+            case i.Acknowledged(upto):
+                self.teller.acknowledged(upto)
+
+    def _connected(self) -> None:
+        line = self.line
+        if line is None:
+            return
+        where = {"shop": self.config.shop, "agent": self.config.agent}
+        line.publish(topics.PRESENCE.of(**where), self._presence_message(online=True), retain=True)
+        with self._report_lock:
+            self._reports.clear()
+        for name in self.supervisors:
+            self.machine_changed(name)
+        self.teller.connected()
+
+    def _send_journal(self, payload: bytes) -> bool:
+        where = {"shop": self.config.shop, "agent": self.config.agent}
+        return self.line is not None and self.line.publish(topics.JOURNAL.of(**where), payload)
+
+    # --- reports -------------------------------------------------------------------------------------------------
+
+    def report(self, name: str) -> MachineReport:
+        """The machine's report as of now."""
+        supervisor = self.supervisors[name]
+        flags, now = self.spool.flags(name), self.clock.now()
+        policy, status = self.policy(), supervisor.bridge.status()
+        windows = open_hours(name, now.replace(second=0, microsecond=0), policy)
+        always = not policy.windows and not policy.quiet
+        return report(
+            Home(self.config.shop, self.config.agent, self.config.ring),
+            described(supervisor.machine, supervisor.materials(flags), status),
+            status,
+            flags,
+            running=supervisor.running(),
+            since=now,
+            accepts_pool_work=policy.pool and name not in policy.closed_machines and not flags.disabled,
+            present=self.presence.present(name),
+            gates=supervisor.gates,
+            windows=() if always else windows,
+        )
+
+    def machine_changed(self, machine: str) -> None:
+        """Publish the report if it says something new (progress alone at most once a second)."""
+        line = self.line
+        if line is None or not line.is_up:
+            return
+        with self._report_lock:
+            fresh, now = self.report(machine), self.clock.monotonic()
+            last, at = self._reports.get(machine, (None, float("-inf")))
+            if last is not None:
+                if fresh.state is last.state and fresh.why == last.why:
+                    fresh = structs.replace(fresh, since=last.since)
+                if fresh == last or (now - at < _REPORT_EVERY_S and _but_progress(fresh) == _but_progress(last)):
+                    return
+            where = {"shop": self.config.shop, "agent": self.config.agent, "machine": machine}
+            if line.publish(topics.MACHINE.of(**where), self._wrapped(fresh), retain=True):
+                self._reports[machine] = (fresh, now)
+
+    def healthy(self, longest_s: float = 30.0) -> bool:
+        """Whether every supervisor took a turn lately."""
+        now = self.clock.monotonic()
+        return all(now - beat < longest_s for beat in self.beats.values())
+
+    def idle(self) -> bool:
+        """Whether nothing runs here: the moment for an upgrade."""
+        still = {BridgeState.IDLE, BridgeState.OFFLINE, BridgeState.UNIDENTIFIED}
+        return all(s.running() is None and s.bridge.status().state in still for s in self.supervisors.values())
+
+
+def _but_progress(told: MachineReport) -> MachineReport:
+    return structs.replace(told, progress=None, since=datetime.max, windows=())

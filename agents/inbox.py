@@ -1,0 +1,301 @@
+"""What the agent does about a message: read it, decide under the owner's policy, write it down, say what follows.
+
+One spool transaction a message: its id, the decision, the lease and the journal event stand or fall together. Nothing
+here touches a machine; no message can. The worst that a hostile sender gets is a refusal in the journal.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Final
+
+from agents.clock import Clock
+from agents.config import AgentConfig
+from agents.contract import messages as m
+from agents.contract.envelope import Envelope, RefusedMessage, decode
+from agents.inputs import Asked, PauseAsked
+from agents.lease import LIVE, PUBLIC_STATE, WAITING, LeaseEvent, LeaseState
+from agents.policy import Accept, Ask, Decline, MachineView, Policy, decide, p90_length
+from agents.spool import Lease, OfferRow, Spool
+
+_log = logging.getLogger(__name__)
+
+#: Beyond this a number is nonsense, and not exact in JSON of other languages.
+_LARGEST: Final = 2**53
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """A machine has something new to look at."""
+
+    machine: str
+
+
+@dataclass(frozen=True, slots=True)
+class Tell:
+    """Something for a machine's supervisor."""
+
+    machine: str
+    item: Asked | PauseAsked
+
+
+@dataclass(frozen=True, slots=True)
+class Repeat:
+    """Tell the journal again from this number on."""
+
+    seq: int
+
+
+@dataclass(frozen=True, slots=True)
+class JournalGrew:
+    """New events wait to be told."""
+
+
+@dataclass(frozen=True, slots=True)
+class Acknowledged:
+    """The scheduler committed events up to a number."""
+
+    upto: int
+
+
+Effect = Look | Tell | Repeat | JournalGrew | Acknowledged
+
+
+class Inbox:
+    """Called by one thread at a time (the spool's lock sees to it)."""
+
+    def __init__(
+        self,
+        config: AgentConfig,
+        spool: Spool,
+        *,
+        policy: Callable[[], Policy],
+        view: Callable[[str], MachineView],
+        clock: Clock,
+        boot: str,
+    ) -> None:
+        self._config, self._spool, self._clock, self._boot = config, spool, clock, boot
+        self._policy, self._view = policy, view
+        self._machines = frozenset(machine.name for machine in config.machines)
+
+    def receive(self, payload: bytes) -> tuple[Effect, ...]:
+        """Take in one payload. Raises RefusedMessage (it changed nothing) and SpoolFull (ask again later)."""
+        envelope = decode(payload)
+        self._check_sender(envelope)
+        try:
+            with self._spool.transaction():
+                return self._receive(envelope)
+        except OverflowError as error:
+            raise RefusedMessage(f"a number or time in it is out of all bounds: {error}") from error
+
+    def _check_sender(self, envelope: Envelope) -> None:
+        kind, _, name = envelope.sender.partition("/")
+        if self._config.schedulers and not (kind == "scheduler" and name in self._config.schedulers):
+            raise RefusedMessage(f"{envelope.sender!r} is not one of the schedulers this shop listens to")
+
+    def _receive(self, envelope: Envelope) -> tuple[Effect, ...]:
+        now, body = self._clock.now(), envelope.body
+        if isinstance(body, m.JournalAck):
+            return self._acknowledged(body, now)
+        recorded = self._spool.seen(envelope.id)
+        if recorded is not None:
+            return self._again(body)
+        expired = envelope.expired(now)
+        match body:
+            case m.Offer():
+                decision, effects = ("expired", ()) if expired else self._offered(body, envelope, now)
+            case m.Grant():
+                decision, effects = self._granted(body, envelope, now)
+            case m.Withdrawal():
+                decision, effects = self._withdrawn(body, now)
+            case m.PauseRequest() if not expired:
+                asked = PauseAsked(body.job, body.fence, body.why)
+                decision, effects = "passed on", self._for_holder(body.job, body.fence, asked)
+            case m.CancelRequest() if not expired:
+                cancel = Asked(LeaseEvent.CANCEL_ASKED, body.job, body.fence, body.why)
+                decision, effects = "passed on", self._for_holder(body.job, body.fence, cancel)
+            case m.ReconcileRequest():
+                self.say_holdings(now)
+                decision, effects = "answered", (JournalGrew(),)
+            case m.PauseRequest() | m.CancelRequest():
+                decision, effects = "expired", ()
+            case _:
+                raise RefusedMessage(f"{type(body).__name__} does not belong in an agent's inbox")
+        self._spool.record_seen(envelope.id, type(body).__name__, decision, now)
+        if decision == "expired":
+            _log.warning("%s came too late, or one of the clocks is wrong; it does nothing", type(body).__name__)
+        return effects
+
+    def _again(self, body: object) -> tuple[Effect, ...]:
+        """A repeated message gets the recorded answer: the same event, under its old number."""
+        if isinstance(body, m.Offer):
+            row = self._spool.offer(body.offer)
+            if row is not None and row.seq is not None:
+                return (Repeat(row.seq),)
+        return ()
+
+    # --- offers --------------------------------------------------------------------------------------------------
+
+    def _offered(self, offer: m.Offer, envelope: Envelope, now: datetime) -> tuple[str, tuple[Effect, ...]]:
+        row = self._spool.offer(offer.offer)
+        if row is not None:
+            return row.decision, () if row.seq is None else (Repeat(row.seq),)
+        no = self._cannot(offer)
+        decision = Decline((no,)) if no else decide(offer, self._view(offer.machine), now, self._policy())
+        if isinstance(decision, Ask):
+            self._spool.put_offer(offer, "ask", expires=envelope.expires, seq=None, at=now)
+            return "ask", (Look(offer.machine),)
+        word = self.answer(offer, decision, now, expires=envelope.expires)
+        return word, (JournalGrew(),)
+
+    def _cannot(self, offer: m.Offer) -> str:
+        """Why this agent cannot take the offer, whatever the owner's rules say."""
+        if offer.machine not in self._machines:
+            return f"there is no machine {offer.machine} in this shop"
+        held = self._spool.lease_of_job(offer.ticket.job)
+        if held is not None and held.state in LIVE - WAITING:
+            return f"this agent holds the job already ({held.state}, fence {held.fence})"
+        return ""
+
+    def answer(
+        self, offer: m.Offer, decision: Accept | Decline, now: datetime, *, expires: datetime | None = None
+    ) -> str:
+        """Journal and record a yes or no, by policy or by the owner's hand."""
+        job, machine = offer.ticket.job, offer.machine
+        if isinstance(decision, Accept):
+            body: m.Claimed | m.Declined = m.Claimed(offer=offer.offer, job=job, machine=machine)
+            word = "claimed"
+        else:
+            reasons = tuple(reason[:2000] for reason in decision.reasons)
+            word = "declined"
+            body = m.Declined(
+                offer=offer.offer, job=job, machine=machine, reasons=reasons, not_before=decision.not_before
+            )
+        with self._spool.transaction():
+            seq = self._spool.journal(body, now)
+            self._spool.put_offer(offer, word, expires=expires, seq=seq, at=now)
+        _log.info("%s", word, extra={"fields": {"job": job, "machine": machine, "order": offer.ticket.order}})
+        return word
+
+    # --- leases --------------------------------------------------------------------------------------------------
+
+    def _granted(self, grant: m.Grant, envelope: Envelope, now: datetime) -> tuple[str, tuple[Effect, ...]]:
+        row = self._spool.offer(grant.offer)
+        highest = self._spool.highest_fence(grant.job)
+        why = self._wrong_grant(grant, row, highest, envelope, now)
+        if why or row is None:
+            if grant.fence < _LARGEST:
+                refusal = m.GrantRefused(job=grant.job, lease=grant.lease, fence=grant.fence, why=why)
+                self._spool.journal(refusal, now)
+            _log.warning("grant refused: %s", why, extra={"fields": {"job": grant.job, "lease": grant.lease}})
+            return "refused", (JournalGrew(),)
+        for older in self._spool.leases(states=WAITING):
+            if older.job == grant.job:
+                self._spool.put_lease(_released(older, f"fence {grant.fence} came", now))
+        offer = row.offer
+        # The time left is counted from the granter's own clock, so that a wrong clock here shortens nothing.
+        lease = Lease(
+            lease=grant.lease,
+            job=grant.job,
+            fence=grant.fence,
+            machine=grant.machine,
+            state=LeaseState.LEASED,
+            own=False,
+            ticket=offer.ticket,
+            toolpath=offer.toolpath,
+            start_by=now + (grant.start_by - envelope.sent),
+            planned_start=offer.planned_start,
+            p90_s=p90_length(offer).total_seconds(),
+            at=now,
+        )
+        self._spool.put_lease(lease)
+        self._spool.raise_fence(grant.job, grant.fence)
+        self._spool.put_offer(offer, "granted", expires=row.expires, seq=row.seq, at=now)
+        return "held", (Look(grant.machine),)
+
+    def _wrong_grant(
+        self, grant: m.Grant, row: OfferRow | None, highest: int, envelope: Envelope, now: datetime
+    ) -> str:
+        """Why a grant cannot be taken; empty when it can."""
+        if grant.fence >= _LARGEST:
+            return "the fence is out of all bounds"
+        if row is None:
+            return "this agent knows no such offer"
+        if row.decision != "claimed":
+            return f"the offer was not claimed here; it is {row.decision}"
+        offer = row.offer
+        if (grant.job, grant.machine, grant.attempt) != (offer.ticket.job, offer.machine, offer.attempt):
+            return "the grant names another job, machine or attempt than the offer that was claimed"
+        if grant.fence <= highest:
+            return f"fence {grant.fence} is not above {highest}, the highest seen for this job"
+        if self._spool.lease(grant.lease) is not None:
+            return "a lease of that name was held before"
+        if grant.start_by <= envelope.sent or envelope.expired(now):
+            return "the grant came after the time by which the job had to start"
+        if grant.machine not in self._machines or self._spool.flags(grant.machine).disabled:
+            return "the machine is no longer at work"
+        return ""
+
+    def _withdrawn(self, body: m.Withdrawal, now: datetime) -> tuple[str, tuple[Effect, ...]]:
+        if body.offer is not None:
+            row = self._spool.offer(body.offer)
+            if row is not None and row.offer.ticket.job == body.job and row.decision in {"ask", "claimed"}:
+                self._spool.put_offer(row.offer, "withdrawn", expires=row.expires, seq=row.seq, at=now)
+        effects = []
+        for lease in self._spool.leases():
+            named = body.lease == lease.lease or (body.lease is None and body.fence == lease.fence)
+            if lease.job == body.job and named and not lease.own:
+                effects.append(Tell(lease.machine, Asked(LeaseEvent.WITHDRAWN, lease.job, lease.fence, body.why)))
+        return "withdrawn", tuple(effects)
+
+    def _for_holder(self, job: str, fence: int, item: Asked | PauseAsked) -> tuple[Effect, ...]:
+        return tuple(
+            Tell(lease.machine, item)
+            for lease in self._spool.leases()
+            if (lease.job, lease.fence, lease.own) == (job, fence, False)
+        )
+
+    # --- the journal ---------------------------------------------------------------------------------------------
+
+    def _acknowledged(self, body: m.JournalAck, now: datetime) -> tuple[Effect, ...]:
+        if body.upto >= _LARGEST:
+            raise RefusedMessage("the acknowledged number is out of all bounds")
+        last = self._spool.last_seq
+        if body.upto > last:
+            _log.warning(
+                "events up to %d are committed, the last here is %d: an old spool was restored", body.upto, last
+            )
+            self._spool.renumber_from(body.upto + 1, now)
+            self.say_holdings(now)
+            return (Repeat(body.upto + 1),)
+        refused = {event.seq: event.why for event in body.refused if 0 < event.seq <= body.upto}
+        for seq, why in refused.items():
+            _log.warning("event %d was refused: %s", seq, why)
+        forgotten = self._spool.unacknowledge_after(body.upto)
+        self._spool.acknowledge(body.upto, refused)
+        looks = tuple(Look(machine) for machine in sorted(self._machines))
+        return (Acknowledged(body.upto), *((Repeat(body.upto + 1),) if forgotten else ()), *looks)
+
+    def say_holdings(self, now: datetime) -> int:
+        """Journal all that is held; its number."""
+        jobs = tuple(
+            m.Holding(
+                job=lease.job,
+                fence=lease.fence,
+                machine=lease.machine,
+                state=PUBLIC_STATE[lease.state].value,
+                lease=lease.lease,
+                last_line=lease.last_line,
+            )
+            for lease in self._spool.leases()
+            if not lease.own
+        )
+        body = m.Holdings(boot=self._boot, jobs=jobs, highest_fences=self._spool.highest_fences())
+        return self._spool.journal(body, now)
+
+
+def _released(lease: Lease, why: str, now: datetime) -> Lease:
+    return replace(lease, state=LeaseState.RELEASED, why=why, ended=now)

@@ -1,0 +1,396 @@
+"""One machine's supervisor: feeds the lease table with what the bridge confirms, and is the only caller of `run`.
+
+One thread a machine. In: leases from the spool, bridge events, the person's word (hands.py), acknowledgements. Out:
+journal events, written with the new state in one transaction before anything is acted upon.
+"""
+
+from __future__ import annotations
+
+import logging
+import queue
+import threading
+from collections import deque
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import Final
+
+from agents.clock import Clock
+from agents.config import MachineSettings
+from agents.contract import logs
+from agents.contract import messages as m
+from agents.contract.vocabulary import FailureClass
+from agents.inputs import Asked, Fetched, Input, PauseAsked, Shop, Wake
+from agents.interlocks import Interlocks, power_permitted
+from agents.journal import Detail, failure_class, told
+from agents.lease import LIVE, MOVING, WAITING, Action, LeaseEvent, LeaseState, step
+from agents.material import left_of
+from agents.policy import may_run
+from agents.safety import Facts, Presence, Purpose, all_open, gates, shut
+from agents.spool import Lease, MachineFlags, Spool, SpoolFull
+from agents.toolpaths import ToolpathStore
+from firmware_bridges import bridge as b
+from firmware_bridges.toolpath_file import ToolpathFile, UnreadableToolpath
+
+_log = logging.getLogger(__name__)
+
+#: A committed start whose gates fell shut again waits so long for them before it counts as failed.
+GATES_GRACE_S: Final = 120.0
+_PROGRESS_EVERY_S: Final = 5.0
+_CHECKPOINT_EVERY_S: Final = 2.0
+
+
+class Supervisor:
+    """See the module. `handle` and `tick` are the core, called by the thread and, without one, by tests."""
+
+    def __init__(
+        self,
+        machine: MachineSettings,
+        bridge: b.Bridge,
+        *,
+        spool: Spool,
+        store: ToolpathStore,
+        presence: Presence,
+        interlocks: Interlocks,
+        shop: Shop,
+        clock: Clock,
+    ) -> None:
+        self.machine = machine
+        self.bridge = bridge
+        self.lock = threading.RLock()
+        self.gates: tuple[m.GateReport, ...] = ()
+        """As evaluated last, for the report."""
+        self.trouble = ""
+        self._spool, self._store, self._presence, self._interlocks = spool, store, presence, interlocks
+        self._shop, self._clock = shop, clock
+        self._inputs: queue.SimpleQueue[Input] = queue.SimpleQueue()
+        self._backlog: deque[Input] = deque()
+        self._fetching: set[str] = set()
+        self._told_progress = self._kept_checkpoint = float("-inf")
+        self._gates_shut_since: float | None = None
+        self._hold_why = ""
+        bridge.listen(self.post)
+
+    @property
+    def name(self) -> str:
+        """The machine's identifier."""
+        return self.machine.name
+
+    def post(self, item: Input) -> None:
+        """Hand in an event; from any thread, never waits."""
+        self._inputs.put(item)
+
+    def recover(self) -> None:
+        """After a start of the agent: whatever was moving then is over, and a person must look before more moves."""
+        for lease in self._spool.leases(self.name, MOVING):
+            why = f"the agent ended while the machine ran; line {lease.last_line} was the last confirmed one"
+            self.apply(lease, LeaseEvent.AGENT_RESTARTED, Detail(why=why, failure=FailureClass.AGENT_RESTARTED))
+
+    # --- the loop ------------------------------------------------------------------------------------------------
+
+    def work(self, wait_s: float) -> None:
+        """Wait for inputs at most so long, handle them, then look at what is due. One turn of the thread."""
+        try:
+            self._backlog.append(self._inputs.get(timeout=wait_s))
+            while not self._inputs.empty():
+                self._backlog.append(self._inputs.get_nowait())
+        except queue.Empty:
+            pass
+        self.catch_up()
+
+    def catch_up(self) -> None:
+        """Handle what came in, in order; an input that could not be made durable stays first in line."""
+        try:
+            while not self._inputs.empty():
+                self._backlog.append(self._inputs.get_nowait())
+            while self._backlog:
+                self.handle(self._backlog[0])
+                self._backlog.popleft()
+            self.tick()
+            self.trouble = ""
+        except SpoolFull as error:
+            if not self.trouble:
+                _log.error("%s", error, extra={"fields": {"machine": self.name}})
+            self.trouble = str(error)
+        self._shop.machine_changed(self.name)
+
+    def handle(self, item: Input) -> None:
+        """Take in one event."""
+        with self.lock:
+            match item:
+                case Fetched():
+                    self._fetched(item)
+                case Asked():
+                    self._asked(item)
+                case PauseAsked():
+                    running = self.running()
+                    if running is not None and (running.job, running.fence) == (item.job, item.fence):
+                        self.hold(f"the scheduler asked: {item.why}")
+                case Wake():
+                    pass
+                case _:
+                    self._bridge_said(item)
+
+    def tick(self) -> None:
+        """Do what is due: lapse, fetch, watch gates, intend, start."""
+        with self.lock:
+            now = self._clock.now()
+            for lease in self._spool.leases(self.name, WAITING):
+                if lease.start_by is not None and now >= lease.start_by:
+                    self.apply(lease, LeaseEvent.LAPSED, Detail(why="the start was not recorded in time"))
+                elif lease.state is LeaseState.LEASED and lease.lease not in self._fetching:
+                    self._fetching.add(lease.lease)
+                    self._shop.fetch(lease)
+            if self.running() is not None:
+                return
+            intended = self._spool.leases(self.name, frozenset({LeaseState.INTENDED}))
+            if intended:
+                self._await_commit(intended[0])
+            else:
+                self._choose(now)
+
+    # --- from waiting to running ---------------------------------------------------------------------------------
+
+    def _choose(self, now: datetime) -> None:
+        """Watch the gates of all that waits; the first whose gates are all open gets its turn."""
+        waiting = [lease for lease in self._spool.leases(self.name, WAITING) if lease.state is not LeaseState.LEASED]
+        own_first = any(lease.own for lease in self._spool.leases(self.name, WAITING))
+        chosen: Lease | None = None
+        self.gates = ()
+        for lease in waiting:
+            reports = gates(self.facts(lease, now))
+            self.gates = self.gates or reports
+            current = self._gates_seen(lease, reports)
+            if current.state is LeaseState.READY and chosen is None and (current.own or not own_first):
+                chosen, self.gates = current, reports
+        if chosen is not None:
+            self.apply(chosen, LeaseEvent.TURN_COME, Detail())
+            if chosen.own:
+                self._await_commit(self._fresh(chosen))
+
+    def _gates_seen(self, lease: Lease, reports: tuple[m.GateReport, ...]) -> Lease:
+        """Journal a change of the gates."""
+        closed = shut(reports)
+        names = ",".join(report.gate for report in closed)
+        if all_open(reports):
+            if lease.state is LeaseState.STAGED:
+                return self.apply(replace(lease, gates=""), LeaseEvent.GATES_OPEN, Detail(gates=reports)) or lease
+        elif lease.state is not LeaseState.STAGED or names != lease.gates:
+            return self.apply(replace(lease, gates=names), LeaseEvent.GATES_SHUT, Detail(gates=reports)) or lease
+        return lease
+
+    def _await_commit(self, lease: Lease) -> None:
+        """Start an intended lease once its start is committed; nothing else leads to `run`."""
+        if not lease.own:
+            acknowledged, refused = self._spool.verdict(lease.start_seq or 0)
+            if refused is not None:
+                self.apply(lease, LeaseEvent.START_REFUSED, Detail(why=refused))
+                return
+            if not acknowledged:
+                if any(other.own for other in self._spool.leases(self.name, WAITING)):
+                    why = "the owner's own job took the machine before the start was committed; nothing moved"
+                    self.apply(lease, LeaseEvent.PREEMPTED, Detail(why=why, failure=FailureClass.GATE_CLOSED))
+                return
+        now = self._clock.now()
+        reports = gates(self.facts(lease, now))
+        self.gates = reports
+        if all_open(reports):
+            self._gates_shut_since = None
+            self._start(lease)
+            return
+        lease = self._gates_seen(lease, reports) if ",".join(g.gate for g in shut(reports)) != lease.gates else lease
+        if self._gates_shut_since is None:
+            self._gates_shut_since = self._clock.monotonic()
+        if self._clock.monotonic() - self._gates_shut_since >= GATES_GRACE_S:
+            self._gates_shut_since = None
+            why = "; ".join(f"{report.gate}: {report.why}" for report in shut(reports))
+            self.apply(lease, LeaseEvent.GATES_STAYED_SHUT, Detail(why=why, failure=FailureClass.GATE_CLOSED))
+
+    def _start(self, lease: Lease) -> None:
+        """The one place that starts a run. The state is on disk before the first byte can reach the port."""
+        if not self._store.verified(lease.toolpath.sha256):
+            why = "the toolpath on disk is not the one that was verified"
+            self._store.drop(lease.toolpath.sha256)
+            self.apply(lease, LeaseEvent.TOOLPATH_REFUSED, Detail(why=why, failure=FailureClass.TOOLPATH_UNAVAILABLE))
+            return
+        try:
+            toolpath = ToolpathFile(self._store.path(lease.toolpath.sha256))
+        except (OSError, UnreadableToolpath) as error:
+            detail = Detail(why=str(error), failure=FailureClass.TOOLPATH_UNSAFE)
+            self.apply(lease, LeaseEvent.TOOLPATH_REFUSED, detail)
+            return
+        starting = self.apply(lease, LeaseEvent.RUN_ASKED, Detail())
+        if starting is None:
+            return
+        try:
+            self.bridge.run(toolpath)
+        except (b.BridgeError, OSError) as error:
+            self.apply(starting, LeaseEvent.RUN_DENIED, Detail(why=str(error), failure=FailureClass.GATE_CLOSED))
+
+    def facts(self, lease: Lease, now: datetime) -> Facts:
+        """What the gates may look at, gathered now."""
+        flags = self._spool.flags(self.name)
+        return Facts(
+            machine=self.machine,
+            lease=lease,
+            status=self.bridge.status(),
+            flags=flags,
+            materials=self.materials(flags),
+            present=self._presence.present(self.name),
+            interlocks=tuple((item, self._interlocks.good(self.name, item)) for item in self.machine.interlocks),
+            power=power_permitted(self.machine),
+            in_hours=lease.own or may_run(self.name, now, timedelta(seconds=lease.p90_s), self._shop.policy()),
+            highest_fence=self._spool.highest_fence(lease.job),
+            lapsed=lease.state in WAITING and lease.start_by is not None and now >= lease.start_by,
+        )
+
+    def materials(self, flags: MachineFlags) -> tuple[m.LoadedMaterial, ...]:
+        """What is loaded: the operator's word, or the configured start."""
+        return self.machine.description.materials if flags.materials is None else flags.materials
+
+    def resume_gates(self) -> tuple[m.GateReport, ...]:
+        """What must be open before a held run may go on."""
+        lease = self.running()
+        return () if lease is None else gates(self.facts(lease, self._clock.now()), Purpose.RESUME)
+
+    # --- what others say -----------------------------------------------------------------------------------------
+
+    def _fetched(self, item: Fetched) -> None:
+        self._fetching.discard(item.lease)
+        lease = self._spool.lease(item.lease)
+        if lease is None or lease.state is not LeaseState.LEASED:
+            return
+        if item.failure is not None or item.problems:
+            failure = item.failure or FailureClass.TOOLPATH_UNSAFE
+            detail = Detail(why=item.why or "; ".join(item.problems), failure=failure)
+            self.apply(replace(lease, problems=item.problems), LeaseEvent.TOOLPATH_REFUSED, detail)
+        else:
+            self.apply(replace(lease, problems=()), LeaseEvent.TOOLPATH_STAGED, Detail())
+
+    def _asked(self, item: Asked) -> None:
+        for lease in self._spool.leases(self.name, LIVE):
+            if lease.job == item.job and not lease.own and item.fence in {None, lease.fence}:
+                self._hold_why = item.why
+                self.apply(lease, item.event, Detail(why=item.why))
+
+    def _bridge_said(self, event: b.Event) -> None:
+        lease = self.running()
+        if lease is None:
+            return
+        match event:
+            case b.RunStarted():
+                now = self._clock.now()
+                lease = self.apply(replace(lease, started=now), LeaseEvent.RUN_STARTED, Detail()) or lease
+                self._told_progress = self._clock.monotonic()
+                if self.bridge.status().state is b.BridgeState.HELD:
+                    self.apply(lease, LeaseEvent.HELD, Detail(why=self._hold_why or "held"))
+            case b.Progress():
+                self._progress(lease, event)
+            case b.StateChanged(state=b.BridgeState.HELD):
+                self.apply(lease, LeaseEvent.HELD, Detail(why=self._hold_why or event.why or "held at the machine"))
+                self._hold_why = ""
+            case b.StateChanged(state=b.BridgeState.RUNNING):
+                self.apply(lease, LeaseEvent.RESUMED, Detail())
+            case b.RunFinished():
+                at = () if event.position is None else (event.position.x_mm, event.position.y_mm, event.position.z_mm)
+                lease = replace(lease, last_line=max(lease.last_line, event.lines))
+                self.apply(lease, LeaseEvent.RUN_FINISHED, Detail(line=event.lines, position_mm=at))
+            case b.RunFailed():
+                detail = Detail(
+                    why=event.why,
+                    failure=failure_class(event.failure),
+                    may_be_moving=event.may_be_moving,
+                    position_known=event.position_known,
+                )
+                lease = replace(lease, last_line=max(lease.last_line, event.checkpoint.line))
+                self.apply(lease, LeaseEvent.RUN_FAILED, detail)
+            case b.RunCancelled():
+                lease = replace(lease, last_line=max(lease.last_line, event.checkpoint.line))
+                self.apply(lease, LeaseEvent.RUN_CANCELLED, Detail(why=self._hold_why or "cancelled"))
+            case _:
+                pass
+
+    def _progress(self, lease: Lease, event: b.Progress) -> None:
+        now = self._clock.monotonic()
+        line = event.checkpoint.line
+        if now - self._kept_checkpoint >= _CHECKPOINT_EVERY_S:
+            self._kept_checkpoint = now
+            self._spool.checkpoint(lease.lease, line)
+        if lease.own or lease.state is LeaseState.STARTING or now - self._told_progress < _PROGRESS_EVERY_S:
+            return
+        self._told_progress = now
+        fraction = min(1.0, line / max(1, event.total_lines))
+        body = m.Progressed(job=lease.job, fence=lease.fence, machine=self.name, line=line, fraction=fraction)
+        self._spool.journal(body, self._clock.now())
+        self._shop.journal_grew()
+
+    # --- carrying out --------------------------------------------------------------------------------------------
+
+    def running(self) -> Lease | None:
+        """The lease that the machine is at work on."""
+        moving = self._spool.leases(self.name, MOVING)
+        return moving[0] if moving else None
+
+    def _fresh(self, lease: Lease) -> Lease:
+        return self._spool.lease(lease.lease) or lease
+
+    def apply(self, lease: Lease, event: LeaseEvent, detail: Detail) -> Lease | None:
+        """Take one step of the table: new state, flags and journal in one transaction. None when it means nothing."""
+        outcome = step(lease.state, event)
+        if outcome is None:
+            _log.debug("%s means nothing to a lease that is %s", event, lease.state)
+            return None
+        state, actions = outcome
+        now = self._clock.now()
+        with logs.bound(machine=self.name, job=lease.job, lease=lease.lease, order=lease.ticket.order):
+            with self._spool.transaction():
+                after = replace(lease, state=state, why=detail.why or lease.why)
+                if state not in LIVE and lease.state in LIVE:
+                    after = replace(after, ended=now)
+                for action in actions:
+                    after = self._act(action, after, detail, now)
+                self._spool.put_lease(after)
+            _log.info("%s: %s → %s%s", event, lease.state, state, f" ({detail.why})" if detail.why else "")
+        if actions:
+            self._shop.journal_grew()
+        if Action.CANCEL_MACHINE in actions:
+            self._cancel_machine()
+        return after
+
+    def _act(self, action: Action, lease: Lease, detail: Detail, now: datetime) -> Lease:
+        """One action that only touches the spool."""
+        flags = self._spool.flags(self.name)
+        match action:
+            case Action.OCCUPY:
+                materials = (
+                    self.materials(flags) if lease.own else left_of(lease.ticket.material, self.materials(flags))
+                )
+                self._spool.put_flags(self.name, replace(flags, bed_clear=False, materials=materials))
+            case Action.DISARM:
+                self._spool.put_flags(self.name, replace(flags, disarmed=detail.why or "a run was interrupted"))
+            case Action.USE_UP_CARD:
+                return replace(lease, card=False)
+            case _:
+                body = None if lease.own else told(action, lease, detail, now)
+                if body is not None:
+                    seq = self._spool.journal(body, now)
+                    if action is Action.JOURNAL_START_INTENDED:
+                        return replace(lease, start_seq=seq)
+        return lease
+
+    def hold(self, why: str) -> None:
+        """Ask the bridge to hold; a machine that cannot is stopped."""
+        self._hold_why = why
+        try:
+            self.bridge.hold()
+        except b.NotSupported:
+            self.bridge.emergency_stop()
+        except b.NotNow as error:
+            _log.info("hold: %s", error, extra={"fields": {"machine": self.name}})
+
+    def _cancel_machine(self) -> None:
+        try:
+            self.bridge.cancel()
+        except b.NotSupported:
+            self.bridge.emergency_stop()
+        except b.NotNow as error:
+            _log.info("cancel: %s", error, extra={"fields": {"machine": self.name}})

@@ -1,0 +1,93 @@
+"""A machine's report for the network, built from what the bridge confirmed and what the spool keeps. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+
+from msgspec import structs
+
+from agents.config import MachineSettings
+from agents.contract.messages import GateReport, LoadedMaterial, MachineDescription, MachineReport
+from agents.contract.vocabulary import MachineState, Ring
+from agents.spool import Lease, MachineFlags
+from agents.windows import Interval
+from firmware_bridges.bridge import BridgeState, Status
+
+_STATES: Final = {
+    BridgeState.OFFLINE: MachineState.OFFLINE,
+    BridgeState.UNIDENTIFIED: MachineState.UNIDENTIFIED,
+    BridgeState.STARTING: MachineState.RUNNING,
+    BridgeState.RUNNING: MachineState.RUNNING,
+    BridgeState.HOLDING: MachineState.RUNNING,
+    BridgeState.CANCELLING: MachineState.RUNNING,
+    BridgeState.HELD: MachineState.HELD,
+    BridgeState.ALARM: MachineState.ALARM,
+    BridgeState.FAULT: MachineState.ALARM,
+    BridgeState.DISARMED: MachineState.ALARM,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Home:
+    """Where the machine stands."""
+
+    shop: str
+    agent: str
+    ring: Ring
+
+
+def machine_state(status: Status, flags: MachineFlags) -> tuple[MachineState, str]:
+    """The state to report, and why it is so where that needs saying. A hold counts once the machine confirmed it."""
+    state = _STATES.get(status.state, MachineState.IDLE)
+    if state is not MachineState.IDLE:
+        return state, status.why
+    if flags.disabled:
+        return MachineState.DISABLED, flags.disabled
+    if flags.disarmed:
+        return MachineState.ALARM, flags.disarmed
+    if not flags.bed_clear:
+        return MachineState.OCCUPIED, "nobody has confirmed that the bed is clear"
+    return MachineState.IDLE, ""
+
+
+def described(machine: MachineSettings, materials: tuple[LoadedMaterial, ...], status: Status) -> MachineDescription:
+    """The declared machine with what is loaded now and the firmware that answered."""
+    firmware = "" if status.identity is None else f"{status.identity.firmware} {status.identity.version}".strip()
+    return structs.replace(machine.description, materials=materials, firmware=firmware)
+
+
+def report(
+    home: Home,
+    description: MachineDescription,
+    status: Status,
+    flags: MachineFlags,
+    *,
+    running: Lease | None,
+    since: datetime,
+    accepts_pool_work: bool,
+    present: bool,
+    gates: tuple[GateReport, ...],
+    windows: tuple[Interval, ...],
+) -> MachineReport:
+    """The retained report. The owner's own jobs are not named to the network: the machine is simply running."""
+    state, why = machine_state(status, flags)
+    progress = None
+    if running is not None and status.total_lines:
+        progress = round(min(1.0, status.line / status.total_lines), 3)
+    return MachineReport(
+        shop=home.shop,
+        agent=home.agent,
+        ring=home.ring,
+        description=description,
+        state=state,
+        since=since,
+        why=why[:2000],
+        job=None if running is None or running.own else running.job,
+        progress=progress,
+        accepts_pool_work=accepts_pool_work,
+        person_present=present,
+        gates=gates,
+        windows=tuple((window.start, window.end) for window in windows),
+    )
