@@ -1,0 +1,298 @@
+"""What goes with a transition, one function an action. Each runs inside the move's transaction."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+import sqlalchemy as sa
+
+from agents.contract import messages as m
+from agents.contract.vocabulary import FILE_FAULTS, MACHINE_FAULTS, FailureClass, JobState
+from scheduler.dispatch.limits import Limits
+from scheduler.dispatch.retry import FAULTS_TO_QUARANTINE_MACHINE, MACHINES_TO_QUARANTINE_FILE
+from scheduler.dispatch.states import Action
+from scheduler.store import queries
+from scheduler.store import tables as t
+from scheduler.store.record import post, record
+from scheduler.store.rows import JobRow
+
+
+@dataclass(frozen=True, slots=True)
+class NewOffer:
+    """An offer about to be made; `message.machine` is the agent's own name of the machine."""
+
+    agent: str
+    message: m.Offer
+
+
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """What an action may know: the job after the move, and what happened."""
+
+    job: JobRow
+    now: datetime
+    sender: str
+    limits: Limits
+    why: str
+    offer: NewOffer | None
+    failure: FailureClass | None
+    agent: str | None
+    machine: str | None
+    not_before: datetime | None
+
+
+def quarantined(c: sa.Connection) -> set[str]:
+    """Keys of the files that nobody should try again before a person looked at them."""
+    return queries.quarantined_files(c, MACHINES_TO_QUARANTINE_FILE)
+
+
+def open_offer(c: sa.Connection, s: Scene) -> None:
+    """Write the offer and queue its message."""
+    if s.offer is None:
+        raise ValueError("an offer needs its message")
+    message = s.offer.message
+    c.execute(
+        sa.insert(t.offers).values(
+            id=message.offer,
+            job=s.job.id,
+            attempt=message.attempt,
+            agent=s.offer.agent,
+            machine=message.machine,
+            sha256=message.toolpath.sha256,
+            planned_start=message.planned_start,
+            planned_finish=message.planned_finish,
+            made_at=s.now,
+            outcome="open",
+        )
+    )
+    post(c, s.offer.agent, message, s.now, sender=s.sender, valid_for=s.limits.offer)
+
+
+def close_offer(c: sa.Connection, s: Scene) -> None:
+    """The offer is answered, lapsed or taken back."""
+    outcome = {JobState.LEASED: "claimed", JobState.WAITING: "not taken"}.get(s.job.state, s.job.state.value)
+    where = (t.offers.c.job == s.job.id, t.offers.c.closed_at.is_(None))
+    c.execute(sa.update(t.offers).where(*where).values(closed_at=s.now, outcome=outcome))
+
+
+def withdraw_offer(c: sa.Connection, s: Scene) -> None:
+    """Tell the agent that the offer no longer stands."""
+    standing = queries.open_offer(c, s.job.id)
+    if standing is not None:
+        message = m.Withdrawal(job=s.job.id, offer=standing.id, why=s.why)
+        post(c, standing.agent, message, s.now, sender=s.sender)
+
+
+def remember_decline(c: sa.Connection, s: Scene) -> None:
+    """Do not ask again too soon. It is kept beside the job, counts for nothing else, and fades."""
+    if s.agent is None or s.machine is None:
+        return
+    until = s.not_before or s.now + s.limits.decline
+    queries.remember_decline(c, job=s.job.id, agent=s.agent, machine=s.machine, until=until, reasons=[s.why])
+
+
+def grant(c: sa.Connection, s: Scene) -> None:
+    """Hold the job for the agent under the new fence."""
+    taken = queries.open_offer(c, s.job.id)
+    if taken is None:
+        raise ValueError(f"job {s.job.id} is claimed without an offer")
+    start_by = max(s.now, taken.planned_start) + s.limits.start
+    lease = f"l{s.job.id}-{s.job.fence}"[:64]
+    c.execute(
+        sa.insert(t.leases).values(
+            id=lease,
+            job=s.job.id,
+            fence=s.job.fence,
+            attempt=s.job.attempt,
+            offer=taken.id,
+            agent=taken.agent,
+            machine=taken.machine,
+            granted_at=s.now,
+            start_by=start_by,
+            ended_why="",
+        )
+    )
+    values: dict[str, Any] = {"agent": taken.agent, "machine": taken.machine, "deadline": start_by}
+    queries.update_job(c, s.job, values)
+    post(c, taken.agent, grant_message(c, lease), s.now, sender=s.sender)
+
+
+def grant_message(c: sa.Connection, lease_id: str) -> m.Grant:
+    """The grant of a lease, for the first time or again (an agent that knows it answers as before)."""
+    row = queries.lease(c, lease_id)
+    if row is None:
+        raise LookupError(f"no lease {lease_id}")
+    return m.Grant(
+        lease=row.id,
+        offer=row.offer,
+        job=row.job,
+        attempt=row.attempt,
+        fence=row.fence,
+        machine=row.machine,
+        start_by=row.start_by,
+    )
+
+
+def end_lease(c: sa.Connection, s: Scene) -> None:
+    """The lease is over: no event under its fence changes anything any more, but an inspection."""
+    where = (t.leases.c.job == s.job.id, t.leases.c.ended_at.is_(None))
+    c.execute(sa.update(t.leases).where(*where).values(ended_at=s.now, ended_why=s.why))
+
+
+def withdraw_lease(c: sa.Connection, s: Scene) -> None:
+    """Tell the holder that its lease, not begun, is taken back."""
+    held = queries.live_lease(c, s.job.id)
+    if held is not None:
+        message = m.Withdrawal(job=s.job.id, lease=held.id, fence=held.fence, why=s.why)
+        post(c, held.agent, message, s.now, sender=s.sender)
+
+
+def ask_cancel(c: sa.Connection, s: Scene) -> None:
+    """Ask the holder to end the job; only its confirmation ends it here."""
+    held = queries.live_lease(c, s.job.id)
+    if held is not None:
+        message = m.CancelRequest(job=s.job.id, fence=held.fence, why=s.why)
+        post(c, held.agent, message, s.now, sender=s.sender, valid_for=timedelta(days=1))
+
+
+def ask_pause(c: sa.Connection, s: Scene) -> None:
+    """Ask the holder to hold the job at the next safe moment."""
+    held = queries.live_lease(c, s.job.id)
+    if held is not None:
+        message = m.PauseRequest(job=s.job.id, fence=held.fence, why=s.why)
+        post(c, held.agent, message, s.now, sender=s.sender, valid_for=timedelta(minutes=5))
+
+
+def expect_first_line(c: sa.Connection, s: Scene) -> None:
+    """The start is committed: the machine should confirm its first line soon, or somebody should look."""
+    queries.update_job(c, s.job, {"deadline": s.now + s.limits.first_line})
+
+
+def flag_overdue(c: sa.Connection, s: Scene) -> None:
+    """Say so; do not guess."""
+    since = s.job.since.strftime("%H:%M UTC")
+    text = f"starting since {since} and no first line confirmed: look at the machine"
+    queries.update_job(c, s.job, {"flag": text, "deadline": None})
+
+
+def clear_flag(c: sa.Connection, s: Scene) -> None:
+    """The agent spoke: whatever was in doubt no longer is."""
+    if s.job.flag:
+        queries.update_job(c, s.job, {"flag": ""})
+
+
+def clear_faults(c: sa.Connection, s: Scene) -> None:
+    """A finished job proves the machine."""
+    if s.agent and s.machine:
+        queries.update_machine(c, s.agent, s.machine, {"faults_in_a_row": 0})
+
+
+def count_fault(c: sa.Connection, s: Scene) -> None:
+    """Blame the machine or the file, where the failure class says so, and quarantine at the threshold."""
+    if s.failure in FILE_FAULTS:
+        count_file_fault(c, s.job, s.failure, s.now)
+    if s.failure not in MACHINE_FAULTS or not s.agent or not s.machine:
+        return
+    row = queries.machine(c, s.agent, s.machine)
+    if row is None:
+        return
+    faults = row.faults_in_a_row + 1
+    values: dict[str, Any] = {"faults_in_a_row": faults}
+    if faults >= FAULTS_TO_QUARANTINE_MACHINE and row.quarantined_at is None:
+        why = f"{faults} attempts in a row failed for its own reasons, the last by {s.failure.replace('_', ' ')}"
+        values |= {"quarantined_at": s.now, "quarantine_why": why}
+        record(c, "machine_quarantined", s.now, machine=s.machine, agent=s.agent, body={"why": why})
+    queries.update_machine(c, s.agent, s.machine, values)
+
+
+def count_file_fault(c: sa.Connection, job: JobRow, failure: FailureClass, now: datetime) -> None:
+    """The file may be to blame; two machines make it so."""
+    machine = f"{job.agent}.{job.machine}"
+    where = (t.file_faults.c.file_key == job.file_key, t.file_faults.c.machine == machine)
+    c.execute(sa.delete(t.file_faults).where(*where))
+    c.execute(sa.insert(t.file_faults).values(file_key=job.file_key, machine=machine, failure=failure.value, at=now))
+    if job.file_key in quarantined(c):
+        record(c, "file_quarantined", now, order=job.order, job=job.id, body={"file_key": job.file_key})
+
+
+def replace_rejected(c: sa.Connection, job: JobRow, now: datetime) -> None:
+    """Rejected pieces become a new job of the same order, at its kit's priority: the order's own."""
+    again = sum(1 for other in queries.jobs(c, order=job.order) if other.replaces == job.id)
+    if again:
+        return
+    new_job(
+        c,
+        job_id=f"{job.id}-r"[:64],
+        order=job.order,
+        part=job.part,
+        pieces=job.rejected,
+        process=job.process,
+        file_key=job.file_key,
+        body=job.body,
+        now=now,
+        replaces=job.id,
+    )
+
+
+def new_job(
+    c: sa.Connection,
+    *,
+    job_id: str,
+    order: str,
+    part: str,
+    pieces: int,
+    process: str,
+    file_key: str,
+    body: dict[str, Any],
+    now: datetime,
+    replaces: str | None = None,
+) -> None:
+    """A job is born waiting, with fence 0: no lease was ever given."""
+    c.execute(
+        sa.insert(t.jobs).values(
+            id=job_id,
+            order=order,
+            part=part,
+            pieces=pieces,
+            process=process,
+            state=JobState.WAITING.value,
+            version=1,
+            fence=0,
+            attempt=1,
+            file_key=file_key,
+            body=body,
+            created_at=now,
+            since=now,
+            machine_s=0.0,
+            line=0,
+            progress=0.0,
+            good=0,
+            rejected=0,
+            replaces=replaces,
+            flag="",
+            cancel_why="",
+        )
+    )
+    kind_body = {"pieces": pieces, "part": part, **({"replaces": replaces} if replaces else {})}
+    record(c, "created", now, order=order, job=job_id, to_state=JobState.WAITING.value, body=kind_body)
+
+
+ACTIONS: Final[dict[Action, Callable[[sa.Connection, Scene], None]]] = {
+    Action.OPEN_OFFER: open_offer,
+    Action.CLOSE_OFFER: close_offer,
+    Action.WITHDRAW_OFFER: withdraw_offer,
+    Action.REMEMBER_DECLINE: remember_decline,
+    Action.GRANT: grant,
+    Action.END_LEASE: end_lease,
+    Action.WITHDRAW_LEASE: withdraw_lease,
+    Action.ASK_CANCEL: ask_cancel,
+    Action.ASK_PAUSE: ask_pause,
+    Action.EXPECT_FIRST_LINE: expect_first_line,
+    Action.FLAG_OVERDUE: flag_overdue,
+    Action.CLEAR_FLAG: clear_flag,
+    Action.CLEAR_FAULTS: clear_faults,
+    Action.COUNT_FAULT: count_fault,
+}

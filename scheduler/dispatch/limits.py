@@ -1,0 +1,32 @@
+"""How long things may take and how much may be in flight: declared in one place, changed by configuration."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Deadlines of transitional states and bounds of dispatch. Passing one is an event, never a guess."""
+
+    offer: timedelta = timedelta(seconds=60)
+    """An offer not answered by then lapses."""
+    start: timedelta = timedelta(minutes=30)
+    """A lease not begun by then (after its planned start) lapses and the job is offered anew."""
+    first_line: timedelta = timedelta(minutes=10)
+    """STARTING without a confirmed first line for so long is flagged (heating counts)."""
+    decline: timedelta = timedelta(minutes=10)
+    """A shop that declined is not asked for the same job before that, unless it named another time."""
+    unanswered: timedelta = timedelta(minutes=2)
+    """A shop that let an offer lapse is not asked for the same job before that."""
+    silence: timedelta = timedelta(seconds=45)
+    """No word from an agent for so long: its machines are shown as stale, its running jobs are flagged."""
+    ahead: timedelta = timedelta(minutes=15)
+    """Work is offered when its planned start is no further away than this."""
+    queue_per_machine: int = 1
+    """Offers and leases a machine may hold that have not begun, beside the job it runs."""
+    replan: timedelta = timedelta(seconds=60)
+    """A plan is made anew at least so often while anything waits."""
+    reconcile: timedelta = timedelta(seconds=10)
+    """After a start: how long to wait for what the agents hold before offering to those that answered."""

@@ -1,0 +1,273 @@
+"""What the planner is shown: a read of the database at one instant, and why the jobs it is not shown must wait."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Final
+
+import msgspec
+import sqlalchemy as sa
+
+from agents.contract.messages import MachineReport
+from agents.contract.vocabulary import (
+    LEASED_STATES,
+    MOTION_STATES,
+    JobState,
+    MachineState,
+    NeedClass,
+    Process,
+    Ring,
+)
+from designs.processes.materials import canonical
+from scheduler.dispatch.actions import quarantined
+from scheduler.dispatch.limits import Limits
+from scheduler.orders.progress import GOING_STATES, OrderState
+from scheduler.orders.recipes import JobBody, Recipe, fits, matching_material, read_body, recipe_for
+from scheduler.planning.snapshot import (
+    Declined,
+    DurationOption,
+    Fixed,
+    Material,
+    MaterialNeed,
+    PlanJob,
+    PlanMachine,
+    PlanPolicy,
+    Snapshot,
+    Window,
+)
+from scheduler.store import queries
+from scheduler.store.rows import AgentRow, JobRow, MachineRow, OrderRow, RecipeRow, ToolpathRow
+
+#: A finished part lies on the bed: somebody will clear it, we do not know when.
+_CLEARING: Final = timedelta(minutes=10)
+_BROKEN: Final = {MachineState.ALARM: "it is in alarm", MachineState.DISABLED: "it is switched off"}
+#: No toolpath known: the longest stretch assumed for a job that is already under way.
+_UNKNOWN_S: Final = 3600.0
+
+
+@dataclass(frozen=True, slots=True)
+class SeenMachine:
+    """A machine with its report read."""
+
+    row: MachineRow
+    report: MachineReport
+    agent: AgentRow
+
+    @property
+    def key(self) -> str:
+        """Name in the whole network."""
+        return self.row.key
+
+
+@dataclass(slots=True)
+class Picture:
+    """One instant: the snapshot, and what dispatch needs to turn the plan into offers."""
+
+    snapshot: Snapshot
+    machines: dict[str, SeenMachine]
+    jobs: dict[str, JobRow]
+    orders: dict[str, OrderRow]
+    toolpaths: dict[tuple[str, str], ToolpathRow]
+    """By (job, machine key)."""
+    missing: dict[str, Recipe]
+    """Toolpaths nobody asked for yet, by recipe key."""
+    asked: dict[str, Recipe]
+    """Toolpaths asked for and not made yet."""
+    file_keys: dict[str, str]
+    shut: dict[tuple[str, str], str] = field(default_factory=dict)
+    """Why there is no toolpath, by (job, machine key)."""
+    held_back: dict[str, str] = field(default_factory=dict)
+    """Waiting jobs that the planner was not shown, and why."""
+
+
+def seen_machines(c: sa.Connection) -> dict[str, SeenMachine]:
+    """All machines with their reports, by key."""
+    agents = {row.id: row for row in queries.agents(c)}
+    return {
+        row.key: SeenMachine(row, msgspec.convert(row.report, MachineReport), agents[row.agent])
+        for row in queries.machines(c)
+    }
+
+
+def take_picture(c: sa.Connection, now: datetime, limits: Limits, policy: PlanPolicy) -> Picture:
+    """Read everything a plan depends on."""
+    machines = seen_machines(c)
+    jobs = {job.id: job for job in queries.open_jobs(c)}
+    orders = {order.id: order for order in queries.orders(c)} if jobs else {}
+    picture = Picture(Snapshot(now, (), ()), machines, jobs, orders, {}, {}, {}, {})
+    waiting = [job for job in jobs.values() if job.state is JobState.WAITING]
+    _find_toolpaths(c, picture, waiting)
+    declined = _declined(c, now)
+    files = quarantined(c)
+    plan_jobs: list[PlanJob] = []
+    for job in jobs.values():
+        if job.state is JobState.OFFERED or job.state in LEASED_STATES:
+            plan_jobs.append(_fixed_job(c, job, picture, now))
+        elif job.state is JobState.WAITING:
+            why = _held_back(job, orders[job.order], files, picture)
+            if why:
+                picture.held_back[job.id] = why
+            else:
+                plan_jobs.append(_waiting_job(job, picture, declined.get(job.id, ()), now))
+    plan_machines = tuple(_plan_machine(machine, now, limits) for machine in machines.values())
+    picture.snapshot = Snapshot(now, plan_machines, tuple(plan_jobs), policy)
+    return picture
+
+
+def _find_toolpaths(c: sa.Connection, picture: Picture, waiting: list[JobRow]) -> None:
+    wanted: dict[tuple[str, str], Recipe] = {}
+    for job in waiting:
+        body = read_body(job.body)
+        for key, machine in picture.machines.items():
+            why = _no_recipe(job, body, machine)
+            if why is None:
+                wanted[job.id, key] = recipe_for(body, job.pieces, machine.report.description)
+            elif why:
+                picture.shut[job.id, key] = why
+    keys = {place: recipe.key for place, recipe in wanted.items()}
+    rows = queries.recipes(c, sorted(set(keys.values())))
+    made = queries.toolpaths(c, sorted({row.sha256 for row in rows.values() if row.sha256}))
+    for place, recipe in wanted.items():
+        picture.file_keys[keys[place]] = picture.jobs[place[0]].file_key
+        _sort_recipe(picture, place, keys[place], recipe, rows.get(keys[place]), made)
+
+
+def _sort_recipe(
+    picture: Picture,
+    place: tuple[str, str],
+    key: str,
+    recipe: Recipe,
+    row: RecipeRow | None,
+    made: Mapping[str, ToolpathRow],
+) -> None:
+    if row is None:
+        picture.missing[key] = recipe
+        picture.shut[place] = "its toolpath for this machine is being made"
+    elif row.status == "making":
+        picture.asked[key] = recipe
+        picture.shut[place] = "its toolpath for this machine is being made"
+    elif row.status == "impossible" or row.sha256 is None:
+        picture.shut[place] = row.why
+    else:
+        picture.toolpaths[place] = made[row.sha256]
+
+
+def _no_recipe(job: JobRow, body: JobBody, machine: SeenMachine) -> str | None:
+    """Why no toolpath is wanted for this machine; empty when the planner's own checkers say it better."""
+    description = machine.report.description
+    if job.process != machine.row.process:
+        return ""
+    if not fits(body.dims_mm, description.envelope_mm, job.process):
+        return "one piece alone is larger than its working area"
+    if matching_material(body, description) is None:
+        return ""
+    return None
+
+
+def _held_back(job: JobRow, order: OrderRow, files: set[str], picture: Picture) -> str:
+    if OrderState(order.state) not in GOING_STATES:
+        return f"the order is {order.state.replace('_', ' ')}, not accepted yet"
+    if job.flag:
+        return job.flag
+    if job.file_key in files:
+        return "the file failed on two machines: it is quarantined until a person has looked at it"
+    has_one = any(place[0] == job.id for place in picture.toolpaths)
+    making = any(
+        place[0] == job.id and why == "its toolpath for this machine is being made"
+        for place, why in picture.shut.items()
+    )
+    return "its toolpaths are being made" if making and not has_one else ""
+
+
+def _declined(c: sa.Connection, now: datetime) -> dict[str, tuple[Declined, ...]]:
+    found: dict[str, list[Declined]] = {}
+    for job, machine, until, reasons in queries.declines_in_force(c, now):
+        found.setdefault(job, []).append(Declined(machine, until, tuple(reasons)))
+    return {job: tuple(declines) for job, declines in found.items()}
+
+
+def _need(body: JobBody, amount_g: float | None) -> MaterialNeed:
+    return MaterialNeed(canonical(body.material), body.colour, body.thickness_mm, amount_g)
+
+
+def _waiting_job(job: JobRow, picture: Picture, declined: tuple[Declined, ...], now: datetime) -> PlanJob:
+    body, order = read_body(job.body), picture.orders[job.order]
+    own = {key: row for (job_id, key), row in picture.toolpaths.items() if job_id == job.id}
+    amounts = [row.material_g for row in own.values() if row.material_g is not None]
+    previous = (job.placement or {}).get("machine")
+    return PlanJob(
+        id=job.id,
+        order=job.order,
+        process=Process(job.process),
+        options=tuple(DurationOption(p50_s=max(1.0, row.duration_s), machine=key) for key, row in own.items()),
+        need=_need(body, max(amounts, default=None)),
+        release=job.not_before if job.not_before is not None and job.not_before > now else None,
+        due=order.due,
+        need_class=NeedClass(order.need_class),
+        ring=Ring(order.ring),
+        declined=declined,
+        own_shop=body.own_shop,
+        previous_machine=previous if isinstance(previous, str) else None,
+    )
+
+
+def _fixed_job(c: sa.Connection, job: JobRow, picture: Picture, now: datetime) -> PlanJob:
+    """A job that is offered, leased or running keeps its machine; how long it still takes follows its progress."""
+    body, order = read_body(job.body), picture.orders[job.order]
+    holder = queries.open_offer(c, job.id) or queries.live_lease(c, job.id)
+    machine = "" if holder is None else f"{holder.agent}.{holder.machine}"
+    offer = None if holder is None else queries.offer(c, getattr(holder, "offer", holder.id))
+    toolpath = None if offer is None else queries.toolpath(c, offer.sha256)
+    if toolpath is not None:
+        picture.toolpaths[job.id, machine] = toolpath
+    whole_s = max(1.0, toolpath.duration_s if toolpath else _UNKNOWN_S)
+    moving = job.state in MOTION_STATES
+    start = (job.started_at or job.since) if moving else max(now, offer.planned_start if offer else now)
+    left_s = whole_s * (1.0 - job.progress) if moving else whole_s
+    finish = max(now, start) + timedelta(seconds=max(1.0, left_s))
+    return PlanJob(
+        id=job.id,
+        order=job.order,
+        process=Process(job.process),
+        options=(DurationOption(p50_s=whole_s, machine=machine or None),),
+        need=_need(body, None),
+        due=order.due,
+        need_class=NeedClass(order.need_class),
+        ring=Ring(order.ring),
+        own_shop=body.own_shop,
+        fixed=Fixed(machine, start, finish, job.state.value),
+    )
+
+
+def _plan_machine(machine: SeenMachine, now: datetime, limits: Limits) -> PlanMachine:
+    report, description = machine.report, machine.report.description
+    broken = _BROKEN.get(report.state, "")
+    return PlanMachine(
+        id=machine.key,
+        shop=report.shop,
+        process=description.process,
+        ring=report.ring,
+        model=description.model,
+        envelope_mm=description.envelope_mm,
+        loaded=tuple(
+            Material(
+                canonical(loaded.material),
+                loaded.colour,
+                loaded.thickness_mm,
+                loaded.remaining_g,
+                loaded.width_mm,
+                loaded.height_mm,
+            )
+            for loaded in description.materials
+        ),
+        attended=description.attended,
+        pool_windows=tuple(Window(start, end) for start, end in report.windows) or None,
+        busy_until=now + _CLEARING if report.state is MachineState.OCCUPIED else None,
+        accepts_pool=report.accepts_pool_work,
+        offline=not machine.agent.online or report.state in (MachineState.OFFLINE, MachineState.UNIDENTIFIED),
+        quarantined=machine.row.quarantine_why or (f"{broken}: {report.why or 'no reason given'}" if broken else ""),
+        power_w=description.power_w,
+        circuit=description.circuit,
+    )

@@ -1,0 +1,88 @@
+"""What time alone brings: deadlines that pass, agents that fall silent, leases on machines that broke.
+
+Each becomes an event of the table or a flag for a person; none is ever taken for a success.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Final
+
+import sqlalchemy as sa
+
+from agents.contract.vocabulary import LEASED_STATES, MOTION_STATES, JobState, MachineState
+from scheduler.dispatch.moves import Happening, Mover
+from scheduler.dispatch.picture import SeenMachine, seen_machines
+from scheduler.dispatch.states import JobEvent
+from scheduler.store import queries
+from scheduler.store.rows import JobRow
+
+_NOT_BEGUN: Final = LEASED_STATES - MOTION_STATES
+_SILENT: Final = "no word from the agent since"
+
+
+def sweep(c: sa.Connection, mover: Mover, now: datetime) -> int:
+    """Let everything happen that time alone brings. Returns how many jobs it touched."""
+    touched = sum(_deadline(c, mover, job, now) for job in queries.jobs_past_deadline(c, now))
+    machines = seen_machines(c)
+    for lease in queries.live_leases(c):
+        job = queries.job(c, lease.job)
+        machine = machines.get(f"{lease.agent}.{lease.machine}")
+        if job is None or machine is None:
+            continue
+        if job.state in _NOT_BEGUN:
+            why = _broken(machine, mover, now)
+            if why:
+                mover.move(c, job, Happening(JobEvent.LEASE_WITHDRAWN, now, why=why))
+                touched += 1
+        elif job.state in MOTION_STATES:
+            touched += _silence(c, mover, job, machine, now)
+    return touched
+
+
+def _deadline(c: sa.Connection, mover: Mover, job: JobRow, now: datetime) -> bool:
+    if job.state is JobState.OFFERED:
+        offer = queries.open_offer(c, job.id)
+        happening = Happening(
+            JobEvent.OFFER_LAPSED,
+            now,
+            agent=None if offer is None else offer.agent,
+            machine=None if offer is None else offer.machine,
+            why="the shop did not answer in time",
+            not_before=now + mover.limits.unanswered,
+        )
+    elif job.state in _NOT_BEGUN:
+        happening = Happening(JobEvent.LEASE_LAPSED, now, why="it was not begun in time")
+    elif job.state is JobState.STARTING:
+        happening = Happening(JobEvent.START_OVERDUE, now)
+    else:
+        return False
+    mover.move(c, job, happening)
+    return True
+
+
+def _broken(machine: SeenMachine, mover: Mover, now: datetime) -> str:
+    """Why a lease that has not begun should go elsewhere; empty when it should stay."""
+    report, silence = machine.report, mover.limits.silence
+    if machine.row.quarantined_at is not None:
+        return f"the machine is quarantined: {machine.row.quarantine_why}"
+    if report.state in (MachineState.ALARM, MachineState.DISABLED):
+        return f"the machine is in state {report.state}: {report.why or 'no reason given'}"
+    if not machine.agent.online and now - machine.agent.heard_at > silence:
+        return f"{_SILENT} {machine.agent.heard_at.strftime('%H:%M:%S UTC')}"
+    if report.state is MachineState.OFFLINE and now - report.since > silence:
+        return "the machine is offline"
+    return ""
+
+
+def _silence(c: sa.Connection, mover: Mover, job: JobRow, machine: SeenMachine, now: datetime) -> bool:
+    """A job that moves on a silent agent stays as it is, flagged, until the agent speaks or a person decides."""
+    silent = not machine.agent.online or now - machine.agent.heard_at > mover.limits.silence
+    if silent and not job.flag:
+        since = machine.agent.heard_at.strftime("%H:%M:%S UTC")
+        queries.update_job(c, job, {"flag": f"{_SILENT} {since}: look at the machine"})
+        return True
+    if not silent and job.flag.startswith(_SILENT):
+        queries.update_job(c, job, {"flag": ""})
+        return True
+    return False

@@ -1,0 +1,135 @@
+"""Which toolpath a job needs on a machine: named by content, so that equal work is made once.
+
+A recipe is pieces × machine class × stock. Machines of one model with the same stock share it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Final
+
+import msgspec
+
+from agents.contract.messages import LoadedMaterial, MachineDescription
+from designs.processes.materials import canonical
+from designs.processes.model import GeometryKind, MachineProfile, ProcessKind, Stock, ToolSpec
+
+
+@dataclass(frozen=True, slots=True)
+class PieceSpec:
+    """One file of a job and how many of it, by content."""
+
+    name: str
+    kind: GeometryKind
+    sha256: str
+    quantity: int = 1
+    depth_mm: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class JobBody:
+    """What a job carries beside its state: written when it is born, never changed."""
+
+    title: str
+    pieces: tuple[PieceSpec, ...]
+    material: str
+    colour: str = ""
+    thickness_mm: float | None = None
+    dims_mm: tuple[float, float, float] | None = None
+    """Size of one piece."""
+    licence: str = ""
+    own_shop: str | None = None
+    """Closed designs are made only in the shop of whoever brought them."""
+
+    @property
+    def file_key(self) -> str:
+        """The same files, whatever the quantity: what is quarantined when it fails on two machines."""
+        return _digest(sorted(piece.sha256 for piece in self.pieces))
+
+
+def read_body(stored: Mapping[str, Any]) -> JobBody:
+    """A stored body as its type."""
+    return msgspec.convert(stored, JobBody)
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """Everything a toolpath depends on."""
+
+    pieces: tuple[PieceSpec, ...]
+    profile: MachineProfile
+    stock: Stock
+
+    @property
+    def key(self) -> str:
+        """Content address of the recipe."""
+        return _digest(msgspec.to_builtins(self))
+
+
+def recipe_for(body: JobBody, pieces: int, machine: MachineDescription) -> Recipe:
+    """The recipe of a job of so many pieces on a machine as described."""
+    first = body.pieces[0]
+    specs = (replace(first, quantity=pieces), *body.pieces[1:])
+    return Recipe(specs, profile_of(machine), stock_for(body, machine))
+
+
+def profile_of(machine: MachineDescription) -> MachineProfile:
+    """The class of machine a toolpath is made for."""
+    return MachineProfile(
+        model=machine.model,
+        process=ProcessKind(machine.process.value),
+        dialect=machine.dialect,
+        envelope_mm=machine.envelope_mm,
+        tools=tuple(ToolSpec(tool.number, tool.kind, tool.diameter_mm) for tool in machine.tools),
+        max_feed_mm_min=machine.max_feed_mm_min,
+        accel_mm_s2=machine.accel_mm_s2,
+        spindle_max_rpm=machine.spindle_max_rpm,
+        laser_power_w=machine.laser_power_w,
+    )
+
+
+def matching_material(body: JobBody, machine: MachineDescription) -> LoadedMaterial | None:
+    """What is on the machine that the job can be made from; None when it must be loaded first."""
+    for loaded in machine.materials:
+        same_kind = canonical(loaded.material) == canonical(body.material)
+        colour = not body.colour or not loaded.colour or loaded.colour.lower() == body.colour.lower()
+        if same_kind and colour and _thick_enough(body.thickness_mm, loaded.thickness_mm):
+            return loaded
+    return None
+
+
+_THICKNESS_TOLERANCE_MM: Final = 0.3
+
+
+def _thick_enough(wanted: float | None, there: float | None) -> bool:
+    return wanted is None or there is None or abs(wanted - there) <= _THICKNESS_TOLERANCE_MM
+
+
+def stock_for(body: JobBody, machine: MachineDescription) -> Stock:
+    """The stock to make it from: what is loaded, else what the job asks for in the machine's full size."""
+    loaded = matching_material(body, machine)
+    if loaded is None:
+        return Stock(body.material, body.colour, body.thickness_mm)
+    return Stock(
+        body.material,
+        body.colour or loaded.colour,
+        body.thickness_mm if body.thickness_mm is not None else loaded.thickness_mm,
+        loaded.width_mm,
+        loaded.height_mm,
+    )
+
+
+def fits(dims_mm: Sequence[float] | None, envelope_mm: Sequence[float], process: str) -> bool:
+    """Whether one piece can lie on the bed at all, turned by 90° or not; height counts for printers only."""
+    if dims_mm is None:
+        return True
+    x, y, z = dims_mm
+    width, depth, height = envelope_mm
+    flat = (x <= width and y <= depth) or (y <= width and x <= depth)
+    return flat and (process != ProcessKind.FDM or z <= height)
+
+
+def _digest(value: Any) -> str:
+    return hashlib.sha256(msgspec.json.encode(value, order="deterministic")).hexdigest()

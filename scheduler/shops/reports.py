@@ -1,0 +1,115 @@
+"""Presence and machine reports: the newest word of each, and a line in the record when a state changed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+import msgspec
+import sqlalchemy as sa
+
+from agents.contract import messages as m
+from scheduler.store import queries
+from scheduler.store import tables as t
+from scheduler.store.record import record
+
+
+def know_agents(c: sa.Connection, agents: set[str], now: datetime) -> None:
+    """Make sure there is a row for every agent that spoke, and note that it did."""
+    known = {agent for (agent,) in c.execute(sa.select(t.agents.c.id).where(t.agents.c.id.in_(sorted(agents))))}
+    fresh = [_new_agent(agent, now) for agent in sorted(agents - known)]
+    if fresh:
+        c.execute(sa.insert(t.agents), fresh)
+    if known:
+        c.execute(sa.update(t.agents).where(t.agents.c.id.in_(sorted(known))).values(heard_at=now))
+
+
+def presence(c: sa.Connection, agent_id: str, said: m.AgentPresence, now: datetime) -> bool:
+    """Take an agent's presence (or its will's). Returns whether it just came, or came back as a new process."""
+    before = queries.agent(c, agent_id)
+    values: dict[str, Any] = {"online": said.online}
+    if said.online:
+        values |= {"boot": said.boot, "program": said.version, "http": said.http}
+    c.execute(sa.update(t.agents).where(t.agents.c.id == agent_id).values(**values))
+    came = said.online and (before is None or not before.online or before.boot != said.boot)
+    if before is None or before.online != said.online or came:
+        record(c, "agent_online" if said.online else "agent_offline", now, agent=agent_id, body={"boot": said.boot})
+    return came
+
+
+def machine_reports(c: sa.Connection, reports: Mapping[tuple[str, str], m.MachineReport], now: datetime) -> bool:
+    """Take the newest report of each machine. Returns whether any state, description or permission changed."""
+    if not reports:
+        return False
+    agents = sorted({agent for agent, _ in reports})
+    columns = (t.machines.c.agent, t.machines.c.machine, t.machines.c.state, t.machines.c.report)
+    known = {
+        (agent, machine): (state, body)
+        for agent, machine, state, body in c.execute(sa.select(*columns).where(t.machines.c.agent.in_(agents)))
+    }
+    new_rows, updates, changed = [], [], False
+    for (agent, machine), report in reports.items():
+        before = known.get((agent, machine))
+        values = _machine_values(agent, machine, report, now)
+        differs = before is None or _matters(before[1]) != _matters(values["report"])
+        changed = changed or differs
+        if before is None:
+            new_rows.append({**values, "faults_in_a_row": 0, "quarantine_why": "", "changed_at": now})
+        else:
+            updates.append({f"new_{key}": value for key, value in values.items()})
+        if before is None or before[0] != report.state:
+            body = {"state": report.state.value, "why": report.why, "from": None if before is None else before[0]}
+            record(c, "machine_state", now, agent=agent, machine=machine, job=report.job, body=body)
+    if new_rows:
+        c.execute(sa.insert(t.machines), new_rows)
+    if updates:
+        c.execute(_UPDATE, updates)
+    return changed
+
+
+def _machine_values(agent: str, machine: str, report: m.MachineReport, now: datetime) -> dict[str, Any]:
+    return {
+        "agent": agent,
+        "machine": machine,
+        "shop": report.shop,
+        "process": report.description.process.value,
+        "model": report.description.model,
+        "state": report.state.value,
+        "heard_at": now,
+        "report": msgspec.to_builtins(report),
+    }
+
+
+_UPDATE = (
+    sa.update(t.machines)
+    .where(t.machines.c.agent == sa.bindparam("new_agent"), t.machines.c.machine == sa.bindparam("new_machine"))
+    .values(
+        {
+            column: sa.bindparam(f"new_{column.name}")
+            for column in t.machines.c
+            if column.name in {"shop", "process", "model", "state", "heard_at", "report"}
+        }
+    )
+)
+
+
+def _matters(report: dict[str, Any]) -> dict[str, Any]:
+    """What a plan depends on; progress and times do not make a new plan."""
+    return {key: value for key, value in report.items() if key not in {"progress", "since", "gates", "why"}}
+
+
+def _new_agent(agent: str, now: datetime) -> dict[str, Any]:
+    shop, _, name = agent.partition(".")
+    return {
+        "id": agent,
+        "shop": shop,
+        "agent": name,
+        "online": False,
+        "boot": "",
+        "program": "",
+        "http": "",
+        "heard_at": now,
+        "cursor": 0,
+        "holdings_term": 0,
+    }

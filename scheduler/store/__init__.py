@@ -1,0 +1,10 @@
+"""The scheduler's memory: tables, migrations, named queries, and files by content.
+
+May touch: one database (SQLite or PostgreSQL) and one folder. In: domain values inside a write; out: rows as typed
+values. Every write is one transaction by one writer; state, outgoing messages and the record commit together.
+"""
+
+from scheduler.store.blobs import Blobs, UnknownBlob
+from scheduler.store.database import Store, StoreTooNew, open_store
+
+__all__ = ["Blobs", "Store", "StoreTooNew", "UnknownBlob", "open_store"]

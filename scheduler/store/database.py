@@ -1,0 +1,103 @@
+"""Opening the database, migrating it, and the one way to write to it."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, Final
+
+import sqlalchemy as sa
+from alembic import command
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+
+_MIGRATIONS: Final = Path(__file__).parent / "migrations"
+_BUSY_TIMEOUT_S: Final = 30.0
+
+
+class StoreTooNew(RuntimeError):
+    """The database was written by a newer Workshed than this one."""
+
+
+class Store:
+    """The database behind one writer. Reads run beside it; `after_commit` tells who waits for news."""
+
+    def __init__(self, engine: sa.Engine) -> None:
+        self.engine = engine
+        self._writer = threading.Lock()
+        self._watchers: list[Callable[[], None]] = []
+
+    @contextlib.contextmanager
+    def write(self) -> Iterator[sa.Connection]:
+        """One transaction: all of it, or (when anything raises) nothing of it. Not re-entrant."""
+        with self._writer, self.engine.begin() as connection:
+            yield connection
+        for watcher in tuple(self._watchers):
+            watcher()
+
+    @contextlib.contextmanager
+    def read(self) -> Iterator[sa.Connection]:
+        """A consistent view; whatever is tried in it is rolled back."""
+        with self.engine.connect().execution_options(reading=True) as connection:
+            yield connection
+            connection.rollback()
+
+    def after_commit(self, watcher: Callable[[], None]) -> Callable[[], None]:
+        """Call `watcher` (fast, never blocking) after every commit; returns the way to stop that."""
+        self._watchers.append(watcher)
+        return lambda: self._watchers.remove(watcher)
+
+    def close(self) -> None:
+        """Give the connections back. On SQLite the write-ahead log is folded into the file."""
+        self.engine.dispose()
+
+
+def open_store(url: str) -> Store:
+    """Open the database at an SQLAlchemy `url` and bring its tables to this version.
+
+    `sqlite:///path` or `postgresql+psycopg://…`. Raises StoreTooNew for a database of a newer version, and
+    sqlalchemy.exc.OperationalError when there is no database to talk to.
+    """
+    engine = _sqlite(url) if url.startswith("sqlite") else sa.create_engine(url, pool_pre_ping=True)
+    _migrate(engine)
+    return Store(engine)
+
+
+def _sqlite(url: str) -> sa.Engine:
+    engine = sa.create_engine(url, connect_args={"timeout": _BUSY_TIMEOUT_S})
+
+    @sa.event.listens_for(engine, "connect")
+    def set_up(connection: Any, record: object) -> None:
+        # The driver must not open transactions by itself: `begin` below does, and takes the write lock at once.
+        connection.isolation_level = None
+        for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "busy_timeout=30000"):
+            connection.execute(f"PRAGMA {pragma}")
+
+    @sa.event.listens_for(engine, "begin")
+    def begin(connection: sa.Connection) -> None:
+        reading = connection.get_execution_options().get("reading", False)
+        connection.exec_driver_sql("BEGIN" if reading else "BEGIN IMMEDIATE")
+
+    return engine
+
+
+def alembic_config(engine: sa.Engine) -> Config:
+    """How alembic finds the migrations and this database."""
+    config = Config()
+    config.set_main_option("script_location", str(_MIGRATIONS))
+    config.attributes["engine"] = engine
+    return config
+
+
+def _migrate(engine: sa.Engine) -> None:
+    config = alembic_config(engine)
+    known = {script.revision for script in ScriptDirectory.from_config(config).walk_revisions()}
+    with engine.connect() as connection:
+        current = MigrationContext.configure(connection).get_current_revision()
+    if current is not None and current not in known:
+        message = f"the database is at version {current}, which this Workshed does not know: install a newer Workshed"
+        raise StoreTooNew(message)
+    command.upgrade(config, "head")
