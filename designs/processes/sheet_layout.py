@@ -1,0 +1,110 @@
+"""Pieces from drawings laid out on one sheet or board: what laser and router both begin with."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from shapely.geometry import Polygon, box
+from shapely.ops import unary_union
+
+from designs.contours import Contour, bounds
+from designs.drawing_conventions import Operation
+from designs.drawings import Drawing, read_drawing
+from designs.nesting import Nest, NestPart, Sheet, nest
+from designs.processes.model import CannotMake, Finding, GeometryKind, Piece, Severity, Stock
+
+DRAWINGS = (GeometryKind.DXF, GeometryKind.SVG)
+
+
+@dataclass(frozen=True, slots=True)
+class Laid:
+    """One copy of a piece on the sheet."""
+
+    name: str
+    contours: tuple[Contour, ...]
+    regions: tuple[Polygon, ...]
+    depth_mm: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """All copies on the sheet, in its coordinates: lower left corner of the sheet is 0, 0."""
+
+    laid: tuple[Laid, ...]
+    used_mm: tuple[float, float]
+    density: float
+    findings: tuple[Finding, ...]
+
+
+def footprint(drawing: Drawing, allowance_mm: float) -> Polygon:
+    """The area a piece keeps for itself: all its lines, grown by `allowance_mm` (tool or kerf)."""
+    x0, y0, x1, y1 = bounds(drawing.contours)
+    outlines = [c.polygon() for c in drawing.contours if c.closed]
+    area = unary_union([a for a in outlines if not a.is_empty]) if outlines else Polygon()
+    whole = box(x0, y0, x1, y1)
+    covered = area.geom_type == "Polygon" and area.buffer(0.01).contains(box(*whole.bounds).centroid)
+    everything = covered and all(
+        area.buffer(0.05).contains(box(*bounds([c])).buffer(0.001)) or c.closed for c in drawing.contours
+    )
+    shape = Polygon(area.exterior) if everything else whole
+    grown = shape.buffer(allowance_mm, join_style="mitre")
+    return grown if isinstance(grown, Polygon) else grown.convex_hull
+
+
+def lay_out(pieces: Sequence[Piece], stock: Stock, area_mm: tuple[float, float], tool_mm: float, gap_mm: float) -> Layout:
+    """Read every drawing and place all copies on the stock, `tool_mm` of room around each for the tool.
+
+    `area_mm`: what the machine reaches. Raises CannotMake (a BadDrawing included) where something cannot be read, has
+    an error or does not fit.
+    """
+    if not pieces:
+        raise CannotMake("Nothing to make", "no pieces were given")
+    drawings = []
+    findings: list[Finding] = []
+    for piece in pieces:
+        if piece.file.kind not in DRAWINGS:
+            raise CannotMake(
+                f"{piece.file.name} is no drawing", f"it is {piece.file.kind.value}", "Send an SVG or a DXF for a sheet part."
+            )
+        if piece.quantity < 1:
+            raise CannotMake(f"{piece.file.name} is wanted {piece.quantity} times", "that makes nothing", "Ask for one or more.")
+        drawing = read_drawing(piece.file)
+        errors = [f for f in drawing.findings if f.severity is Severity.ERROR]
+        if errors:
+            raise CannotMake(f"{piece.file.name} cannot be made", errors[0].text.rstrip("."), "Mend the drawing.")
+        drawings.append(drawing)
+        findings.extend(drawing.findings)
+    sheet = Sheet(
+        min(stock.width_mm or area_mm[0], area_mm[0]), min(stock.height_mm or area_mm[1], area_mm[1]), margin_mm=1.0
+    )
+    found = _place(pieces, drawings, sheet, tool_mm, gap_mm)
+    laid = []
+    for placement in found.placements:
+        k = int(placement.key)
+        contours = tuple(c.moved(placement.matrix) for c in drawings[k].contours)
+        parts = tuple(placement.apply(region) for region in drawings[k].regions())
+        laid.append(Laid(pieces[k].file.stem, contours, parts, pieces[k].depth_mm))
+    return Layout(tuple(laid), found.used_mm, found.density, tuple(findings))
+
+
+def _place(pieces: Sequence[Piece], drawings: Sequence[Drawing], sheet: Sheet, tool_mm: float, gap_mm: float) -> Nest:
+    parts = [
+        NestPart(str(k), footprint(drawing, tool_mm), piece.quantity)
+        for k, (piece, drawing) in enumerate(zip(pieces, drawings, strict=True))
+    ]
+    found = nest(parts, sheet, gap_mm)
+    if found.left_over:
+        key, count = found.left_over[0]
+        width, height = drawings[int(key)].size_mm
+        raise CannotMake(
+            f"{count} of {pieces[int(key)].file.name} do not fit",
+            f"the piece is {width:.0f} × {height:.0f} mm, the sheet {sheet.width_mm:.0f} × {sheet.height_mm:.0f} mm",
+            "Use a larger sheet or machine, or order fewer on one sheet.",
+        )
+    return found
+
+
+def has(layout: Layout, operation: Operation) -> bool:
+    """Whether any piece uses this operation."""
+    return any(c.operation is operation for laid in layout.laid for c in laid.contours)
