@@ -105,7 +105,11 @@ _ODD: dict[int, tuple[Severity, str, str]] = {
     scanning.CUT_LINE: (Severity.ERROR, "line_too_long", "The line is longer than a quarter megabyte"),
     scanning.NON_ASCII_COMMENT: (Severity.NOTE, "comment_not_ascii", "A comment is not ASCII: it must not be sent"),
     scanning.OPEN_COMMENT: (Severity.WARNING, "open_comment", "A comment in brackets does not end on its line"),
-    scanning.BLOCK_DELETE: (Severity.WARNING, "block_delete", "A block delete: the controller may skip the line or not"),
+    scanning.BLOCK_DELETE: (
+        Severity.WARNING,
+        "block_delete",
+        "A block delete: the controller may skip the line or not",
+    ),
 }
 
 
@@ -159,7 +163,10 @@ def _codes(table: Table, limits: MachineLimits, words: Words, report: _Report) -
         if name in ("M104", "M109", "M140", "M190"):
             most = limits.max_nozzle_c if name in ("M104", "M109") else limits.max_bed_c
             report.add_rows(
-                Severity.ERROR, "too_hot", f"{name} wants more than this machine's {most:g} °C.", here[here[:, m.PARAM] > most]
+                Severity.ERROR,
+                "too_hot",
+                f"{name} wants more than this machine's {most:g} °C.",
+                here[here[:, m.PARAM] > most],
             )
     homes = table[table[:, m.KIND] == m.HOME]
     if len(homes) and "G28" not in words.known:
@@ -220,7 +227,9 @@ def _power(moves: Table, before: Table, limits: MachineLimits, report: _Report) 
         return
     below = (moves[:, m.Z] < -_TOLERANCE_MM) | (before[:, 2] < -_TOLERANCE_MM)
     off = (moves[:, m.SPIN] == 0.0) | (moves[:, m.POWER] <= 0.0)
-    report.add_rows(Severity.ERROR, "spindle_off", "The bit is in the material and the spindle is off.", moves[below & off])
+    report.add_rows(
+        Severity.ERROR, "spindle_off", "The bit is in the material and the spindle is off.", moves[below & off]
+    )
     sideways = np.abs(moves[:, m.X : m.Y + 1] - before[:, :2]).max(axis=1) > _TOLERANCE_MM
     plunges = moves[:, m.Z] < before[:, 2] - _TOLERANCE_MM
     rapid = (moves[:, m.KIND] == m.RAPID) & below & (sideways | plunges)

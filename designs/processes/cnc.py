@@ -1,0 +1,299 @@
+"""Routing flat parts from a board: drawings to a GRBL program for one bit, in 2.5 dimensions.
+
+Work origin: lower left corner of the stock, z = 0 its top. Engraving, holes and pockets first, then the parts' inner
+profiles, then their outlines with tabs; every sideways rapid happens at the safe height; the spindle runs before the
+bit comes down and stops after it is up.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from shapely.geometry import Polygon
+
+from designs.contours import Contour
+from designs.drawing_conventions import Operation
+from designs.processes.cnc_motion import Heights, Mill
+from designs.processes.cnc_paths import Loop, PocketArea, pocket_area, profile_loops, uncut_share, with_tabs
+from designs.processes.gcode_writer import HEADER, GcodeWriter
+from designs.processes.materials import RouterRecipe, density_g_cm3, router_recipe
+from designs.processes.model import (
+    CannotMake,
+    Finding,
+    MachineProfile,
+    MadeToolpath,
+    Piece,
+    ProcessKind,
+    Severity,
+    Stock,
+    ToolSpec,
+)
+from designs.processes.path_order import Path, order
+from designs.processes.sheet_layout import Layout, lay_out
+from designs.toolpath.lint import MachineLimits, lint
+from designs.toolpath.program_bounds import motion_bounds
+from designs.toolpath.timetable import Kinematics, estimate
+
+MADE_BY = "Workshed router 1"
+_DIALECTS = ("grbl", "grblhal", "fluidnc")
+_SPIN_UP_S = 4.0
+_ENGRAVE_MM = 0.5
+_MARK_MM = 0.2
+_GAP_MM = 3.0
+_BITS = ("flat_end_mill", "ball_end_mill")
+
+
+@dataclass(frozen=True, slots=True)
+class RouterOptions:
+    """What may be chosen beside the material table."""
+
+    climb: bool = True
+    through_mm: float = 0.3
+    """How far below the stock a through cut goes, into the spoilboard."""
+    tab_count: int = 4
+    tab_width_mm: float = 6.0
+    tab_height_mm: float = 1.5
+    safe_mm: float = 5.0
+
+
+@dataclass(slots=True)
+class _Work:
+    """All that one bit does, sorted."""
+
+    lines: list[tuple[Contour, float]]
+    drills: list[tuple[tuple[float, float], float]]
+    pockets: list[PocketArea]
+    loops: list[Loop]
+    findings: list[Finding]
+
+
+def make(
+    pieces: Sequence[Piece], profile: MachineProfile, stock: Stock, options: RouterOptions | None = None
+) -> MadeToolpath:
+    """One board with all pieces on it. Raises CannotMake with what, why and what to do."""
+    options = options or RouterOptions()
+    if profile.process is not ProcessKind.CNC or profile.dialect.lower() not in _DIALECTS:
+        raise CannotMake(
+            f"{profile.model} cannot run a router program", f"it is a {profile.process.value} machine speaking {profile.dialect}",
+            "Router programs are made for GRBL, grblHAL and FluidNC.",
+        )  # fmt: skip
+    if stock.thickness_mm is None or stock.thickness_mm <= 0.0:
+        raise CannotMake(f"The board of {stock.material} has no thickness", "depths depend on it", "State it in mm.")
+    tools = sorted((t for t in profile.tools if t.kind in _BITS), key=lambda t: -t.diameter_mm)
+    if not tools:
+        raise CannotMake(
+            f"{profile.model} has no milling bit", "its tools name none", "Add a flat end mill to its tools."
+        )
+    layout = lay_out(pieces, stock, profile.envelope_mm[:2], tools[0].diameter_mm, _GAP_MM)
+    tool = _choose(tools, layout)
+    if tool is not tools[0]:
+        layout = lay_out(pieces, stock, profile.envelope_mm[:2], tool.diameter_mm, _GAP_MM)
+    recipe = router_recipe(stock.material, tool, profile.spindle_max_rpm, profile.max_feed_mm_min)
+    work = _sort(layout, stock.thickness_mm, tool, recipe, options)
+    writer = GcodeWriter()
+    _program(writer, work, profile, stock, tool, recipe, options)
+    return _made(writer, layout, work, profile, stock, tool, recipe, options)
+
+
+def _fits(tool: ToolSpec, layout: Layout) -> float:
+    """Share of what must be cleared that this bit cannot reach, the worst place."""
+    radius = tool.diameter_mm / 2.0
+    worst = 0.0
+    for laid in layout.laid:
+        for region in laid.regions:
+            worst = max([worst, *(uncut_share(Polygon(ring), radius) for ring in region.interiors)])
+        for c in laid.contours:
+            if c.operation is Operation.POCKET and c.closed:
+                worst = max(worst, uncut_share(c.polygon(), radius))
+    return worst
+
+
+def _choose(tools: Sequence[ToolSpec], layout: Layout) -> ToolSpec:
+    """The thickest bit that reaches 97 % everywhere; else the one that reaches most."""
+    shares = [(_fits(tool, layout), k) for k, tool in enumerate(tools)]
+    good = [k for share, k in shares if share <= 0.03]
+    return tools[good[0]] if good else tools[min(shares)[1]]
+
+
+def _sort(layout: Layout, thickness: float, tool: ToolSpec, recipe: RouterRecipe, options: RouterOptions) -> _Work:
+    radius = tool.diameter_mm / 2.0
+    through = -(thickness + options.through_mm)
+    work = _Work([], [], [], [], [])
+    for laid in layout.laid:
+        depth = -min(laid.depth_mm, thickness) if laid.depth_mm is not None else through
+        for c in laid.contours:
+            bottom = depth if c.depth_mm is None else -c.depth_mm
+            if bottom < through:
+                raise CannotMake(
+                    f"{laid.name} is deeper than the board",
+                    f"{-bottom:g} mm in {thickness:g} mm",
+                    "Use a thicker board.",
+                )
+            if c.operation is Operation.POCKET and c.closed:
+                _sort_pocket(work, laid.name, c, tool, recipe, bottom, options)
+            elif c.operation is Operation.DRILL:
+                _sort_drill(work, laid.name, c, tool, recipe, -c.depth_mm if c.depth_mm else through, options)
+            elif c.operation is Operation.ENGRAVE:
+                work.lines.append((c, -(c.depth_mm or _ENGRAVE_MM)))
+            elif c.operation is Operation.MARK:
+                work.lines.append((c, -(c.depth_mm or _MARK_MM)))
+            elif c.operation is Operation.CUT and not c.closed:
+                work.lines.append((c, through))
+        for region in laid.regions:
+            loops, narrow = profile_loops(region, radius, through, options.climb)
+            if narrow:
+                widest = max(hole.area for hole in narrow)
+                raise CannotMake(
+                    f"{laid.name} has a hole too narrow for the {tool.diameter_mm:g} mm bit",
+                    f"{len(narrow)} such holes, the largest {widest:.1f} mm²",
+                    "Use a machine with a thinner bit, or draw the hole wider.",
+                )
+            work.loops.extend(
+                with_tabs(loop, options.tab_width_mm, tool.diameter_mm, options.tab_count) if loop.outer else loop
+                for loop in loops
+            )
+    if not (work.loops or work.pockets or work.drills or work.lines):
+        raise CannotMake("The drawing leaves nothing to mill", "no contour has a routing operation", "Use a layer CUT.")
+    return work
+
+
+def _sort_pocket(
+    work: _Work, name: str, c: Contour, tool: ToolSpec, recipe: RouterRecipe, bottom: float, options: RouterOptions
+) -> None:
+    area = c.polygon()
+    found = pocket_area(area, tool.diameter_mm / 2.0, recipe.stepover_mm, bottom, options.climb)
+    if not found:
+        raise CannotMake(
+            f"{name} has a pocket too narrow for the {tool.diameter_mm:g} mm bit",
+            f"it is {area.bounds[2] - area.bounds[0]:.1f} × {area.bounds[3] - area.bounds[1]:.1f} mm",
+            "Use a machine with a thinner bit, or draw the pocket wider.",
+        )
+    missed = uncut_share(area, tool.diameter_mm / 2.0)
+    if missed > 0.01:
+        work.findings.append(
+            Finding(
+                Severity.WARNING, "corners_left", f"{missed:.0%} of a pocket in {name} stays: its corners are round."
+            )
+        )
+    work.pockets.extend(found)
+
+
+def _sort_drill(
+    work: _Work, name: str, c: Contour, tool: ToolSpec, recipe: RouterRecipe, bottom: float, options: RouterOptions
+) -> None:
+    circle = c.circle()
+    if circle is None:
+        raise CannotMake(
+            f"{name} drills a shape that is no circle", "a hole needs a centre and a diameter", "Draw a circle."
+        )
+    centre, radius = circle
+    if radius * 2.0 < tool.diameter_mm - 0.15:
+        raise CannotMake(
+            f"{name} has a {radius * 2:.2f} mm hole, too narrow for the {tool.diameter_mm:g} mm bit",
+            "a bit makes no hole thinner than itself",
+            "Use a machine with a thinner bit.",
+        )
+    if radius * 2.0 <= tool.diameter_mm + 0.15:
+        work.drills.append((centre, bottom))
+        return
+    work.pockets.extend(pocket_area(c.polygon(), tool.diameter_mm / 2.0, recipe.stepover_mm, bottom, options.climb))
+
+
+def _program(
+    writer: GcodeWriter, work: _Work, profile: MachineProfile, stock: Stock, tool: ToolSpec, recipe: RouterRecipe,
+    options: RouterOptions,
+) -> None:  # fmt: skip
+    writer.comment(f"{MADE_BY}: {stock.material} {stock.thickness_mm or 0:g} mm on {profile.model}")
+    writer.comment(f"origin: lower left corner of the stock, z 0 its top; bit {tool.number}: {tool.diameter_mm:g} mm")
+    writer.raw(HEADER)
+    writer.raw("M5 S0")
+    if profile.dialect.lower() != "grbl" and len({t.number for t in profile.tools}) > 1:
+        writer.raw(f"T{tool.number} M6")
+    writer.rapid(z=options.safe_mm)
+    speed = recipe.rpm / (profile.spindle_max_rpm or 24000.0) * profile.power_s_max
+    writer.raw(f"M3 S{round(min(speed, profile.power_s_max))}")
+    writer.dwell(_SPIN_UP_S)
+    tab_top = -(stock.thickness_mm or 0.0) + min(options.tab_height_mm, (stock.thickness_mm or 0.0) / 2.0)
+    mill = Mill(writer, recipe, Heights(options.safe_mm, tab_top))
+    _engrave(mill, work, recipe)
+    drills = [Path((at,), False) for at, _ in work.drills]
+    for k, _ in order(drills, mill.at):
+        mill.peck(*work.drills[k])
+    pockets = [Path((p.rings[0][0],), False) for p in work.pockets]
+    for k, _ in order(pockets, mill.at):
+        mill.pocket(work.pockets[k])
+    areas = [Polygon(loop.points) for loop in work.loops]
+    inside = [
+        frozenset(n for n, other in enumerate(areas) if n != k and other.area < area.area and area.contains(other))
+        for k, area in enumerate(areas)
+    ]
+    holes = frozenset(k for k, loop in enumerate(work.loops) if not loop.outer)
+    paths = [
+        Path(loop.points, True, inside[k] | (holes - {k} if loop.outer else frozenset()), entries=(0,))
+        for k, loop in enumerate(work.loops)
+    ]
+    for k, _ in order(paths, mill.at):
+        mill.loop(work.loops[k])
+    mill.lift()
+    writer.raw("M5 S0")
+    writer.rapid(0.0, 0.0)
+
+
+def _engrave(mill: Mill, work: _Work, recipe: RouterRecipe) -> None:
+    paths = [Path(c.points, c.closed) for c, _ in work.lines]
+    for k, path in order(paths, mill.at):
+        bottom = work.lines[k][1]
+        depth = 0.0
+        while depth > bottom + 1e-6:
+            depth = max(bottom, depth - recipe.stepdown_mm)
+            mill.line(path.points, path.closed, depth)
+
+
+def _made(
+    writer: GcodeWriter, layout: Layout, work: _Work, profile: MachineProfile, stock: Stock, tool: ToolSpec,
+    recipe: RouterRecipe, options: RouterOptions,
+) -> MadeToolpath:  # fmt: skip
+    gcode = writer.gcode()
+    told = lint(gcode, MachineLimits.of(profile))
+    wrong = [f for f in told if f.severity is Severity.ERROR]
+    if wrong:
+        raise CannotMake(
+            "The program would not be safe on this machine", wrong[0].text.rstrip("."), "Use another machine."
+        )
+    width, height = layout.used_mm
+    density = density_g_cm3(stock.material)
+    thickness = stock.thickness_mm or 0.0
+    return MadeToolpath(
+        gcode=gcode,
+        dialect=profile.dialect,
+        made_by=MADE_BY,
+        settings=f"{recipe.material}: {tool.diameter_mm:g} mm {tool.kind.replace('_', ' ')}, {recipe.rpm:g} rpm, "
+        f"{recipe.feed_mm_min:g} mm/min, {recipe.stepdown_mm:g} mm a pass, {'climb' if options.climb else 'conventional'}",
+        duration_s=estimate(gcode, Kinematics.of(profile)).duration_s,
+        lines=writer.line_count,
+        bounds_mm=motion_bounds(gcode, profile.dialect),
+        material_g=None if density is None else width * height * thickness / 1000.0 * density,
+        stock_used_mm=(round(width + 1.0, 1), round(height + 1.0, 1)),
+        pieces=len(layout.laid),
+        work_card=_work_card(layout, stock, tool, recipe, options),
+        findings=(*layout.findings, *work.findings, *told),
+    )
+
+
+def _work_card(layout: Layout, stock: Stock, tool: ToolSpec, recipe: RouterRecipe, options: RouterOptions) -> str:
+    width, height = layout.used_mm
+    colour = f" {stock.colour}" if stock.colour else ""
+    return "\n".join(
+        [
+            f"Stock: {stock.material}{colour}, {stock.thickness_mm:g} mm thick, at least {width + 1:.0f} × {height + 1:.0f} mm.",
+            "Work-holding: spoilboard under the stock; double-sided tape or clamps outside this area, below "
+            f"{options.safe_mm:g} mm above the stock.",
+            "Work origin: lower left corner of the stock; z 0 on its top (touch off there).",
+            f"Bit: {tool.diameter_mm:g} mm {tool.kind.replace('_', ' ')}, {tool.flutes} flutes; "
+            f"cutting length over {(stock.thickness_mm or 0) + options.through_mm:.1f} mm.",
+            f"Spindle {recipe.rpm:g} rpm, feed {recipe.feed_mm_min:g} mm/min. Cuts go {options.through_mm:g} mm into the spoilboard.",
+            f"Tabs hold the parts: {options.tab_height_mm:g} mm high; saw them through afterwards.",
+            "Eye and ear protection, dust extraction on; stay with the machine while it runs.",
+        ]
+    )
