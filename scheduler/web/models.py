@@ -1,0 +1,146 @@
+"""What the pages show, as plain values: made from the same views that the HTTP API answers with, drawn by the pages.
+
+Equal values mean that nothing on the page has changed, so that nothing is drawn again.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+
+@dataclass(frozen=True, slots=True)
+class GateShown:
+    """A shut start gate and what lifts it."""
+
+    gate: str
+    why: str
+    lift: str
+
+
+@dataclass(frozen=True, slots=True)
+class MachineShown:
+    """One machine's tile."""
+
+    shop: str
+    agent: str
+    machine: str
+    name: str
+    process: str
+    state: str
+    why: str
+    since: datetime | None
+    stale: bool
+    heard_at: datetime | None
+    materials: tuple[str, ...] = ()
+    job: str = ""
+    job_title: str = ""
+    progress: float | None = None
+    remaining_s: float | None = None
+    person_present: bool = False
+    gates: tuple[GateShown, ...] = ()
+    page: str = ""
+    """Address of the shop's own page, where its people say what only they can know."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reason:
+    """Why one machine does not take a job, and the cheapest change that would make it."""
+
+    machine: str
+    why: str
+    lift: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class JobShown:
+    """One line of the queue, or of an order's page."""
+
+    job: str
+    order: str
+    title: str
+    part: str
+    pieces: int
+    process: str
+    state: str
+    need: str
+    ring: str
+    since: datetime
+    created: datetime
+    machine: str = ""
+    shop: str = ""
+    progress: float = 0.0
+    planned_start: datetime | None = None
+    planned_finish: datetime | None = None
+    reasons: tuple[Reason, ...] = ()
+    placement: tuple[str, ...] = ()
+    flag: str = ""
+    made_by: str = ""
+    attempt: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class OrderShown:
+    """One order in a list."""
+
+    order: str
+    title: str
+    state: str
+    need: str
+    ring: str
+    requester: str
+    quantity: int
+    created: datetime
+    due: datetime | None = None
+    jobs: int = 0
+    jobs_done: int = 0
+    progress: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class BarShown:
+    """One bar of the schedule: a job on a machine, planned, running or done."""
+
+    lane: str
+    job: str
+    title: str
+    process: str
+    kind: str
+    """`planned`, `running` or `done`."""
+    start: datetime
+    end: datetime
+    latest: datetime | None = None
+    """Nine in ten such runs end before this."""
+
+
+@dataclass(frozen=True, slots=True)
+class Overview:
+    """All of the first page."""
+
+    orders: tuple[OrderShown, ...]
+    queue: tuple[JobShown, ...]
+    machines: tuple[MachineShown, ...]
+    bars: tuple[BarShown, ...]
+    lanes: tuple[str, ...]
+    planned_at: datetime | None = None
+    plan_note: str = ""
+
+    @property
+    def running(self) -> int:
+        """Machines that confirmed motion and were heard of lately."""
+        return sum(machine.state == "running" and not machine.stale for machine in self.machines)
+
+    @property
+    def waiting(self) -> int:
+        """Jobs that no machine holds."""
+        return sum(job.state in {"waiting", "offered"} for job in self.queue)
+
+    @property
+    def open_orders(self) -> int:
+        """Orders in the making."""
+        return sum(order.state in {"accepted", "making"} for order in self.orders)
+
+    @property
+    def wants_a_person(self) -> int:
+        """Machines at which a person could move things on."""
+        return sum(bool(machine.gates) or machine.state in {"occupied", "alarm"} for machine in self.machines)
