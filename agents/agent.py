@@ -10,7 +10,7 @@ import threading
 import uuid
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from importlib import metadata
 from typing import Final
 
@@ -45,6 +45,7 @@ _CLAIM_COUNTS: Final = timedelta(minutes=10)
 _CONNECT_EVERY_S: Final = 3.0
 _TURN_S: Final = 1.0
 _REPORT_EVERY_S: Final = 1.0
+_NEVER: Final = datetime.fromtimestamp(0, UTC)
 
 
 def version() -> str:
@@ -69,7 +70,15 @@ class Agent:
         self.store = ToolpathStore(config.data_dir / "toolpaths", self.spool, config.cache, self.clock)
         self.interlocks: Interlocks = open_interlocks(config)
         self.supervisors = {machine.name: self._supervisor(machine, open_bridge) for machine in config.machines}
-        self.inbox = i.Inbox(config, self.spool, policy=self.policy, view=self.view, clock=self.clock, boot=self.boot)
+        self.inbox = i.Inbox(
+            config,
+            self.spool,
+            policy=self.policy,
+            view=self.view,
+            told=lambda: self.teller.told,
+            clock=self.clock,
+            boot=self.boot,
+        )
         self.watch = Watch(self.presence, self.clock, tuple(self._watched(s) for s in self.supervisors.values()))
         self.line = MqttLine(config.mqtt, self._line()) if config.mqtt.host else None
         self.teller = Teller(self.spool, self._send_journal, self.clock)
@@ -222,7 +231,9 @@ class Agent:
             current = self.spool.lease(lease.lease)
             return not self._ending.is_set() and current is not None and current.state is LeaseState.LEASED
 
-        failure, why, problems = None, "", ()
+        failure: FailureClass | None = None
+        why = ""
+        problems: tuple[str, ...] = ()
         try:
             path = self.store.fetch(lease.toolpath, wanted)
             problems = problems_for(path, lease.toolpath, supervisor.machine)
@@ -266,6 +277,8 @@ class Agent:
                 self.teller.repeat_from(seq)
             case i.JournalGrew():
                 self.teller.grew()
+            case i.Restored(holdings):
+                self.teller.open_with(holdings)
             case i.Acknowledged(upto):
                 self.teller.acknowledged(upto)
 
@@ -292,7 +305,7 @@ class Agent:
         supervisor = self.supervisors[name]
         flags, now = self.spool.flags(name), self.clock.now()
         policy, status = self.policy(), supervisor.bridge.status()
-        windows = open_hours(name, now.replace(second=0, microsecond=0), policy)
+        windows = open_hours(name, now.replace(minute=0, second=0, microsecond=0), policy)
         always = not policy.windows and not policy.quiet
         return report(
             Home(self.config.shop, self.config.agent, self.config.ring),
@@ -336,4 +349,4 @@ class Agent:
 
 
 def _but_progress(told: MachineReport) -> MachineReport:
-    return structs.replace(told, progress=None, since=datetime.max, windows=())
+    return structs.replace(told, progress=None, since=_NEVER, windows=())

@@ -61,7 +61,14 @@ class Acknowledged:
     upto: int
 
 
-Effect = Look | Tell | Repeat | JournalGrew | Acknowledged
+@dataclass(frozen=True, slots=True)
+class Restored:
+    """The spool turned out to be an old one: everything untold has new numbers, `holdings` the last of them."""
+
+    holdings: int
+
+
+Effect = Restored | Look | Tell | Repeat | JournalGrew | Acknowledged
 
 
 class Inbox:
@@ -74,11 +81,12 @@ class Inbox:
         *,
         policy: Callable[[], Policy],
         view: Callable[[str], MachineView],
+        told: Callable[[], int],
         clock: Clock,
         boot: str,
     ) -> None:
         self._config, self._spool, self._clock, self._boot = config, spool, clock, boot
-        self._policy, self._view = policy, view
+        self._policy, self._view, self._told = policy, view, told
         self._machines = frozenset(machine.name for machine in config.machines)
 
     def receive(self, payload: bytes) -> tuple[Effect, ...]:
@@ -263,14 +271,15 @@ class Inbox:
     def _acknowledged(self, body: m.JournalAck, now: datetime) -> tuple[Effect, ...]:
         if body.upto >= _LARGEST:
             raise RefusedMessage("the acknowledged number is out of all bounds")
-        last = self._spool.last_seq
+        last = self._told()
         if body.upto > last:
             _log.warning(
-                "events up to %d are committed, the last here is %d: an old spool was restored", body.upto, last
+                "events up to %d are committed, the last told from here is %d: an old spool was restored",
+                body.upto,
+                last,
             )
             self._spool.renumber_from(body.upto + 1, now)
-            self.say_holdings(now)
-            return (Repeat(body.upto + 1),)
+            return (Restored(self.say_holdings(now)),)
         refused = {event.seq: event.why for event in body.refused if 0 < event.seq <= body.upto}
         for seq, why in refused.items():
             _log.warning("event %d was refused: %s", seq, why)

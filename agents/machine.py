@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import queue
 import threading
-from collections import deque
+from collections import Counter, deque
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Final
@@ -60,6 +60,8 @@ class Supervisor:
         self.gates: tuple[m.GateReport, ...] = ()
         """As evaluated last, for the report."""
         self.trouble = ""
+        self.ended: Counter[tuple[str, str]] = Counter()
+        """Runs and leases that ended since the agent's start, by (outcome, failure class or "")."""
         self._spool, self._store, self._presence, self._interlocks = spool, store, presence, interlocks
         self._shop, self._clock = shop, clock
         self._inputs: queue.SimpleQueue[Input] = queue.SimpleQueue()
@@ -350,6 +352,8 @@ class Supervisor:
                     after = self._act(action, after, detail, now)
                 self._spool.put_lease(after)
             _log.info("%s: %s → %s%s", event, lease.state, state, f" ({detail.why})" if detail.why else "")
+        if state not in LIVE and lease.state in LIVE:
+            self.ended[state.value, detail.failure.value if state is LeaseState.FAILED else ""] += 1
         if actions:
             self._shop.journal_grew()
         if Action.CANCEL_MACHINE in actions:
@@ -386,6 +390,11 @@ class Supervisor:
             self.bridge.emergency_stop()
         except b.NotNow as error:
             _log.info("hold: %s", error, extra={"fields": {"machine": self.name}})
+
+    def cancel(self, lease: Lease, why: str) -> None:
+        """End a lease, running or not, by a person's or the scheduler's word. The lock must be held."""
+        self._hold_why = why
+        self.apply(lease, LeaseEvent.CANCEL_ASKED, Detail(why=why))
 
     def _cancel_machine(self) -> None:
         try:

@@ -32,7 +32,7 @@ _RELIEF_S: Final = 20.0
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """What the line needs: who we are, the last words, what to hear and whom to tell. Callbacks run on paho's thread."""
+    """What the line needs: who we are, the last words, what to hear whom to tell. Callbacks run on paho's thread."""
 
     client_id: str
     will_topic: str
@@ -167,7 +167,7 @@ class MqttLine:
             self._line.lost(str(reason))
 
     def _on_message(self, client: paho.Client, _data: object, message: paho.MQTTMessage) -> None:
-        if self._line.received(message.topic, message.payload):
+        if self._line.received(message.topic, bytes(message.payload)):
             client.ack(message.mid, message.qos)
         else:
             self._ask_again_later(client)

@@ -29,6 +29,8 @@ class Teller:
         self._spool, self._send, self._clock = spool, send, clock
         self._changed = threading.Condition()
         self._sent = 0
+        self.told = 0
+        """The highest number ever handed to the broker, as far as this spool knows."""
         self._gate: int | None = None
         """The number of this start's `holdings`, until it is acknowledged."""
         self._repeat_s = FIRST_REPEAT_S
@@ -40,6 +42,8 @@ class Teller:
         """Say up to this number, and no more until it is acknowledged."""
         with self._changed:
             self._gate = holdings_seq
+            self._sent = 0
+            self.told = max(self.told, holdings_seq)
             self._wake()
 
     def grew(self) -> None:
@@ -58,11 +62,9 @@ class Teller:
         """Tell again from this number on, whether acknowledged before or not."""
         with self._changed:
             self._sent = min(self._sent, seq - 1)
-            if self._gate is not None and self._gate < seq:
-                self._gate = self._spool.last_seq
             payload = self._spool.event(seq)
             acknowledged, _ = self._spool.verdict(seq)
-            if acknowledged and payload is not None:
+            if acknowledged and payload is not None and self._gate is None:
                 self._send(payload)
             self._wake()
 
@@ -95,6 +97,7 @@ class Teller:
             for seq, payload in self._spool.unacknowledged(self._sent, _BATCH):
                 if self._gate is not None and seq > self._gate:
                     break
+                self.told = max(self.told, seq)
                 if not self._send(payload):
                     return LONGEST_REPEAT_S
                 self._sent = seq

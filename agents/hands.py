@@ -1,0 +1,341 @@
+"""What a person at the shop may do: accept, confirm, load, hold, stop. Works with broker and scheduler dead.
+
+Every way in (local page, API, command line) calls these; none of them lets a gate be skipped.
+"""
+
+from __future__ import annotations
+
+import logging
+import uuid
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any, Final
+
+import msgspec
+
+from agents.agent import Agent
+from agents.contract.messages import JobTicket, LoadedMaterial, MaterialNeed, ToolpathRef
+from agents.contract.vocabulary import NeedClass, Ring
+from agents.inputs import Wake
+from agents.journal import Detail
+from agents.lease import LIVE, LeaseEvent, LeaseState
+from agents.machine import Supervisor
+from agents.policy import Accept, Decline
+from agents.safety import all_open, shut
+from agents.spool import Lease, SpoolFull
+from firmware_bridges.bridge import BLOCKED_STATES, BUSY_STATES, BridgeError
+
+_log = logging.getLogger(__name__)
+
+#: A heartbeat that promised more would outlive a person who fell over.
+LONGEST_PRESENCE_S: Final = 120.0
+_OWN_RUN_S: Final = timedelta(days=1).total_seconds()
+
+
+class NotPossible(Exception):
+    """It cannot be done now; the text says why and what would help."""
+
+
+class Unknown(Exception):
+    """There is no such machine, offer or job here."""
+
+
+class Hands:
+    """A person's operations on one agent."""
+
+    def __init__(self, agent: Agent) -> None:
+        self._agent = agent
+
+    def _machine(self, name: str) -> Supervisor:
+        supervisor = self._agent.supervisors.get(name)
+        if supervisor is None:
+            known = ", ".join(self._agent.supervisors)
+            raise Unknown(f"there is no machine {name!r} here; known are {known}")
+        return supervisor
+
+    # --- stop first ----------------------------------------------------------------------------------------------
+
+    def stop(self, machine: str) -> str:
+        """Emergency stop: straight to the port, before any lock, disk or network."""
+        supervisor = self._machine(machine)
+        supervisor.bridge.emergency_stop()
+        return self._after_stop(supervisor)
+
+    def stop_all(self) -> str:
+        """Emergency stop of every machine of the shop."""
+        for supervisor in self._agent.supervisors.values():
+            supervisor.bridge.emergency_stop()
+        return "; ".join(self._after_stop(supervisor) for supervisor in self._agent.supervisors.values())
+
+    def _after_stop(self, supervisor: Supervisor) -> str:
+        _log.error("emergency stop by a person", extra={"fields": {"machine": supervisor.name}})
+        try:
+            with self._agent.spool.transaction():
+                flags = self._agent.spool.flags(supervisor.name)
+                self._agent.spool.put_flags(supervisor.name, replace(flags, disarmed="stopped by a person"))
+        except SpoolFull as error:
+            _log.error("%s", error)
+        supervisor.post(Wake())
+        return f"{supervisor.name} was stopped; look at it, then re-arm it"
+
+    # --- presence, bed, material ---------------------------------------------------------------------------------
+
+    def be_present(self, for_s: float, machines: tuple[str, ...]) -> str:
+        """A trained person stands beside these machines (all of them when none is named) for so long. Not recorded."""
+        if not 0 <= for_s <= LONGEST_PRESENCE_S:
+            raise NotPossible(f"presence is said for 0 to {LONGEST_PRESENCE_S:g} seconds at a time, not {for_s:g}")
+        names = machines or tuple(self._agent.supervisors)
+        supervisors = [self._machine(name) for name in names]
+        self._agent.presence.beat(names, for_s)
+        for supervisor in supervisors:
+            supervisor.post(Wake())
+        return f"present for {for_s:g} s at {', '.join(names)}"
+
+    def bed_clear(self, machine: str) -> str:
+        """The bed, sheet or table is free for the next job."""
+        supervisor = self._machine(machine)
+        with supervisor.lock:
+            running = supervisor.running()
+            if running is not None or supervisor.bridge.status().state in BUSY_STATES:
+                raise NotPossible(f"{machine} is at work; the bed cannot be clear before it has ended")
+            flags = self._agent.spool.flags(machine)
+            self._agent.spool.put_flags(machine, replace(flags, bed_clear=True))
+        supervisor.post(Wake())
+        return f"the bed of {machine} is clear"
+
+    def load(self, machine: str, materials: tuple[LoadedMaterial, ...]) -> str:
+        """This is what is loaded now, all of it."""
+        supervisor = self._machine(machine)
+        with supervisor.lock:
+            flags = self._agent.spool.flags(machine)
+            self._agent.spool.put_flags(machine, replace(flags, materials=materials))
+        supervisor.post(Wake())
+        return f"{machine} has {', '.join(item.material for item in materials) or 'nothing'} loaded"
+
+    def enable(self, machine: str, disabled: str) -> str:
+        """Take the machine out of work (`disabled` says why) or put it back (empty)."""
+        supervisor = self._machine(machine)
+        with supervisor.lock:
+            flags = self._agent.spool.flags(machine)
+            self._agent.spool.put_flags(machine, replace(flags, disabled=disabled))
+        supervisor.post(Wake())
+        return f"{machine} is disabled: {disabled}" if disabled else f"{machine} is enabled"
+
+    # --- the machine ---------------------------------------------------------------------------------------------
+
+    def _needs_person(self, supervisor: Supervisor, what: str) -> None:
+        attended = supervisor.machine.description.attended
+        if attended and not self._agent.presence.present(supervisor.name):
+            raise NotPossible(f"{what} needs a person beside {supervisor.name}: say that you are present first")
+
+    def home(self, machine: str) -> str:
+        """Home all axes, by a person's word."""
+        supervisor = self._machine(machine)
+        self._needs_person(supervisor, "homing")
+        self._bridge_call(supervisor.bridge.home)
+        supervisor.post(Wake())
+        return f"{machine} was asked to home"
+
+    def rearm(self, machine: str) -> str:
+        """A person looked at the machine: it may move again. Moves nothing."""
+        supervisor = self._machine(machine)
+        if supervisor.bridge.status().state in BLOCKED_STATES:
+            self._bridge_call(supervisor.bridge.rearm)
+        with supervisor.lock:
+            flags = self._agent.spool.flags(machine)
+            self._agent.spool.put_flags(machine, replace(flags, disarmed=""))
+        supervisor.post(Wake())
+        return f"{machine} is armed again"
+
+    def hold(self, machine: str) -> str:
+        """Hold the run; it can be resumed."""
+        self._machine(machine).hold("a person held it")
+        return f"{machine} was asked to hold"
+
+    def resume(self, machine: str) -> str:
+        """Go on after a hold, if the gates for it are open."""
+        supervisor = self._machine(machine)
+        with supervisor.lock:
+            reports = supervisor.resume_gates()
+            if not all_open(reports):
+                why = "; ".join(f"{item.why} ({item.lift})" for item in shut(reports)) or "nothing is held here"
+                raise NotPossible(f"{machine} cannot resume: {why}")
+            self._bridge_call(supervisor.bridge.resume)
+        return f"{machine} was asked to resume"
+
+    def cancel(self, machine: str) -> str:
+        """End the run: heaters, beam and spindle off."""
+        supervisor = self._machine(machine)
+        with supervisor.lock:
+            lease = supervisor.running()
+            if lease is None:
+                raise NotPossible(f"nothing runs on {machine}; use stop if it moves")
+            supervisor.cancel(lease, "cancelled by a person at the machine")
+        return f"{machine} was asked to cancel"
+
+    def _bridge_call(self, call: Any) -> None:
+        try:
+            call()
+        except BridgeError as error:
+            raise NotPossible(str(error)) from error
+
+    # --- offers and jobs -----------------------------------------------------------------------------------------
+
+    def answer_offer(self, offer: str, decision: Accept | Decline) -> str:
+        """The owner's own yes or no to an offer that waits for it."""
+        now = self._agent.clock.now()
+        with self._agent.spool.transaction():
+            row = self._agent.spool.offer(offer)
+            if row is None:
+                raise Unknown(f"there is no offer {offer!r} here")
+            if row.decision != "ask":
+                raise NotPossible(f"the offer is no longer open: it is {row.decision}")
+            if row.expires is not None and now >= row.expires:
+                self._agent.spool.put_offer(row.offer, "lapsed", expires=row.expires, seq=None, at=now)
+                word = ""
+            else:
+                word = self._agent.inbox.answer(row.offer, decision, now, expires=row.expires)
+        if not word:
+            raise NotPossible("the offer has lapsed; the scheduler will ask again if the job is still open")
+        self._agent.journal_grew()
+        return word
+
+    def _lease(self, job: str, states: frozenset[LeaseState], what: str) -> tuple[Supervisor, Lease]:
+        lease = self._agent.spool.lease_of_job(job)
+        if lease is None:
+            raise Unknown(f"there is no job {job!r} here")
+        if lease.state not in states:
+            raise NotPossible(f"{what} is not possible: the job is {lease.state}")
+        return self._machine(lease.machine), lease
+
+    def confirm_card(self, job: str) -> str:
+        """The work card was followed: stock clamped, extraction on. Counts for one start."""
+        supervisor, lease = self._lease(job, LIVE, "confirming the work card")
+        self._needs_person(supervisor, "confirming the work card")
+        with supervisor.lock:
+            fresh = self._agent.spool.lease(lease.lease) or lease
+            self._agent.spool.put_lease(replace(fresh, card=True))
+        supervisor.post(Wake())
+        return f"the work card of {job} is confirmed"
+
+    def inspect(self, job: str, good: int, rejected: int, note: str) -> str:
+        """A person looked at the parts."""
+        supervisor, lease = self._lease(job, frozenset({LeaseState.FINISHED}), "inspecting")
+        with supervisor.lock:
+            fresh = self._agent.spool.lease(lease.lease) or lease
+            supervisor.apply(fresh, LeaseEvent.INSPECTED, Detail(why=note, good=good, rejected=rejected))
+        return f"{job}: {good} good, {rejected} rejected"
+
+    def cancel_job(self, job: str) -> str:
+        """Give up a job that is held here, running or not."""
+        supervisor, lease = self._lease(job, LIVE, "cancelling")
+        with supervisor.lock:
+            supervisor.cancel(self._agent.spool.lease(lease.lease) or lease, "cancelled by a person at the shop")
+        supervisor.post(Wake())
+        return f"{job} was asked to cancel"
+
+    def queue_own(self, machine: str, program: bytes, title: str) -> str:
+        """The owner's own job: queued before all pool work, through the same gates. Its job id."""
+        supervisor = self._machine(machine)
+        if not program.strip():
+            raise NotPossible("the program is empty")
+        if len(program) > self._agent.config.cache.largest_bytes:
+            raise NotPossible(
+                f"the program has {len(program)} bytes, more than this agent takes ([toolpaths] largest_mb)"
+            )
+        now, job = self._agent.clock.now(), f"own-{uuid.uuid4().hex[:12]}"
+        lines = program.count(b"\n") + (not program.endswith(b"\n"))
+        description = supervisor.machine.description
+        sha256 = self._agent.store.put(program)
+        lease = Lease(
+            lease=job,
+            job=job,
+            fence=0,
+            machine=machine,
+            state=LeaseState.LEASED,
+            own=True,
+            ticket=JobTicket(
+                job=job,
+                order="own",
+                title=title[:200],
+                process=description.process,
+                material=MaterialNeed(material="any"),
+                need_class=NeedClass.PERSONAL,
+                ring=Ring.HOUSEHOLD,
+                licence="",
+                own_use=True,
+            ),
+            toolpath=ToolpathRef(
+                sha256=sha256,
+                size_bytes=len(program),
+                dialect=description.dialect,
+                urls=(),
+                duration_s=0.0,
+                lines=lines,
+                bounds_mm=(0.0, 0.0, 0.0, 0.0, 0.0, 0.0),
+            ),
+            start_by=None,
+            planned_start=now,
+            p90_s=_OWN_RUN_S,
+            at=now,
+        )
+        self._agent.spool.put_lease(lease)
+        supervisor.post(Wake())
+        return job
+
+    # --- seeing --------------------------------------------------------------------------------------------------
+
+    def state(self) -> dict[str, Any]:
+        """Everything the local page shows."""
+        agent = self._agent
+        return {
+            "shop": agent.config.shop,
+            "agent": agent.config.agent,
+            "boot": agent.boot,
+            "now": agent.clock.now().isoformat(),
+            "broker": None if agent.line is None else {"connected": agent.line.is_up, "mqtt": agent.line.protocol},
+            "untold_events": agent.spool.unacknowledged_count(),
+            "policy_error": agent.policy_file.error,
+            "machines": [self._machine_state(supervisor) for supervisor in agent.supervisors.values()],
+            "offers": [
+                {"offer": row.offer.offer, "expires": row.expires, **msgspec.to_builtins(row.offer.ticket)}
+                | {"machine": row.offer.machine, "planned_start": row.offer.planned_start.isoformat()}
+                | {"expires": None if row.expires is None else row.expires.isoformat()}
+                for row in agent.spool.offers_waiting()
+            ],
+        }
+
+    def _machine_state(self, supervisor: Supervisor) -> dict[str, Any]:
+        agent, status = self._agent, supervisor.bridge.status()
+        told: dict[str, Any] = msgspec.to_builtins(agent.report(supervisor.name))
+        finished = frozenset({LeaseState.FINISHED})
+        leases = agent.spool.leases(supervisor.name) + agent.spool.leases(supervisor.name, finished)[-5:]
+        return {
+            **told,
+            "machine": supervisor.name,
+            "bridge_state": status.state.value,
+            "bed_clear": agent.spool.flags(supervisor.name).bed_clear,
+            "disarmed": agent.spool.flags(supervisor.name).disarmed,
+            "line": status.line,
+            "total_lines": status.total_lines,
+            "temperatures_c": [list(reading) for reading in status.temperatures_c],
+            "present_s": round(agent.presence.left_s(supervisor.name), 1),
+            "trouble": supervisor.trouble,
+            "jobs": [_job(lease) for lease in leases],
+        }
+
+
+def _job(lease: Lease) -> dict[str, Any]:
+    return {
+        "job": lease.job,
+        "fence": lease.fence,
+        "state": lease.state.value,
+        "own": lease.own,
+        "title": lease.ticket.title,
+        "pieces": lease.ticket.pieces,
+        "work_card": lease.ticket.work_card,
+        "card_confirmed": lease.card,
+        "last_line": lease.last_line,
+        "why": lease.why,
+        "material": msgspec.to_builtins(lease.ticket.material),
+    }

@@ -1,0 +1,108 @@
+"""Print or write what a Pi needs to run the agent at boot: a sandboxed systemd unit and a udev rule.
+
+The files themselves live in docker/systemd/ for packagers; here they come from the same text, filled in.
+Source: systemd.service(5), systemd.exec(5), udev(7).
+"""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+UNIT: Final = """\
+[Unit]
+Description=Workshed agent: the machines of this shop
+Documentation=https://workshed.example/docs
+After=network.target time-sync.target
+StartLimitIntervalSec=300
+StartLimitBurst=10
+
+[Service]
+Type=notify
+NotifyAccess=main
+ExecStart={program} serve --config {config} --log-format json --upgrade-file {state}/upgrade
+WorkingDirectory={state}
+User={user}
+SupplementaryGroups=dialout
+Restart=always
+RestartSec=3
+WatchdogSec=60
+TimeoutStopSec=20
+KillSignal=SIGTERM
+
+# The serial ports and nothing else of the hardware; GPIO only where interlocks are wired to it.
+DevicePolicy=closed
+DeviceAllow=char-ttyACM rw
+DeviceAllow=char-ttyUSB rw
+DeviceAllow=char-ttyAMA rw
+DeviceAllow=char-gpiochip rw
+PrivateDevices=no
+
+ProtectSystem=strict
+ReadWritePaths={state}
+ProtectHome=yes
+PrivateTmp=yes
+NoNewPrivileges=yes
+ProtectKernelTunables=yes
+ProtectKernelModules=yes
+ProtectKernelLogs=yes
+ProtectControlGroups=yes
+ProtectClock=yes
+ProtectHostname=yes
+RestrictAddressFamilies=AF_UNIX AF_INET AF_INET6
+RestrictNamespaces=yes
+RestrictRealtime=yes
+RestrictSUIDSGID=yes
+LockPersonality=yes
+MemoryDenyWriteExecute=yes
+SystemCallArchitectures=native
+SystemCallFilter=@system-service
+SystemCallFilter=~@privileged @resources
+CapabilityBoundingSet=
+AmbientCapabilities=
+UMask=0077
+MemoryMax=160M
+TasksMax=64
+OOMScoreAdjust=-500
+
+[Install]
+WantedBy=multi-user.target
+"""
+
+UDEV_RULE: Final = """\
+# Machines keep their name by the socket they are plugged into: identical USB chips have no number of their own.
+# Use /dev/workshed/by-path/... as `port` in shop.toml. ModemManager must not probe a machine.
+SUBSYSTEM=="tty", ENV{ID_PATH}=="?*", KERNEL=="ttyACM*|ttyUSB*", GROUP="dialout", MODE="0660", \\
+  SYMLINK+="workshed/by-path/$env{ID_PATH}", ENV{ID_MM_DEVICE_IGNORE}="1"
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A file and its text."""
+
+    path: Path
+    text: str
+
+
+def files(config: Path, *, user: str, state: Path, program: Path | None = None) -> tuple[Place, ...]:
+    """What to install for a shop's file."""
+    found = program or Path(sys.argv[0]).resolve()
+    unit = UNIT.format(program=found, config=config.resolve(), user=user, state=state)
+    return (
+        Place(Path("/etc/systemd/system/workshed-agent.service"), unit),
+        Place(Path("/etc/udev/rules.d/60-workshed.rules"), UDEV_RULE),
+    )
+
+
+def write(places: tuple[Place, ...], root: Path = Path("/")) -> tuple[Path, ...]:
+    """Write the files below `root`; their paths. Raises OSError (root is needed for /etc)."""
+    written = []
+    for place in places:
+        target = root / place.path.relative_to("/")
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_text(place.text, encoding="utf-8")
+        written.append(target)
+    return tuple(written)

@@ -1,0 +1,239 @@
+"""The agent's own HTTP: a page for the phone and an API, from the standard library alone.
+
+Works with broker and scheduler dead. Every request but the page's shell and the metrics needs the token; nothing
+changes by GET. One thread a connection, so that a slow phone cannot stand in the way of an emergency stop.
+"""
+
+from __future__ import annotations
+
+import hmac
+import json
+import logging
+import os
+import secrets
+from collections.abc import Callable
+from http import HTTPStatus
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from importlib import resources
+from pathlib import Path
+from typing import Any, Final, TypeVar, cast
+from urllib.parse import parse_qs, urlsplit
+
+import msgspec
+
+from agents.config import HttpSettings
+from agents.contract.messages import LoadedMaterial
+from agents.hands import Hands, NotPossible, Unknown
+from agents.policy import Accept, Decline
+from agents.spool import SpoolFull
+
+_log = logging.getLogger(__name__)
+
+_LARGEST_BODY: Final = 64 * 1024
+_T = TypeVar("_T")
+
+
+class BadRequest(Exception):
+    """The request cannot be understood; the text says what was expected."""
+
+
+def read_or_make_token(path: Path) -> str:
+    """The API's token; made on the first start, readable by the owner only. Raises OSError."""
+    try:
+        return path.read_text(encoding="ascii").strip()
+    except FileNotFoundError:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        token = secrets.token_urlsafe(24)
+        with os.fdopen(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "w", encoding="ascii") as file:
+            file.write(token + "\n")
+        return token
+
+
+class LocalServer(ThreadingHTTPServer):
+    """The server; `hands` does the work, `metrics` renders the exposition."""
+
+    daemon_threads = True
+    allow_reuse_address = True
+
+    def __init__(
+        self, settings: HttpSettings, token: str, hands: Hands, metrics: Callable[[], tuple[bytes, str]], largest: int
+    ) -> None:
+        """Bind; raises OSError when the address is taken."""
+        self.token, self.hands, self.metrics, self.largest_program = token, hands, metrics, largest
+        super().__init__((settings.host, settings.port), _Handler)
+
+    @property
+    def address(self) -> str:
+        """Where it listens."""
+        host, port = self.server_address[:2]
+        return f"http://{host if isinstance(host, str) else host.decode()}:{port}"
+
+
+class _Handler(BaseHTTPRequestHandler):
+    """One connection."""
+
+    server_version = "workshed-agent"
+    sys_version = ""
+    protocol_version = "HTTP/1.1"
+    timeout = 30.0
+
+    @property
+    def _server(self) -> LocalServer:
+        return cast(LocalServer, self.server)
+
+    def do_GET(self) -> None:
+        """The page, the metrics, the state."""
+        path = urlsplit(self.path).path
+        if path == "/":
+            self._send(HTTPStatus.OK, _page(), "text/html; charset=utf-8")
+        elif path == "/metrics":
+            body, kind = self._server.metrics()
+            self._send(HTTPStatus.OK, body, kind)
+        elif not self._allowed():
+            self._problem(HTTPStatus.UNAUTHORIZED, "the token is missing or wrong: send `Authorization: Bearer TOKEN`")
+        elif path == "/api/state":
+            self._json(HTTPStatus.OK, self._server.hands.state())
+        else:
+            self._problem(HTTPStatus.NOT_FOUND, f"there is nothing at {path}")
+
+    def do_POST(self) -> None:
+        """One operation of a person."""
+        if not self._allowed():
+            self.close_connection = True
+            self._problem(HTTPStatus.UNAUTHORIZED, "the token is missing or wrong: send `Authorization: Bearer TOKEN`")
+            return
+        url = urlsplit(self.path)
+        parts = tuple(part for part in url.path.split("/") if part)
+        try:
+            said = operate(self._server.hands, parts, self._body(parts), parse_qs(url.query))
+            self._json(HTTPStatus.OK, {"said": said})
+        except BadRequest as error:
+            self._problem(HTTPStatus.BAD_REQUEST, str(error))
+        except Unknown as error:
+            self._problem(HTTPStatus.NOT_FOUND, str(error))
+        except NotPossible as error:
+            self._problem(HTTPStatus.CONFLICT, str(error))
+        except SpoolFull as error:
+            self._problem(HTTPStatus.INSUFFICIENT_STORAGE, str(error))
+
+    def _allowed(self) -> bool:
+        given = self.headers.get("Authorization", "")
+        return hmac.compare_digest(given.encode(), f"Bearer {self._server.token}".encode())
+
+    def _body(self, parts: tuple[str, ...]) -> bytes:
+        largest = self._server.largest_program if parts[-1:] == ("own-jobs",) else _LARGEST_BODY
+        length = self.headers.get("Content-Length", "0")
+        if not length.isdigit() or int(length) > largest:
+            self.close_connection = True
+            raise BadRequest(f"the body may have {largest} bytes at most, and its length must be given")
+        return self.rfile.read(int(length))
+
+    def _json(self, status: HTTPStatus, value: object) -> None:
+        self._send(status, json.dumps(value, default=str).encode(), "application/json")
+
+    def _problem(self, status: HTTPStatus, detail: str) -> None:
+        problem = {"type": "about:blank", "title": status.phrase, "status": status.value, "detail": detail}
+        self._send(status, json.dumps(problem).encode(), "application/problem+json")
+
+    def _send(self, status: HTTPStatus, body: bytes, kind: str) -> None:
+        self.send_response(status)
+        self.send_header("Content-Type", kind)
+        self.send_header("Content-Length", str(len(body)))
+        self.send_header("Cache-Control", "no-store")
+        self.send_header("X-Content-Type-Options", "nosniff")
+        self.send_header("Content-Security-Policy", "default-src 'self' 'unsafe-inline'; frame-ancestors 'none'")
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the standard library's name
+        """To the agent's log, quietly."""
+        _log.debug(format, *args)
+
+
+def _page() -> bytes:
+    return resources.files("agents").joinpath("local_page.html").read_bytes()
+
+
+# --- routes -----------------------------------------------------------------------------------------------------------
+
+
+class _Presence(msgspec.Struct):
+    for_s: float = 30.0
+    machines: tuple[str, ...] = ()
+    person: str = ""
+    """Read and forgotten: people are not watched."""
+
+
+class _Materials(msgspec.Struct):
+    materials: tuple[LoadedMaterial, ...]
+
+
+class _Reason(msgspec.Struct):
+    why: str = ""
+
+
+class _Inspection(msgspec.Struct):
+    good: int
+    rejected: int = 0
+    note: str = ""
+
+
+def operate(hands: Hands, parts: tuple[str, ...], body: bytes, query: dict[str, list[str]]) -> str:
+    """Carry out `POST /{parts…}`; what was done, as a sentence. Raises BadRequest, NotPossible, Unknown."""
+    match parts:
+        case ("api", "stop"):
+            return hands.stop_all()
+        case ("api", "machines", machine, "stop"):
+            return hands.stop(machine)
+        case ("api", "machines", machine, verb):
+            return _machine(hands, machine, verb, body, query)
+        case ("api", "presence"):
+            said = _read(body, _Presence)
+            return hands.be_present(said.for_s, said.machines)
+        case ("api", "offers", offer, "accept"):
+            return hands.answer_offer(offer, Accept())
+        case ("api", "offers", offer, "decline"):
+            why = _read(body, _Reason).why or "the owner declined it by hand"
+            return hands.answer_offer(offer, Decline((why,)))
+        case ("api", "jobs", job, "work-card-confirmed"):
+            return hands.confirm_card(job)
+        case ("api", "jobs", job, "cancel"):
+            return hands.cancel_job(job)
+        case ("api", "jobs", job, "inspect"):
+            seen = _read(body, _Inspection)
+            if seen.good < 0 or seen.rejected < 0:
+                raise BadRequest("`good` and `rejected` count pieces: 0 or more")
+            return hands.inspect(job, seen.good, seen.rejected, seen.note[:2000])
+        case _:
+            raise Unknown(f"there is no operation at /{'/'.join(parts)}")
+
+
+def _machine(hands: Hands, machine: str, verb: str, body: bytes, query: dict[str, list[str]]) -> str:
+    simple: dict[str, Callable[[str], str]] = {
+        "bed-clear": hands.bed_clear,
+        "home": hands.home,
+        "rearm": hands.rearm,
+        "hold": hands.hold,
+        "resume": hands.resume,
+        "cancel": hands.cancel,
+    }
+    if verb in simple:
+        return simple[verb](machine)
+    if verb == "material":
+        return hands.load(machine, _read(body, _Materials).materials)
+    if verb == "disable":
+        return hands.enable(machine, _read(body, _Reason).why or "by hand")
+    if verb == "enable":
+        return hands.enable(machine, "")
+    if verb == "own-jobs":
+        return hands.queue_own(machine, body, query.get("title", ["own job"])[0])
+    raise Unknown(
+        f"a machine has no operation {verb!r}; it has {', '.join(simple)}, material, disable, enable, own-jobs"
+    )
+
+
+def _read(body: bytes, kind: type[_T]) -> _T:
+    try:
+        return msgspec.json.decode(body or b"{}", type=kind)
+    except msgspec.MsgspecError as error:
+        raise BadRequest(f"the body is not what was expected: {error}") from error

@@ -1,0 +1,111 @@
+"""Run the agent as a program: signals, readiness, the system's watchdog, and one file run alone without any broker."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import threading
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+from firmware_bridges.registry import open_bridge
+
+from agents.agent import Agent
+from agents.config import AgentConfig, MqttSettings
+from agents.hands import Hands, NotPossible
+from agents.lease import LIVE, LeaseState
+from agents.local_api import LocalServer, read_or_make_token
+from agents.metrics import AgentMetrics
+from agents.sd_notify import notify, watchdog_s
+
+_log = logging.getLogger(__name__)
+
+_WATCHDOG_S = 10.0
+
+
+def serve(config: AgentConfig, *, upgrade_file: Path | None = None) -> int:
+    """Run until SIGTERM or SIGINT; the exit code. With `upgrade_file`: end at the first idle moment after it appears."""
+    ending = _on_signals()
+    agent = Agent(config, open_bridge)
+    token = read_or_make_token(config.http.token_file)
+    server = LocalServer(config.http, token, Hands(agent), AgentMetrics(agent).render, agent.config.cache.largest_bytes)
+    page = threading.Thread(target=server.serve_forever, name="page", daemon=True)
+    page.start()
+    agent.start()
+    notify("READY=1")
+    _log.info("serving; the local page is at %s (token in %s)", server.address, config.http.token_file)
+    period_s = watchdog_s() or _WATCHDOG_S
+    while not ending.wait(period_s):
+        if agent.healthy():
+            notify("WATCHDOG=1")
+        else:
+            _log.error("a supervisor has not taken a turn for too long; the service manager will start us anew")
+        if upgrade_file is not None and upgrade_file.exists() and agent.idle():
+            _log.info("ending for an upgrade: nothing runs")
+            upgrade_file.unlink(missing_ok=True)
+            break
+    notify("STOPPING=1")
+    server.shutdown()
+    server.server_close()
+    agent.end()
+    return 0
+
+
+def run_alone(config: AgentConfig, machine: str, program: bytes, title: str, say: Callable[[str], None]) -> int:
+    """One file on one machine, no broker: through the same spool, gates and supervisor. 0 when it finished."""
+    ending = _on_signals()
+    only = replace(config, machines=(config.machine(machine),), mqtt=MqttSettings())
+    agent = Agent(only, open_bridge)
+    hands = Hands(agent)
+    token = read_or_make_token(config.http.token_file)
+    server = LocalServer(only.http, token, hands, AgentMetrics(agent).render, only.cache.largest_bytes)
+    threading.Thread(target=server.serve_forever, name="page", daemon=True).start()
+    agent.start()
+    try:
+        job = hands.queue_own(machine, program, title)
+        say(f"queued; confirm bed, presence and the like at {server.address} (token in {config.http.token_file})")
+        return _follow(agent, hands, machine, job, ending, say)
+    finally:
+        server.shutdown()
+        server.server_close()
+        agent.end()
+
+
+def _follow(
+    agent: Agent, hands: Hands, machine: str, job: str, ending: threading.Event, say: Callable[[str], None]
+) -> int:
+    told = ""
+    while True:
+        lease = agent.spool.lease_of_job(job)
+        if lease is None or lease.state not in LIVE:
+            break
+        supervisor = agent.supervisors[machine]
+        status = supervisor.bridge.status()
+        closed = "; ".join(f"{gate.gate}: {gate.why}" for gate in supervisor.gates if not gate.open)
+        now = (
+            closed if lease.state is LeaseState.STAGED else f"{lease.state} {_percent(status.line, status.total_lines)}"
+        )
+        if now != told:
+            told = now
+            say(now)
+        if ending.wait(0.5):
+            try:
+                hands.cancel_job(job)
+            except NotPossible as error:
+                say(str(error))
+            ending.clear()
+    state = LeaseState.FAILED if lease is None else lease.state
+    say(f"{state}" + (f": {lease.why}" if lease is not None and lease.why else ""))
+    return 0 if state in {LeaseState.FINISHED, LeaseState.INSPECTED} else 1
+
+
+def _percent(line: int, total: int) -> str:
+    return f"{100 * line // total} %" if total else ""
+
+
+def _on_signals() -> threading.Event:
+    ending = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: ending.set())
+    return ending
