@@ -15,7 +15,7 @@ import numpy as np
 from scheduler.planning import calendars
 from scheduler.planning.calendars import Ticks
 from scheduler.planning.feasibility import View, candidates, duration_of
-from scheduler.planning.problem import NEVER, Problem, validate
+from scheduler.planning.problem import NEVER, Ints, Longs, Problem, validate
 from scheduler.planning.snapshot import (
     NEED_WEIGHTS,
     MaterialNeed,
@@ -212,6 +212,8 @@ def _assemble(
     for one in view.snapshot.pressures:
         if one.shop in shops:
             pressure[shops[one.shop]] = round(one.per_minute * unit)
+    due = np.array([_late_from(view, job.due) for job in jobs], np.int32)
+    guide_due, guide_weight = guides(due, late, preds, ptr, columns[1])
     problem = Problem(
         elig_ptr=ptr,
         elig_machine=columns[0],
@@ -222,7 +224,9 @@ def _assemble(
         family=job_families,
         home=np.array([-1 if job.own_shop is None else shops.get(job.own_shop, -1) for job in jobs], np.int32),
         release=np.array([0 if job.release is None else min(NEVER, view.tick(job.release)) for job in jobs], np.int32),
-        due=np.array([_late_from(view, job.due) for job in jobs], np.int32),
+        due=due,
+        guide_due=guide_due,
+        guide_weight=guide_weight,
         weight=late,
         flow=np.maximum(late * policy.flow_percent // 100, 1),
         promise=np.array([_late_from(view, job.promised) for job in jobs], np.int32),
@@ -314,6 +318,29 @@ def _pins(view: View, jobs: Sequence[PlanJob]) -> dict[str, tuple[int, int]]:
             free = max(start + 1, end)
             out[job.id] = (start, free - start)
     return out
+
+
+def guides(due: Ints, weight: Longs, preds: Sequence[Sequence[int]], ptr: Longs, ticks: Ints) -> tuple[Ints, Longs]:
+    """Due date and weight that every operation inherits from those that need its part, least durations subtracted."""
+    guide_due, guide_weight = due.copy(), weight.copy()
+    after: list[list[int]] = [[] for _ in preds]
+    waits = [0] * len(preds)
+    for o, before in enumerate(preds):
+        for q in before:
+            after[q].append(o)
+            waits[q] += 1
+    ready = [o for o, count in enumerate(waits) if count == 0]
+    while ready:
+        o = ready.pop()
+        least = int(ticks[ptr[o] : ptr[o + 1]].min()) if ptr[o + 1] > ptr[o] else 0
+        for q in preds[o]:
+            if guide_due[o] < NEVER:
+                guide_due[q] = min(int(guide_due[q]), int(guide_due[o]) - least)
+            guide_weight[q] = max(int(guide_weight[q]), int(guide_weight[o]))
+            waits[q] -= 1
+            if waits[q] == 0:
+                ready.append(q)
+    return guide_due, guide_weight
 
 
 def _pointers(lists: Sequence[Sequence[int]]) -> np.ndarray[tuple[int], np.dtype[np.int64]]:

@@ -29,6 +29,7 @@ from scheduler.planning.timing import (
     choose,
     earliest,
     freed,
+    guide_cost,
     lateness_cost,
     parts_ready,
     place_cost,
@@ -55,11 +56,11 @@ def push_estimate(p: Problem, s: Schedule, m: int, i: int, shift: int, enough: i
     while shift > 0 and i < s.length[m]:
         o = s.seq[m, i]
         way = p.delivery[shop, p.zone[o]] if p.zone[o] >= 0 else 0
-        late = s.avail[o] + way - p.due[o]
+        late = s.avail[o] + way - p.guide_due[o]
         if late > 0:
-            cost += p.weight[o] * shift
+            cost += p.guide_weight[o] * shift
         elif late + shift > 0:
-            cost += p.weight[o] * (late + shift)
+            cost += p.guide_weight[o] * (late + shift)
         cost += p.flow[o] * shift
         if cost >= enough:
             return cost
@@ -105,7 +106,7 @@ def insert_best(  # noqa: C901 - one pass over all places, unrolled for the comp
                 end = start + x + ticks
                 avail = freed(p, m, end)
                 if avail < NEVER:
-                    value = base + p.setup_cost * x + lateness_cost(p, o, shop, avail)
+                    value = base + p.setup_cost * x + lateness_cost(p, o, shop, avail) + guide_cost(p, s, o, avail)
                     if value < values[TOP - 1] and i < s.length[m]:
                         after = s.seq[m, i]
                         y = p.setup[p.machine_matrix[m], p.family[o], p.family[after]]
@@ -165,7 +166,7 @@ def _try(p: Problem, s: Schedule, j: Journal, o: int, k: int, i: int) -> int:
     if not propagate(p, s, j, LIMIT):
         return INFINITE
     shop = p.machine_shop[m]
-    return changed_cost(p, s, j) + place_cost(p, k) + transport_around(p, s, o, shop)
+    return changed_cost(p, s, j) + place_cost(p, k) + transport_around(p, s, o, shop) + guide_cost(p, s, o, s.avail[o])
 
 
 @compiled

@@ -55,6 +55,10 @@ class Problem(NamedTuple):
     """(n) promised tick; NEVER without a promise."""
     promise_weight: Longs
     """(n) hundredths of a weight-minute for each tick past the promise."""
+    guide_due: Ints
+    """(n) when the operation should be done so that those after it can be in time; the due date where none follow."""
+    guide_weight: Longs
+    """(n) weight of the order behind it, hundredths of a weight-minute a tick: steers only until the rest is placed."""
     zone: Ints
     """(n) place of delivery; -1 where parts stay or go to a successor."""
     pinned: Ints
@@ -166,8 +170,10 @@ def copy_schedule(schedule: Schedule) -> Schedule:
 
 def restore_schedule(target: Schedule, source: Schedule) -> None:
     """Write `source` into `target`'s own arrays."""
+    into: np.ndarray
+    out: np.ndarray
     for into, out in zip(target, source, strict=True):
-        np.copyto(into, out)
+        into[...] = out
 
 
 def validate(problem: Problem) -> Problem:

@@ -142,6 +142,21 @@ def place_cost(p: Problem, k: int) -> int:
 
 
 @inlined
+def guide_cost(p: Problem, s: Schedule, o: int, avail: int) -> int:
+    """Steers an operation whose successors are not placed yet: as if the order's lateness were its own."""
+    waits = False
+    for k in range(p.succ_ptr[o], p.succ_ptr[o + 1]):
+        if s.machine[p.succs[k]] < 0:
+            waits = True
+    if not waits:
+        return 0
+    cost = p.guide_weight[o] * (avail - p.release[o]) // 50
+    if avail > p.guide_due[o]:
+        cost += p.guide_weight[o] * (avail - p.guide_due[o])
+    return cost
+
+
+@inlined
 def own_cost(p: Problem, o: int, k: int, avail: int, setup: int) -> int:
     """All of an operation's cost except transport from its predecessors."""
     return moving_cost(p, o, p.machine_shop[p.elig_machine[k]], avail, setup) + place_cost(p, k)

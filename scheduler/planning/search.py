@@ -1,0 +1,427 @@
+"""The improve layer: simulated annealing over machine sequences, anytime, with exact re-timing and taking back.
+
+A move relocates an operation, exchanges two between machines, or shifts one inside its sequence; half of the picks are
+late operations. Places are sampled, estimated, and the most promising is timed exactly. Nothing that starts before the
+freeze fence moves. The same seed and number of moves give the same schedule, compiled or plain.
+"""
+
+# Elements of arrays have no static type here: the arrays do, and the compiler checks the rest.
+# mypy: disable-error-code="no-any-return, arg-type"
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from scheduler.planning.insertion import INFINITE, push_estimate
+from scheduler.planning.jit import compiled, inlined
+from scheduler.planning.problem import NEVER, Ints, Longs, Problem, Schedule, copy_schedule, restore_schedule
+from scheduler.planning.propagation import (
+    Journal,
+    begin,
+    changed_cost,
+    new_journal,
+    note,
+    propagate,
+    seed,
+    seed_after,
+    undo,
+)
+from scheduler.planning.timing import (
+    choose,
+    earliest,
+    freed,
+    lateness_cost,
+    parts_ready,
+    place_cost,
+    put_in,
+    retime_all,
+    setup_before,
+    take_out,
+    total_cost,
+    transport_around,
+)
+
+#: Steps of re-timing after which a move is refused.
+LIMIT = 2_000
+MASK = 0xFFFFFFFF
+#: Share of moves (percent) that relocate, and that relocate or exchange.
+RELOCATE, EXCHANGE = 62, 84
+#: Every so many moves the list of late operations is made anew.
+REFRESH = 4_096
+#: Estimates this many temperatures worse are refused without timing them exactly.
+HOPELESS = 9.0
+
+
+@inlined
+def draw(rng: Longs, below: int) -> int:
+    """A number in 0 … below-1 (Marsaglia's xorshift32, Journal of Statistical Software 8 (14), 2003)."""
+    x = rng[0]
+    x ^= (x << 13) & MASK
+    x ^= x >> 17
+    x ^= (x << 5) & MASK
+    rng[0] = x
+    return (x * below) >> 32
+
+
+@inlined
+def accepted(rng: Longs, delta: int, temperature: float) -> bool:
+    """Metropolis' rule."""
+    if delta <= 0:
+        return True
+    if delta > 30.0 * temperature:
+        return False
+    return draw(rng, 1_000_000_007) < 1_000_000_007 * math.exp(-delta / temperature)
+
+
+@inlined
+def place_after(s: Schedule, m: int, t: int) -> int:
+    """First place on the machine whose operation ends after t."""
+    low, high = 0, s.length[m]
+    while low < high:
+        middle = (low + high) // 2
+        if s.end[s.seq[m, middle]] <= t:
+            low = middle + 1
+        else:
+            high = middle
+    return low
+
+
+@inlined
+def pull_estimate(p: Problem, s: Schedule, m: int, i: int) -> int:
+    """At most what the operations behind place i gain when the one at i leaves; calendars are left out."""
+    gain = 0
+    o = s.seq[m, i]
+    shift = s.end[o] - s.start[o]
+    shop = p.machine_shop[m]
+    for z in range(i + 1, min(s.length[m], i + 7)):
+        y = s.seq[m, z]
+        way = p.delivery[shop, p.zone[y]] if p.zone[y] >= 0 else 0
+        late = s.avail[y] + way - p.guide_due[y]
+        if late > 0:
+            gain += p.guide_weight[y] * min(shift, late)
+        gain += p.flow[y] * shift
+    return 2 * gain
+
+
+@compiled
+def alternative_on(p: Problem, o: int, m: int) -> int:
+    """The operation's alternative on the machine, -1 where there is none."""
+    low, high = p.elig_ptr[o], p.elig_ptr[o + 1] - 1
+    while low <= high:
+        middle = (low + high) // 2
+        here = p.elig_machine[middle]
+        if here == m:
+            return middle
+        if here < m:
+            low = middle + 1
+        else:
+            high = middle - 1
+    return -1
+
+
+@compiled
+def relocate(
+    p: Problem, s: Schedule, j: Journal, rng: Longs, o: int, temperature: float, frozen: int, samples: int
+) -> int:
+    """Try one relocation of o: the best of `samples` sampled places. Returns the cost change, 0 where refused."""
+    m1, i1, k1 = s.machine[o], s.pos[o], s.choice[o]
+    best, k2, m2, i2 = INFINITE, -1, -1, -1
+    low, count = p.elig_ptr[o], p.elig_ptr[o + 1] - p.elig_ptr[o]
+    for _ in range(samples):
+        k = low + draw(rng, count)
+        m = p.elig_machine[k]
+        if s.length[m] >= s.seq.shape[1] - 1:
+            continue
+        shop = p.machine_shop[m]
+        ready = max(parts_ready(p, s, o, shop), frozen)
+        # Mostly earlier than now, sometimes later or anywhere in the queue: searches that only go earlier get trapped.
+        if draw(rng, 4) == 0 and s.length[m] > 0 and s.end[s.seq[m, s.length[m] - 1]] > ready:
+            t = ready + draw(rng, s.end[s.seq[m, s.length[m] - 1]] - ready + 60)
+        else:
+            t = ready + draw(rng, (max(0, s.start[o] - ready) * 13) // 10 + 720)
+        i = place_after(s, m, t)
+        if i < s.length[m] and (s.start[s.seq[m, i]] < frozen or p.pinned[s.seq[m, i]] == 0):
+            continue
+        if m == m1 and (i == i1 or i == i1 + 1):
+            continue
+        ticks, tail = p.elig_ticks[k], p.elig_tail[k]
+        x = setup_before(p, s, m, i, p.family[o])
+        begins = p.machine_free[m] if i == 0 else max(p.machine_free[m], s.end[s.seq[m, i - 1]])
+        start = earliest(p, o, m, k, max(begins, ready), x, ticks, tail)
+        if start >= NEVER:
+            continue
+        end = start + x + ticks
+        avail = freed(p, m, end)
+        if avail >= NEVER:
+            continue
+        value = p.setup_cost * x + place_cost(p, k) + transport_around(p, s, o, shop)
+        if p.zone[o] >= 0:
+            value += lateness_cost(p, o, shop, avail)
+        elif avail > s.avail[o]:
+            value += p.guide_weight[o] * (avail - s.avail[o])
+        if value < best and i < s.length[m]:
+            after = s.seq[m, i]
+            if p.pinned[after] >= 0:
+                if end > p.pinned[after]:
+                    continue
+            else:
+                y = p.setup[p.machine_matrix[m], p.family[o], p.family[after]]
+                value += p.setup_cost * (y - s.setup[after])
+                value += push_estimate(p, s, m, i, end + y - (s.start[after] + s.setup[after]), best - value)
+        if value < best:
+            best, k2, m2, i2 = value, k, m, i
+    if m2 < 0:
+        return 0
+    shop1, shop2 = p.machine_shop[m1], p.machine_shop[m2]
+    old = place_cost(p, k1) + transport_around(p, s, o, shop1)
+    now = lateness_cost(p, o, shop1, s.avail[o]) if p.zone[o] >= 0 else 0
+    hoped = best - old - now - p.setup_cost * s.setup[o] - pull_estimate(p, s, m1, i1)
+    if hoped > HOPELESS * temperature:
+        return 0
+    begin(j)
+    note(p, s, j, o)
+    take_out(s, m1, i1)
+    if m2 == m1 and i2 > i1:
+        i2 -= 1
+    put_in(s, m2, i2, o)
+    choose(p, s, o, k2)
+    s.end[o], s.avail[o] = -1, -1
+    seed(j, o)
+    if i1 < s.length[m1]:
+        seed(j, s.seq[m1, i1])
+    if i2 + 1 < s.length[m2]:
+        seed(j, s.seq[m2, i2 + 1])
+    seed_after(p, s, j, o)
+    if propagate(p, s, j, LIMIT):
+        delta = changed_cost(p, s, j) + place_cost(p, k2) + transport_around(p, s, o, shop2) - old
+        if accepted(rng, delta, temperature):
+            return delta
+    undo(s, j)
+    take_out(s, m2, s.pos[o])
+    put_in(s, m1, i1, o)
+    choose(p, s, o, k1)
+    return 0
+
+
+@compiled
+def exchange(p: Problem, s: Schedule, j: Journal, rng: Longs, o: int, temperature: float, frozen: int) -> int:
+    """Try to exchange o with an operation on another machine at a similar time. The cost change, 0 where refused."""
+    m1, i1, k1 = s.machine[o], s.pos[o], s.choice[o]
+    k = p.elig_ptr[o] + draw(rng, p.elig_ptr[o + 1] - p.elig_ptr[o])
+    m2 = p.elig_machine[k]
+    if m2 == m1 or s.length[m2] == 0:
+        return 0
+    i2 = min(place_after(s, m2, s.start[o] + draw(rng, 1440) - 864), s.length[m2] - 1)
+    y = s.seq[m2, i2]
+    if s.start[y] < frozen or p.pinned[y] >= 0:
+        return 0
+    ky = alternative_on(p, y, m1)
+    if ky < 0:
+        return 0
+    k2 = s.choice[y]
+    shop1, shop2 = p.machine_shop[m1], p.machine_shop[m2]
+    old = place_cost(p, k1) + place_cost(p, k2) + transport_around(p, s, o, shop1) + transport_around(p, s, y, shop2)
+    begin(j)
+    note(p, s, j, o)
+    note(p, s, j, y)
+    s.seq[m1, i1], s.pos[y], s.machine[y] = y, i1, m1
+    s.seq[m2, i2], s.pos[o], s.machine[o] = o, i2, m2
+    choose(p, s, o, k)
+    choose(p, s, y, ky)
+    s.end[o], s.avail[o], s.end[y], s.avail[y] = -1, -1, -1, -1
+    seed(j, o)
+    seed(j, y)
+    if i1 + 1 < s.length[m1]:
+        seed(j, s.seq[m1, i1 + 1])
+    if i2 + 1 < s.length[m2]:
+        seed(j, s.seq[m2, i2 + 1])
+    seed_after(p, s, j, o)
+    seed_after(p, s, j, y)
+    if propagate(p, s, j, LIMIT):
+        new = place_cost(p, k) + place_cost(p, ky) + transport_around(p, s, o, shop2) + transport_around(p, s, y, shop1)
+        delta = changed_cost(p, s, j) + new - old
+        if s.start[y] >= frozen and s.start[o] >= frozen and accepted(rng, delta, temperature):
+            return delta
+    undo(s, j)
+    s.seq[m1, i1], s.pos[o], s.machine[o] = o, i1, m1
+    s.seq[m2, i2], s.pos[y], s.machine[y] = y, i2, m2
+    choose(p, s, o, k1)
+    choose(p, s, y, k2)
+    return 0
+
+
+@compiled
+def shift(p: Problem, s: Schedule, j: Journal, rng: Longs, o: int, temperature: float, frozen: int) -> int:
+    """Try to swap o with one up to four places earlier on its machine. The cost change, 0 where refused."""
+    m, i1 = s.machine[o], s.pos[o]
+    i2 = i1 - (1 if draw(rng, 2) == 0 else 1 + draw(rng, 4))
+    if i2 < 0:
+        return 0
+    y = s.seq[m, i2]
+    if s.start[y] < frozen or p.pinned[y] >= 0:
+        return 0
+    begin(j)
+    note(p, s, j, o)
+    note(p, s, j, y)
+    s.seq[m, i2], s.seq[m, i1], s.pos[o], s.pos[y] = o, y, i2, i1
+    s.end[o], s.avail[o], s.end[y], s.avail[y] = -1, -1, -1, -1
+    seed(j, o)
+    if i2 + 1 < i1:
+        seed(j, s.seq[m, i2 + 1])
+    seed(j, y)
+    if i1 + 1 < s.length[m]:
+        seed(j, s.seq[m, i1 + 1])
+    seed_after(p, s, j, o)
+    seed_after(p, s, j, y)
+    if propagate(p, s, j, LIMIT):
+        delta = changed_cost(p, s, j)
+        if s.start[o] >= frozen and accepted(rng, delta, temperature):
+            return delta
+    undo(s, j)
+    s.seq[m, i1], s.seq[m, i2], s.pos[o], s.pos[y] = o, y, i1, i2
+    return 0
+
+
+@compiled
+def late_ones(p: Problem, s: Schedule, frozen: int, late: Ints, movable: Ints) -> tuple[int, int]:
+    """Fill `late` with the movable operations that are late or hold up a late one, `movable` with all; both counts."""
+    few, many = 0, 0
+    for o in range(len(p.family)):
+        if s.machine[o] < 0 or s.start[o] < frozen or p.pinned[o] >= 0:
+            continue
+        movable[many] = o
+        many += 1
+        k = o
+        while p.succ_ptr[k + 1] > p.succ_ptr[k] and s.machine[p.succs[p.succ_ptr[k]]] >= 0:
+            k = p.succs[p.succ_ptr[k]]
+        way = p.delivery[p.machine_shop[s.machine[k]], p.zone[k]] if p.zone[k] >= 0 else 0
+        if s.avail[k] + way > p.due[k]:
+            late[few] = o
+            few += 1
+    return few, many
+
+
+@compiled
+def anneal(
+    p: Problem,
+    s: Schedule,
+    j: Journal,
+    rng: Longs,
+    moves: int,
+    hot: float,
+    cold: float,
+    frozen: int,
+    samples: int,
+    late: Ints,
+    movable: Ints,
+) -> tuple[int, int]:
+    """`moves` moves, cooling from `hot` to `cold` (costs). Returns the sum of cost changes and the accepted count."""
+    delta, taken = 0, 0
+    few, many = 0, 0
+    cooling = math.log(cold / hot)
+    temperature = hot
+    for move in range(moves):
+        if move % REFRESH == 0:
+            few, many = late_ones(p, s, frozen, late, movable)
+            if many == 0:
+                return delta, taken
+        if move % 64 == 0:
+            temperature = hot * math.exp(cooling * move / moves)
+        if few > 0 and draw(rng, 2) == 0:
+            o = late[draw(rng, few)]
+        else:
+            o = movable[draw(rng, many)]
+        if s.start[o] < frozen:
+            continue
+        kind = draw(rng, 100)
+        if kind < RELOCATE:
+            change = relocate(p, s, j, rng, o, temperature, frozen, samples)
+        elif kind < EXCHANGE:
+            change = exchange(p, s, j, rng, o, temperature, frozen)
+        else:
+            change = shift(p, s, j, rng, o, temperature, frozen)
+        delta += change
+        if change != 0:
+            taken += 1
+    return delta, taken
+
+
+@dataclass(frozen=True, slots=True)
+class Improved:
+    """What a search did: cost before and after, moves tried and accepted, seconds."""
+
+    before: int
+    after: int
+    moves: int
+    accepted: int
+    wall_s: float
+
+    @property
+    def moves_per_s(self) -> float:
+        """Moves tried a second."""
+        return self.moves / self.wall_s if self.wall_s > 0 else 0.0
+
+
+def improve(
+    p: Problem,
+    s: Schedule,
+    *,
+    seed: int = 0,
+    budget_s: float | None = None,
+    moves: int | None = None,
+    frozen: int = 0,
+    hot: float = 15_000.0,
+    cold: float = 900.0,
+    samples: int = 4,
+    steps: int = 20,
+    progress: Callable[[float, int], None] | None = None,
+) -> Improved:
+    """Search from `s` and leave the best schedule found in it: never worse than it came.
+
+    Give `moves` for a deterministic search, else `budget_s` (seconds). Temperatures are costs in hundredths of a
+    weight-minute. `progress` is told the share done and the best cost after each of the `steps`.
+    """
+    began = time.perf_counter()
+    rng = np.array([(seed * 2_654_435_761 + 88_172_645) % MASK or 1], np.int64)
+    journal = new_journal(p.operations)
+    late, movable = np.zeros(p.operations + 1, np.int32), np.zeros(p.operations + 1, np.int32)
+    first = best = current = int(total_cost(p, s))
+    kept = copy_schedule(s)
+    tried = taken = 0
+    speed = 20_000.0
+    for step in range(steps):
+        a, b = (hot * (cold / hot) ** (share / steps) for share in (step, step + 1))
+        if moves is not None:
+            batch = moves * (step + 1) // steps - moves * step // steps
+        else:
+            assert budget_s is not None, "give moves or a budget"
+            left = budget_s - (time.perf_counter() - began)
+            if left <= 0:
+                break
+            batch = max(64, int(speed * left / (steps - step)))
+            if tried == 0:
+                batch = min(batch, 2_000)
+        delta, won = anneal(p, s, journal, rng, batch, a, b, frozen, samples, late, movable)
+        current += int(delta)
+        tried, taken = tried + batch, taken + int(won)
+        speed = tried / max(1e-6, time.perf_counter() - began)
+        if current < best:
+            best = current
+            restore_schedule(kept, s)
+        if progress is not None:
+            progress((step + 1) / steps, best)
+    restore_schedule(s, kept)
+    return Improved(first, best, tried, taken, time.perf_counter() - began)
+
+
+def times_agree(p: Problem, s: Schedule) -> bool:
+    """Whether the times kept while searching equal those computed anew from the sequences."""
+    anew = copy_schedule(s)
+    n = p.operations
+    possible = retime_all(p, anew, np.empty(n, np.int32), np.empty(n, np.int32))
+    return bool(possible) and all(np.array_equal(a, b) for a, b in zip(anew, s, strict=True))
