@@ -113,9 +113,7 @@ def join(contours: Sequence[Contour]) -> list[Contour]:
         for k, (first, last) in ends.items():
             index.setdefault(_cell(first), []).append(k)
             index.setdefault(_cell(last), []).append(k)
-        for k in range(len(group)):
-            if k in ends:
-                result.append(_chain(k, group, ends, index))
+        result.extend(_chain(k, group, ends, index) for k in range(len(group)) if k in ends)
     return result
 
 

@@ -1,4 +1,4 @@
-"""Drawings, read: DXF and SVG to contours in millimetres with an operation each, checked, mended, and said what was mended.
+"""Drawings, read: DXF and SVG to contours in millimetres with an operation each, checked and mended, and said so.
 
 In: a PartFile; out: a Drawing, or BadDrawing with what happened, why and what to do. What a layer or colour means is
 said in designs/drawing_conventions.py.
@@ -83,7 +83,7 @@ def read_drawing(file: PartFile) -> Drawing:
 
 
 def check(name: str, raw: RawDrawing) -> Drawing:
-    """Give every shape its operation, join and mend, and find what is wrong. Raises BadDrawing where nothing is left."""
+    """Operations given, lines joined and mended, faults found. Raises BadDrawing where nothing is left."""
     findings = list(raw.findings)
     contours = _with_operations(raw.shapes, findings)
     contours, double_lines = without_duplicates(contours)

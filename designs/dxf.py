@@ -10,8 +10,9 @@ import math
 from collections.abc import Iterator
 from typing import Any
 
-import ezdxf
 from ezdxf import recover, units
+from ezdxf.enums import InsertUnits
+from ezdxf.lldxf.const import DXFError
 from ezdxf.path import make_path
 
 from designs.drawing_conventions import Meaning, meaning_of_layer
@@ -52,7 +53,8 @@ def read_dxf(file: PartFile) -> RawDrawing:
     if not shapes:
         raise BadDrawing(
             f"{file.name} has no lines",
-            "its model space holds no lines, arcs, circles, splines or polylines" + "; text is left out" * bool(left_out),
+            "its model space holds no lines, arcs, circles, splines or polylines"
+            + "; text is left out" * bool(left_out),
             "Export the flat outline into the model space.",
         )
     return RawDrawing(tuple(shapes), tuple(findings))
@@ -61,12 +63,16 @@ def read_dxf(file: PartFile) -> RawDrawing:
 def _open(file: PartFile) -> Any:
     try:
         document, _ = recover.read(io.BytesIO(file.data))
-    except (ezdxf.DXFError, OSError, ValueError, KeyError, IndexError, TypeError, AttributeError) as why:
+    except (DXFError, OSError, ValueError, KeyError, IndexError, TypeError, AttributeError) as why:
         raise BadDrawing(
-            f"{file.name} cannot be read as DXF", f"it is damaged or no DXF ({why})", "Export it again as ASCII DXF R12 or later."
+            f"{file.name} cannot be read as DXF",
+            f"it is damaged or no DXF ({why})",
+            "Export it again as ASCII DXF R12 or later.",
         ) from why
     except RecursionError as why:
-        raise BadDrawing(f"{file.name} cannot be read as DXF", "its blocks nest without end", "Explode the blocks.") from why
+        raise BadDrawing(
+            f"{file.name} cannot be read as DXF", "its blocks nest without end", "Explode the blocks."
+        ) from why
     if b"EOF" not in file.data[-512:] and not file.data.startswith(b"AutoCAD Binary DXF"):
         raise BadDrawing(
             f"{file.name} is cut short", "a DXF ends with EOF and this one does not", "Send the whole file again."
@@ -88,8 +94,8 @@ def _millimetres(document: Any, findings: list[Finding]) -> float:
         )
         return 1.0
     try:
-        return float(units.conversion_factor(units.InsertUnits(unit), units.InsertUnits.Millimeters))
-    except (ValueError, KeyError, ezdxf.DXFError):
+        return float(units.conversion_factor(InsertUnits(unit), InsertUnits.Millimeters))
+    except (ValueError, KeyError, DXFError):
         findings.append(Finding(Severity.WARNING, "no_units", f"Unknown unit {unit} in the file: read as millimetres."))
         return 1.0
 
@@ -102,7 +108,9 @@ def _refuse_bombs(name: str, document: Any, space: Any) -> None:
         key = block_name.lower()
         if key in trail or len(trail) > 60:
             raise BadDrawing(
-                f"{name} cannot be expanded", f"block {block_name} contains itself or nests too deep", "Explode the blocks."
+                f"{name} cannot be expanded",
+                f"block {block_name} contains itself or nests too deep",
+                "Explode the blocks.",
             )
         if key not in counts:
             block = document.blocks.get(block_name)
@@ -126,7 +134,7 @@ def _refuse_bombs(name: str, document: Any, space: Any) -> None:
 
 
 def _entities(space: Any, depth: int) -> Iterator[tuple[Any, str]]:
-    """Entities with their layers; what a block draws on layer 0 is on the layer of its INSERT (DXF Reference, INSERT)."""
+    """Entities with their layers; what a block draws on layer 0 is on its INSERT's layer (DXF Reference, INSERT)."""
     for entity in space:
         if entity.dxftype() == "INSERT" and depth < 60:
             inserts = entity.multi_insert() if entity.mcount > 1 else (entity,)
@@ -146,7 +154,7 @@ def _shape(entity: Any, layer: str, factor: float, left_out: dict[str, int]) -> 
     try:
         path = make_path(entity)
         flat = [(v.x * factor, v.y * factor) for v in path.flattening(_FLATTEN_MM / factor)]
-    except (TypeError, ValueError, ZeroDivisionError, OverflowError, ezdxf.DXFError):
+    except (TypeError, ValueError, ZeroDivisionError, OverflowError, DXFError):
         left_out[f"{kind} (damaged)"] = left_out.get(f"{kind} (damaged)", 0) + 1
         return None
     if len(flat) < 2 or not all(math.isfinite(x) and math.isfinite(y) and abs(x) + abs(y) < 1e7 for x, y in flat):

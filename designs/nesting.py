@@ -62,11 +62,10 @@ class Nest:
 
 def rows(parts: Sequence[NestPart], sheet: Sheet, gap_mm: float) -> Nest:
     """Rows of bounding boxes, tallest first: quick, certain, and upright grain is kept."""
-    boxes = []
+    boxes: list[tuple[float, float, NestPart, int, float, float]] = []
     for part in parts:
         x0, y0, x1, y1 = part.outline.bounds
-        for copy in range(part.quantity):
-            boxes.append((y1 - y0, x1 - x0, part, copy, x0, y0))
+        boxes.extend((y1 - y0, x1 - x0, part, copy, x0, y0) for copy in range(part.quantity))
     boxes.sort(key=lambda b: (-b[0], -b[1], b[2].key, b[3]))
     margin = sheet.margin_mm
     x, y, row_height = margin, margin, 0.0

@@ -33,9 +33,13 @@ def read_svg(file: PartFile) -> RawDrawing:
     try:
         document = svgelements.SVG.parse(io.BytesIO(file.data), reify=True, ppi=96.0)
     except (ValueError, TypeError, KeyError, IndexError, AttributeError, ZeroDivisionError, OverflowError) as why:
-        raise BadDrawing(f"{file.name} cannot be read as SVG", f"a shape in it is damaged ({why})", "Save it as plain SVG.") from why
+        raise BadDrawing(
+            f"{file.name} cannot be read as SVG", f"a shape in it is damaged ({why})", "Save it as plain SVG."
+        ) from why
     except RecursionError as why:
-        raise BadDrawing(f"{file.name} cannot be read as SVG", "it nests too deep", "Ungroup it and save again.") from why
+        raise BadDrawing(
+            f"{file.name} cannot be read as SVG", "it nests too deep", "Ungroup it and save again."
+        ) from why
     height = float(document.height or 0.0) if isinstance(document.height, int | float) else 0.0
     shapes: list[Shape] = []
     left_out = {"text": 0, "image": 0, "damaged": 0}
@@ -44,7 +48,9 @@ def read_svg(file: PartFile) -> RawDrawing:
         for shape in _shapes(element, meaning, layer, height, left_out):
             points += len(shape.points)
             if points > MOST_POINTS:
-                raise BadDrawing(f"{file.name} is too detailed", "its curves have over two million points", "Simplify it.")
+                raise BadDrawing(
+                    f"{file.name} is too detailed", "its curves have over two million points", "Simplify it."
+                )
             shapes.append(shape)
     _note_left_out(left_out, findings)
     if not shapes:
@@ -65,7 +71,9 @@ def _tree(file: PartFile) -> ElementTree.Element:
     try:
         root = ElementTree.fromstring(file.data)
     except (ElementTree.ParseError, ValueError, LookupError) as why:
-        raise BadDrawing(f"{file.name} cannot be read as SVG", f"its XML is damaged or cut short ({why})", "Save it again.") from why
+        raise BadDrawing(
+            f"{file.name} cannot be read as SVG", f"its XML is damaged or cut short ({why})", "Save it again."
+        ) from why
     if root.tag.rsplit("}", 1)[-1] != "svg":
         raise BadDrawing(f"{file.name} is no SVG", f"its root element is <{root.tag}>", "Save it as plain SVG.")
     _refuse_bombs(file.name, root)
@@ -97,7 +105,9 @@ def _refuse_bombs(name: str, root: ElementTree.Element) -> None:
         for child in element:
             found += expanded(child, trail)
             if found > MOST_SHAPES:
-                raise BadDrawing(f"{name} is too large", f"it expands to over {MOST_SHAPES} shapes", "Send one part a file.")
+                raise BadDrawing(
+                    f"{name} is too large", f"it expands to over {MOST_SHAPES} shapes", "Send one part a file."
+                )
         return found
 
     expanded(root, frozenset(filter(None, [root.attrib.get("id")])))
@@ -106,7 +116,9 @@ def _refuse_bombs(name: str, root: ElementTree.Element) -> None:
 def _note_units(root: ElementTree.Element, findings: list[Finding]) -> None:
     width = root.attrib.get("width", "").strip()
     if not width or width.endswith("%"):
-        findings.append(Finding(Severity.WARNING, "no_units", "The drawing has no width in a unit: 96 pixels are an inch."))
+        findings.append(
+            Finding(Severity.WARNING, "no_units", "The drawing has no width in a unit: 96 pixels are an inch.")
+        )
     elif width.endswith("px") or width[-1:].isdigit():
         findings.append(Finding(Severity.NOTE, "no_units", "The drawing's size is in pixels: 96 are an inch."))
 

@@ -31,6 +31,7 @@ from designs.processes.model import (
 )
 from designs.processes.path_order import Path, order
 from designs.processes.sheet_layout import Layout, lay_out
+from designs.processes.work_cards import router_card
 from designs.toolpath.lint import MachineLimits, lint
 from designs.toolpath.program_bounds import motion_bounds
 from designs.toolpath.timetable import Kinematics, estimate
@@ -75,9 +76,10 @@ def make(
     options = options or RouterOptions()
     if profile.process is not ProcessKind.CNC or profile.dialect.lower() not in _DIALECTS:
         raise CannotMake(
-            f"{profile.model} cannot run a router program", f"it is a {profile.process.value} machine speaking {profile.dialect}",
+            f"{profile.model} cannot run a router program",
+            f"it is a {profile.process.value} machine speaking {profile.dialect}",
             "Router programs are made for GRBL, grblHAL and FluidNC.",
-        )  # fmt: skip
+        )
     if stock.thickness_mm is None or stock.thickness_mm <= 0.0:
         raise CannotMake(f"The board of {stock.material} has no thickness", "depths depend on it", "State it in mm.")
     tools = sorted((t for t in profile.tools if t.kind in _BITS), key=lambda t: -t.diameter_mm)
@@ -269,31 +271,16 @@ def _made(
         dialect=profile.dialect,
         made_by=MADE_BY,
         settings=f"{recipe.material}: {tool.diameter_mm:g} mm {tool.kind.replace('_', ' ')}, {recipe.rpm:g} rpm, "
-        f"{recipe.feed_mm_min:g} mm/min, {recipe.stepdown_mm:g} mm a pass, {'climb' if options.climb else 'conventional'}",
+        f"{recipe.feed_mm_min:g} mm/min, {recipe.stepdown_mm:g} mm a pass, "
+        f"{'climb' if options.climb else 'conventional'}",
         duration_s=estimate(gcode, Kinematics.of(profile)).duration_s,
         lines=writer.line_count,
         bounds_mm=motion_bounds(gcode, profile.dialect),
         material_g=None if density is None else width * height * thickness / 1000.0 * density,
         stock_used_mm=(round(width + 1.0, 1), round(height + 1.0, 1)),
         pieces=len(layout.laid),
-        work_card=_work_card(layout, stock, tool, recipe, options),
+        work_card=router_card(
+            stock, tool, recipe, layout.used_mm, options.safe_mm, options.through_mm, options.tab_height_mm
+        ),
         findings=(*layout.findings, *work.findings, *told),
-    )
-
-
-def _work_card(layout: Layout, stock: Stock, tool: ToolSpec, recipe: RouterRecipe, options: RouterOptions) -> str:
-    width, height = layout.used_mm
-    colour = f" {stock.colour}" if stock.colour else ""
-    return "\n".join(
-        [
-            f"Stock: {stock.material}{colour}, {stock.thickness_mm:g} mm thick, at least {width + 1:.0f} × {height + 1:.0f} mm.",
-            "Work-holding: spoilboard under the stock; double-sided tape or clamps outside this area, below "
-            f"{options.safe_mm:g} mm above the stock.",
-            "Work origin: lower left corner of the stock; z 0 on its top (touch off there).",
-            f"Bit: {tool.diameter_mm:g} mm {tool.kind.replace('_', ' ')}, {tool.flutes} flutes; "
-            f"cutting length over {(stock.thickness_mm or 0) + options.through_mm:.1f} mm.",
-            f"Spindle {recipe.rpm:g} rpm, feed {recipe.feed_mm_min:g} mm/min. Cuts go {options.through_mm:g} mm into the spoilboard.",
-            f"Tabs hold the parts: {options.tab_height_mm:g} mm high; saw them through afterwards.",
-            "Eye and ear protection, dust extraction on; stay with the machine while it runs.",
-        ]
     )

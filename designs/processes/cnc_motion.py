@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from designs.processes.cnc_paths import Loop, PocketArea, Point, stays_inside, walk
 from designs.processes.gcode_writer import GcodeWriter
@@ -72,7 +73,7 @@ class Mill:
         feed = min(self._recipe.feed_mm_min, self._recipe.plunge_mm_min / math.sin(math.radians(_RAMP_DEG)) / 2.0)
         steps = _with_tab_edges(loop, walk(loop.points, s, length))
         was_on = False
-        for (before, _), (here, (x, y)) in zip(steps[:-1], steps[1:], strict=True):
+        for (before, _), (here, (x, y)) in pairwise(steps):
             z = z_from + (z_to - z_from) * min(1.0, (here - s) / length)
             on_tab = self._on_tab(loop, (before + here) / 2.0)
             if was_on and not on_tab:
@@ -163,7 +164,7 @@ def _with_tab_edges(loop: Loop, steps: Iterable[tuple[float, Point]]) -> list[tu
         return steps
     total = loop.length_mm
     first, last = steps[0][0], steps[-1][0]
-    marks = set()
+    marks: set[float] = set()
     lap = math.floor(first / total)
     while lap * total <= last:
         for a, b in loop.tabs:
@@ -171,7 +172,7 @@ def _with_tab_edges(loop: Loop, steps: Iterable[tuple[float, Point]]) -> list[tu
         lap += 1
     result = [steps[0]]
     waiting = sorted(marks)
-    for (s0, p0), (s1, p1) in zip(steps[:-1], steps[1:], strict=True):
+    for (s0, p0), (s1, p1) in pairwise(steps):
         for mark in waiting:
             if s0 + 1e-6 < mark < s1 - 1e-6:
                 share = (mark - s0) / (s1 - s0)

@@ -65,8 +65,7 @@ def profile_loops(region: Polygon, radius_mm: float, bottom_mm: float, climb: bo
     """(loops around a part and its holes, the holes too narrow for the bit). The bit's edge touches the part's edge."""
     grown = region.buffer(radius_mm, quad_segs=24)
     loops: list[Loop] = []
-    for polygon in polygons_of(grown):
-        loops.append(Loop(_ring_points(polygon.exterior, climb), bottom_mm, True))
+    loops.extend(Loop(_ring_points(p.exterior, climb), bottom_mm, True) for p in polygons_of(grown))
     narrow = []
     for ring in region.interiors:
         hole = Polygon(ring)

@@ -1,6 +1,6 @@
 """Writes a program for the GRBL family: modal words once, 0.001 mm, ASCII, short lines.
 
-grbl doc/markdown/commands.md and interface.md: absolute millimetres in the XY plane, feed a minute; lines under 80 bytes.
+grbl doc/markdown/commands.md and interface.md: absolute millimetres, XY plane, feed a minute; lines under 80 bytes.
 """
 
 from __future__ import annotations

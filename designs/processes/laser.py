@@ -1,4 +1,4 @@
-"""Laser cutting and engraving: drawings (and pictures) on a sheet to a GRBL program that is safe to abandon at any line.
+"""Laser cutting and engraving: drawings (and pictures) on a sheet to a GRBL program safe to abandon anywhere.
 
 Beam in dynamic mode (`M4`, grbl doc/markdown/laser_mode.md): power follows speed and is off whenever the machine stands
 or makes a `G0`. Inner before outer, kerf compensated by half its width to the waste side, lead-ins in the waste.
@@ -28,6 +28,7 @@ from designs.processes.model import (
 )
 from designs.processes.path_order import Path, order
 from designs.processes.sheet_layout import Layout, lay_out
+from designs.processes.work_cards import laser_card
 from designs.toolpath.lint import MachineLimits, lint
 from designs.toolpath.program_bounds import motion_bounds
 from designs.toolpath.timetable import Kinematics, estimate
@@ -56,9 +57,10 @@ def make(
     options = options or LaserOptions()
     if profile.process is not ProcessKind.LASER or profile.dialect.lower() not in _DIALECTS:
         raise CannotMake(
-            f"{profile.model} cannot run a laser program", f"it is a {profile.process.value} machine speaking {profile.dialect}",
+            f"{profile.model} cannot run a laser program",
+            f"it is a {profile.process.value} machine speaking {profile.dialect}",
             "Laser programs are made for GRBL, grblHAL and FluidNC.",
-        )  # fmt: skip
+        )
     recipe = laser_recipe(stock.material, stock.thickness_mm, profile.laser_power_w)
     recipe = _within(recipe, profile)
     drawn = [p for p in pieces if p.file.kind is not GeometryKind.IMAGE]
@@ -68,7 +70,8 @@ def make(
     area = profile.envelope_mm[:2]
     writer = GcodeWriter()
     if pictures:
-        used, findings = _picture_program(writer, pictures, profile, stock, recipe, options)
+        used, told = _picture_program(writer, pictures, profile, stock, recipe, options)
+        findings: tuple[Finding, ...] = tuple(told)
         count = 1
     else:
         layout = lay_out(drawn, stock, area, recipe.kerf_mm / 2 + options.lead_in_mm, _GAP_MM)
@@ -210,7 +213,9 @@ def _made(
     told = lint(gcode, limits)
     if any(f.severity is Severity.ERROR for f in told):
         first = next(f for f in told if f.severity is Severity.ERROR)
-        raise CannotMake("The program would not be safe on this machine", first.text.rstrip("."), "Use another machine.")
+        raise CannotMake(
+            "The program would not be safe on this machine", first.text.rstrip("."), "Use another machine."
+        )
     density = density_g_cm3(stock.material)
     grams = None if density is None else used[0] * used[1] * (stock.thickness_mm or 0.0) / 1000.0 * density
     return MadeToolpath(
@@ -225,25 +230,6 @@ def _made(
         material_g=grams,
         stock_used_mm=(round(used[0] + 1.0, 1), round(used[1] + 1.0, 1)),
         pieces=count,
-        work_card=_work_card(stock, recipe, used, options),
+        work_card=laser_card(stock, recipe, used, options.focus_z_mm),
         findings=(*findings, *told),
-    )
-
-
-def _work_card(stock: Stock, recipe: LaserRecipe, used: tuple[float, float], options: LaserOptions) -> str:
-    focus = (
-        f"Z moves to {options.focus_z_mm:g} mm by itself."
-        if options.focus_z_mm is not None
-        else "Focus on the top of the sheet by hand; the program never moves Z."
-    )
-    return "\n".join(
-        [
-            f"Sheet: {stock.material}{' ' + stock.colour if stock.colour else ''}, {stock.thickness_mm:g} mm, at least "
-            f"{used[0] + 1:.0f} × {used[1] + 1:.0f} mm, flat, held at the edges (pins or magnets outside this area).",
-            "Work origin: lower left corner of the sheet.",
-            focus,
-            "Check that the material is what it says: never cut PVC or vinyl.",
-            ("Air assist on (M8). " if recipe.air else "") + "Extraction on, lid closed, extinguisher at hand.",
-            "Stay with the machine while the beam can fire.",
-        ]
     )

@@ -47,7 +47,9 @@ def cut_paths(
     for hole in holes:
         shrunk = hole.polygon().buffer(-kerf_mm / 2.0)
         if shrunk.is_empty or shrunk.geom_type != "Polygon":
-            findings.append(Finding(Severity.WARNING, "narrower_than_kerf", "A drilled hole is narrower than the kerf: not cut."))
+            findings.append(
+                Finding(Severity.WARNING, "narrower_than_kerf", "A drilled hole is narrower than the kerf: not cut.")
+            )
             continue
         outlines.append((Polygon(shrunk.exterior), False))
     order_after = _inner_first([area for area, _ in outlines])
@@ -58,8 +60,7 @@ def cut_paths(
         points = tuple((float(x), float(y)) for x, y in list(ring.coords)[:-1])
         paths.append(_with_lead_in(points, area, outer, lead_in_mm, kerf_mm, tree, regions, after))
     base = len(outlines)
-    for line in loose:
-        paths.append(Path(line.points, False))
+    paths.extend(Path(line.points, False) for line in loose)
     if loose:
         firsts = frozenset(range(base, base + len(loose)))
         paths = [

@@ -126,9 +126,7 @@ def _gentle(use: dict[str, Any], strength: float) -> BeamUse:
     return BeamUse(round(max(power, 0.02), 3), round(speed))
 
 
-def router_recipe(
-    material: str, tool: ToolSpec, max_rpm: float | None, max_feed_mm_min: float | None
-) -> RouterRecipe:
+def router_recipe(material: str, tool: ToolSpec, max_rpm: float | None, max_feed_mm_min: float | None) -> RouterRecipe:
     """Feed = rpm × flutes × chip load, within the machine; raises CannotMake for materials the table does not know."""
     name = canonical(material)
     row = next((r for r in _table()["router"] if r["material"] == name), None)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -108,14 +109,18 @@ def read_picture(file: PartFile, most_mm: tuple[float, float], interval_mm: floa
         with Image.open(io.BytesIO(file.data)) as opened:
             if opened.width * opened.height > _MOST_PIXELS:
                 raise CannotMake(
-                    f"{file.name} is too large", f"it has {opened.width} × {opened.height} pixels", "Send up to 25 megapixels."
+                    f"{file.name} is too large",
+                    f"it has {opened.width} × {opened.height} pixels",
+                    "Send up to 25 megapixels.",
                 )
             dpi = opened.info.get("dpi", (0.0, 0.0))
             flat = Image.new("RGBA", opened.size, "white")
             flat.alpha_composite(opened.convert("RGBA"))
             grey = flat.convert("L")
     except (UnidentifiedImageError, OSError, ValueError, SyntaxError, Image.DecompressionBombError) as why:
-        raise CannotMake(f"{file.name} cannot be read as a picture", f"it is damaged or cut short ({why})", "Send a PNG.") from why
+        raise CannotMake(
+            f"{file.name} cannot be read as a picture", f"it is damaged or cut short ({why})", "Send a PNG."
+        ) from why
     findings = []
     resolution = float(dpi[0]) if float(dpi[0]) > 10.0 else 0.0
     if not resolution:
@@ -168,7 +173,7 @@ def picture_rows(
         stops = [0, *edges.tolist(), shares.shape[1]]
         runs = [
             (left + a * picture.interval_mm, left + b * picture.interval_mm, float(shares[k, a]))
-            for a, b in zip(stops[:-1], stops[1:], strict=True)
+            for a, b in pairwise(stops)
             if shares[k, a] > 0.0
         ]
         if not runs:

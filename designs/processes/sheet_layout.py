@@ -52,7 +52,9 @@ def footprint(drawing: Drawing, allowance_mm: float) -> Polygon:
     return grown if isinstance(grown, Polygon) else grown.convex_hull
 
 
-def lay_out(pieces: Sequence[Piece], stock: Stock, area_mm: tuple[float, float], tool_mm: float, gap_mm: float) -> Layout:
+def lay_out(
+    pieces: Sequence[Piece], stock: Stock, area_mm: tuple[float, float], tool_mm: float, gap_mm: float
+) -> Layout:
     """Read every drawing and place all copies on the stock, `tool_mm` of room around each for the tool.
 
     `area_mm`: what the machine reaches. Raises CannotMake (a BadDrawing included) where something cannot be read, has
@@ -65,10 +67,14 @@ def lay_out(pieces: Sequence[Piece], stock: Stock, area_mm: tuple[float, float],
     for piece in pieces:
         if piece.file.kind not in DRAWINGS:
             raise CannotMake(
-                f"{piece.file.name} is no drawing", f"it is {piece.file.kind.value}", "Send an SVG or a DXF for a sheet part."
+                f"{piece.file.name} is no drawing",
+                f"it is {piece.file.kind.value}",
+                "Send an SVG or a DXF for a sheet part.",
             )
         if piece.quantity < 1:
-            raise CannotMake(f"{piece.file.name} is wanted {piece.quantity} times", "that makes nothing", "Ask for one or more.")
+            raise CannotMake(
+                f"{piece.file.name} is wanted {piece.quantity} times", "that makes nothing", "Ask for one or more."
+            )
         drawing = read_drawing(piece.file)
         errors = [f for f in drawing.findings if f.severity is Severity.ERROR]
         if errors:

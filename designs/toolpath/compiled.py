@@ -1,4 +1,4 @@
-"""Kernels that run compiled on large files and as plain Python on small ones: one source, no cold compiler for a small job.
+"""Kernels that run compiled on large files and as plain Python on small ones: one source for both.
 
 A kernel module holds plain functions over flat sequences, each calling only functions of its own module, and a tuple
 `KERNELS` of their names. Compiled, a second copy of the module is loaded and every kernel replaced by its numba version
@@ -12,7 +12,7 @@ from functools import cache
 from types import ModuleType
 from typing import Any
 
-#: Bytes of G-code from which compiled kernels pay: plain ones take about 1 s a megabyte, a first compilation 10 to 20 s.
+#: Bytes of G-code from which compiled kernels pay: plain ones take about 1 s a megabyte, a first compilation 20 s.
 COMPILE_FROM_BYTES = 1_500_000
 
 

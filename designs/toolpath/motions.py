@@ -70,11 +70,11 @@ def axis(state: Any, given: Any, k: int) -> float:
     word = given[4] if k == 3 else given[23 + k]
     here = state[X + k]
     if word != word:
-        return here
+        return float(here)
     word *= state[SCALE]
     if (k < 3 and state[ABSOLUTE] == 1.0) or (k == 3 and state[ABSOLUTE_E] == 1.0):
-        return word + state[SHIFT_X + k]
-    return here + word
+        return float(word + state[SHIFT_X + k])
+    return float(here + word)
 
 
 def arc_centre(state: Any, given: Any, a: int, b: int, to_a: float, to_b: float, clockwise: bool) -> Any:

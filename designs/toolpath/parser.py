@@ -23,8 +23,9 @@ Source = bytes | Path
 
 _WINDOW = 262_144
 _MOST_ODDITIES = 512
-_LONGEST_LINE = {"grbl": 80, "marlin": 96}
-"""Bytes a line may have without comments and blanks: grbl/config.h LINE_BUFFER_SIZE, Marlin MAX_CMD_SIZE."""
+_LONGEST_LINE = {"grbl": 79, "marlin": 82}
+"""Bytes a line may have without comments and blanks: grbl/protocol.h LINE_BUFFER_SIZE 80 with its end mark; Marlin
+MAX_CMD_SIZE 96 less line number and checksum."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -52,20 +52,20 @@ def junction_speed_2(plan: Any, limits: Any, unit: Any, nominal: float, accel: f
     top = min(nominal, plan[PREV_NOMINAL])
     floor_2 = limits[MIN_V] * limits[MIN_V]
     if top <= 0.0:
-        return floor_2
+        return float(floor_2)
     if limits[USE_JERK] > 0.0:
         for k in range(4):
             change = abs(unit[k] - plan[PREV_X + k]) * top
             if change > limits[JERK + k] and change > 0.0:
                 top *= limits[JERK + k] / change
-        return max(top * top, floor_2)
+        return float(max(top * top, floor_2))
     cosine = 0.0
     for k in range(4):
         cosine -= plan[PREV_X + k] * unit[k]
     if cosine > 0.999999:
-        return floor_2
+        return float(floor_2)
     if cosine < -0.999999:
-        return top * top
+        return float(top * top)
     bend_a = 1e30
     size = 0.0
     for k in range(4):
@@ -79,13 +79,13 @@ def junction_speed_2(plan: Any, limits: Any, unit: Any, nominal: float, accel: f
         bend_a = min(bend_a, accel)
     sine_half = math.sqrt(0.5 * (1.0 - cosine))
     if sine_half >= 0.9999999:
-        return top * top
+        return float(top * top)
     corner_2 = bend_a * limits[DEVIATION] * sine_half / (1.0 - sine_half)
-    return min(top * top, max(corner_2, floor_2))
+    return float(min(top * top, max(corner_2, floor_2)))
 
 
 def exit_speed_2(plan: Any, limits: Any, queue: Any) -> float:
-    """Square of the speed at the oldest block's end: backward from a stop after the newest, as the reverse pass does."""
+    """Square of the speed at the oldest block's end: backward from a stop after the newest (reverse pass)."""
     size = int(limits[QUEUE])
     head = int(plan[HEAD])
     v_2 = limits[MIN_V] * limits[MIN_V]
@@ -94,7 +94,7 @@ def exit_speed_2(plan: Any, limits: Any, queue: Any) -> float:
         v_2 = min(queue[base + MAX_ENTRY_2], v_2 + 2.0 * queue[base + BLOCK_A] * queue[base + LENGTH])
     base = head * BLOCK
     v_2 = min(v_2, plan[ENTRY_2] + 2.0 * queue[base + BLOCK_A] * queue[base + LENGTH])
-    return min(v_2, queue[base + NOMINAL] * queue[base + NOMINAL])
+    return float(min(v_2, queue[base + NOMINAL] * queue[base + NOMINAL]))
 
 
 def pop(plan: Any, limits: Any, queue: Any, out_lines: Any, out_times: Any, points: int) -> int:
@@ -219,7 +219,7 @@ def arc(
     plan: Any, limits: Any, queue: Any, unit: Any, to: Any, row: Any, base: int,
     out_lines: Any, out_times: Any, points: int,
 ) -> int:  # fmt: skip
-    """Queue an arc as the chords the firmware cuts it into (grbl/motion_control.c mc_arc; Marlin G2_G3.cpp plan_arc)."""
+    """Queue an arc as the firmware's chords (grbl/motion_control.c mc_arc; Marlin src/gcode/motion/G2_G3.cpp)."""
     plane = int(row[base + _PLANE])
     a = 0 if plane == 0 else (2 if plane == 1 else 1)
     b = 1 if plane == 0 else (0 if plane == 1 else 2)
@@ -303,7 +303,7 @@ def advance(
     for n in range(rows):
         base = n * _WIDTH
         kind = int(row[base + _KIND])
-        if kind == _RAPID or kind == _LINEAR:
+        if kind in (_RAPID, _LINEAR):
             for k in range(4):
                 to[k] = row[base + _X + k]
             rapid = kind == _RAPID
