@@ -25,7 +25,7 @@ _WATCHDOG_S = 10.0
 
 
 def serve(config: AgentConfig, *, upgrade_file: Path | None = None) -> int:
-    """Run until SIGTERM or SIGINT; the exit code. With `upgrade_file`: end at the first idle moment after it appears."""
+    """Run until SIGTERM or SIGINT; the exit code. With `upgrade_file`: end when idle once it is there."""
     ending = _on_signals()
     agent = Agent(config, open_bridge)
     token = read_or_make_token(config.http.token_file)
