@@ -169,6 +169,7 @@ class Link:
         self._spawn = spawn
         self._write_lock = threading.Lock()
         self._unsent = bytearray()
+        self._hushed = False
         self._port: Port | None = None
         self._fd = -1
         self._wake_out, self._wake_in = -1, -1
@@ -204,7 +205,7 @@ class Link:
     def write(self, data: bytes) -> None:
         """Queue bytes behind all that is queued; nothing is kept for a port that is gone."""
         with self._write_lock:
-            if self._fd < 0:
+            if self._fd < 0 or self._hushed:
                 return
             if self._unsent:
                 self._unsent += data
@@ -218,19 +219,21 @@ class Link:
     def interject(self, data: bytes) -> None:
         """Write bytes ahead of the queue: for real-time bytes that a firmware picks out of the middle of a line."""
         with self._write_lock:
-            if self._fd < 0:
+            if self._fd < 0 or self._hushed:
                 return
             taken = self._write_now(data)
             if taken < len(data):
                 self._unsent[:0] = data[taken:]
                 self._wake()
 
-    def emergency(self, data: bytes) -> bool:
+    def emergency(self, data: bytes, *, hush: bool = False) -> bool:
         """Throw away every byte not yet on the wire, here and in the system, and write `data` now.
 
-        Returns whether the system took all of it. Waits at most EMERGENCY_WRITE_S for a line that is stuck.
+        With `hush`, later writes are dropped until `speak_again`: nothing that another thread was about to send may
+        follow a stop. Returns whether the system took all of it. Waits at most EMERGENCY_WRITE_S for a stuck line.
         """
         with self._write_lock:
+            self._hushed = hush
             self._unsent.clear()
             if self._fd < 0:
                 return False
@@ -242,6 +245,15 @@ class Link:
                 select.select([], [self._fd], [], 0.01)
                 rest = rest[self._write_now(rest) :]
             return not rest
+
+    def speak_again(self) -> None:
+        """End the hush of an emergency: the bridge's state has caught up with it."""
+        with self._write_lock:
+            self._hushed = False
+
+    def wake(self) -> None:
+        """Let the ear's `tick` come now."""
+        self._wake()
 
     def forget_unsent(self) -> None:
         """Drop what is queued here and not yet with the system."""
@@ -335,6 +347,7 @@ class Link:
         os.set_blocking(fd, False)
         with self._write_lock:
             self._port, self._fd = port, fd
+            self._hushed = False
             self._unsent.clear()
 
     def _drop(self) -> None:

@@ -1,0 +1,626 @@
+"""The bridge of the Marlin family: streams with numbers and checksums, and believes only what the machine confirmed.
+
+Rules and their sources are in `printer_flow` (flow control), `marlin_answers` (what firmwares say) and
+`printer_dialect` (what differs). This module joins them to a link and a session.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from typing import Any, Final
+
+from firmware_bridges.bridge import (
+    BridgeError,
+    BridgeState,
+    Capability,
+    Clock,
+    Failure,
+    Identity,
+    MachineConfig,
+    Notice,
+    NotNow,
+    NotSupported,
+    Temperatures,
+    Toolpath,
+    WrongMachine,
+)
+from firmware_bridges.dialogue import Ask, Script
+from firmware_bridges.link import Opener, Spawn, open_serial, spawn_thread
+from firmware_bridges.marlin_answers import (
+    Answer,
+    Busy,
+    Death,
+    Heat,
+    HostAction,
+    LineError,
+    Ok,
+    Refused,
+    Resend,
+    Runout,
+    Skipped,
+    Started,
+    Unclear,
+    Unknown,
+    Waiting,
+    Where,
+    heat,
+    read,
+)
+from firmware_bridges.marlin_stops import cancel_lines, hold_lines, resume_lines
+from firmware_bridges.printer_dialect import DIALECTS, MARLIN, PrinterDialect
+from firmware_bridges.printer_flow import PATIENCE_S, Phase, PrinterFlow
+from firmware_bridges.session import Happening
+from firmware_bridges.wire_bridge import WireBridge
+
+BANNER_WAIT_S: Final = 2.5
+QUIET_S: Final = 0.25
+ANSWER_S: Final = 3.0
+QUESTIONS: Final = 4
+HUNG_S: Final = 10.0
+"""Silence from a firmware that reports by itself, with lines in work, before it counts as hung."""
+LONGEST_SILENCE_S: Final = 900.0
+"""The same for firmwares that say nothing during long commands (homing, heating)."""
+POLL_S: Final = 4.0
+BREAK_AGAIN_S: Final = 2.0
+QUICK_STOP_AFTER_S: Final = 15.0
+_FAST_OK: Final = re.compile(r"ok N(\d+) P\d+ B\d+\Z")
+"""The answer that comes thousands of times."""
+
+
+class MarlinBridge(WireBridge):
+    """One machine that speaks Marlin's protocol or a relative of it."""
+
+    def __init__(
+        self,
+        config: MachineConfig,
+        *,
+        clock: Clock | None = None,
+        opener: Opener = open_serial,
+        spawn: Spawn = spawn_thread,
+        protocol: PrinterDialect | None = None,
+    ) -> None:
+        super().__init__(config, clock=clock, opener=opener, spawn=spawn)
+        self.protocol = protocol or DIALECTS.get(config.dialect, MARLIN)
+        self.dialect = self.protocol.name
+        self.capabilities = self.protocol.capabilities
+        self._flow: PrinterFlow | None = None
+        self._emergency_parser = False
+        self._auto_temperature = False
+        self._keeps_alive = False
+        self._temperatures: tuple[tuple[str, float, float], ...] = ()
+        self._planner_free: int | None = None
+        self._homed: bool | None = None
+        self._heard_at = 0.0
+        self._polled_at = 0.0
+        self._stop_asked = False
+        self._cancel_began = 0.0
+        self._break_at = 0.0
+        self._quick_stopped = False
+        self._warned = False
+        self._finish_asked = False
+        self._speaks = False
+
+    # --- requests -----------------------------------------------------------------------------------------------------
+
+    def hold(self) -> None:
+        """Stop feeding lines; the machine stands when its buffer is empty, which is confirmed. Beam and spindle off."""
+        with self.session.lock:
+            self._require(Capability.HOLD, "hold")
+            self.session.require(Happening.HOLD_ASKED, "Holding")
+            self.session.happen(Happening.HOLD_ASKED)
+            flow = self._flow
+            if flow is not None:
+                flow.paused = True
+                for text in hold_lines(self.config.process, flow.memory, self.protocol):
+                    flow.insert(text)
+                flow.insert(self.protocol.finish[0] if self.protocol.finish else "", "stands")
+                self._pump()
+
+    def resume(self) -> None:
+        """Go on after a hold: spindle up to speed, then back down, then the next line."""
+        with self.session.lock:
+            self._require(Capability.RESUME, "resume")
+            self.session.require(Happening.RESUME_ASKED, "Resuming")
+            if self.session.state is BridgeState.HOLDING:
+                raise NotNow("The machine is still coming to a stop: wait until it stands, then resume.")
+            self.session.happen(Happening.RESUME_ASKED)
+            flow = self._flow
+            if flow is not None:
+                for text in resume_lines(self.config.process, flow.memory, self.protocol):
+                    flow.insert(text)
+                flow.paused = False
+                self._pump()
+
+    def cancel(self) -> None:
+        """End the run: waits broken (M108), heaters, fan, beam and spindle off, and the machine's word for it."""
+        with self.session.lock:
+            self.session.require(Happening.CANCEL_ASKED, "Cancelling")
+            if self.session.state is BridgeState.CANCELLING:
+                return
+            self.session.happen(Happening.CANCEL_ASKED)
+            flow = self._flow
+            if flow is None:
+                return
+            flow.end_toolpath()
+            flow.drop_inserts()
+            flow.paused = False
+            for text in cancel_lines(self.config.process, self.protocol):
+                flow.insert(text)
+            flow.insert(self.protocol.finish[-1] if self.protocol.finish else "", "off")
+            self._cancel_began = self.clock.monotonic()
+            self._break_at, self._quick_stopped = 0.0, False
+            self._pump()
+
+    def emergency_stop(self) -> None:
+        """M112, ahead of every queue. The state follows in the link's thread."""
+        stop = self.protocol.emergency
+        if not stop:
+            self._stop_asked = True
+            raise NotSupported("This machine has no stop that a cable can carry: use the button on the machine.")
+        self._stop_asked = True
+        self.link.emergency(stop, hush=True)
+        self.link.wake()
+
+    def _require(self, capability: Capability, what: str) -> None:
+        if capability not in self._capabilities():
+            raise NotSupported(f"This machine cannot {what}.")
+
+    # --- identification -----------------------------------------------------------------------------------------------
+
+    def _identification(self, *, again: bool) -> Script[Identity]:
+        wait_s = float(self.config.option("banner_wait_s", str(BANNER_WAIT_S)))
+        heard = yield Ask(b"", lambda line: isinstance(read(line), Started), wait_s)
+        if heard.complete:
+            yield from self._quiet()
+        for attempt in range(QUESTIONS):
+            lines: list[str] = []
+            heard = yield Ask(b"M115\n" if attempt == 0 else b"\nM115\n", _ends_m115, ANSWER_S)
+            lines += heard.lines
+            if any("FIRMWARE_NAME" in line for line in lines):
+                return (yield from self._settle(lines, again=again))
+            if any(_KLIPPER_NOT_READY.search(line) for line in lines):
+                raise WrongMachine(f"Klipper answers, but is not ready: {' '.join(lines)[:300]}")
+        raise WrongMachine(
+            f"Nothing on {self.config.port} answers M115 as {self.protocol.name} firmware does: check the power, the"
+            f" baud rate ({self.config.baud}) and the dialect, or run detect."
+        )
+
+    def _quiet(self) -> Script[None]:
+        """Let a greeting come to its end."""
+        for _ in range(40):
+            heard = yield Ask(b"", lambda line: True, QUIET_S)
+            if not heard.complete:
+                return
+
+    def _settle(self, lines: list[str], *, again: bool) -> Script[Identity]:
+        name = next(line for line in lines if "FIRMWARE_NAME" in line)
+        if not re.search(self.protocol.firmware_name, name):
+            raise WrongMachine(
+                f"On {self.config.port} answers «{name[:80]}», but the dialect {self.protocol.name} was configured:"
+                " correct the configuration, or look which machine sits in this socket."
+            )
+        caps = dict(re.findall(r"^Cap:([A-Z_0-9]+):([01])", "\n".join(lines), re.MULTILINE))
+        self._emergency_parser = caps.get("EMERGENCY_PARSER") == "1"
+        self._auto_temperature = caps.get("AUTOREPORT_TEMP") == "1"
+        yield from self._quiet()
+        self._keeps_alive = False
+        if self.protocol.name in ("marlin", "prusa"):
+            heard = yield Ask(b"M113\n", lambda line: isinstance(read(line), Ok), ANSWER_S)
+            self._keeps_alive = heard.complete and not any("Unknown command" in line for line in heard.lines)
+        yield from self._set_up()
+        version = re.search(r"FIRMWARE_VERSION:\s?(\S+)|FIRMWARE_NAME:\s?([^(]*)", name)
+        firmware = re.search(r"FIRMWARE_NAME:\s?([\w.+-]+)", name)
+        return Identity(
+            dialect=self.protocol.name,
+            firmware=firmware[1] if firmware else self.protocol.name,
+            version=(version[1] or version[2] or "").strip() if version else "",
+            fingerprint=_fingerprint(self.protocol.name, name),
+            capabilities=self.protocol.capabilities | ({Capability.AUTO_REPORT} if self._auto_temperature else set()),
+            settings=tuple(sorted(caps.items())),
+        )
+
+    def _set_up(self) -> Script[None]:
+        """Reports that the firmware offers; asked again after every reset."""
+        if self._auto_temperature:
+            yield Ask(b"M155 S2\n", lambda line: isinstance(read(line), Ok), ANSWER_S)
+
+    # --- scripts ------------------------------------------------------------------------------------------------------
+
+    def _rearm_script(self) -> Script[Happening]:
+        state = self.session.state
+        if self.protocol.clears_halt and state in (BridgeState.FAULT, BridgeState.ALARM):
+            yield Ask(self.protocol.clears_halt, lambda line: isinstance(read(line), Ok), ANSWER_S)
+            yield from self._quiet()
+        for _ in range(QUESTIONS):
+            heard = yield Ask(b"\nM105\n", _tells_heat, ANSWER_S)
+            if heard.complete:
+                break
+        else:
+            raise BridgeError(
+                "The machine does not answer. After a kill or a thermal fault only a reset helps: look at the machine,"
+                " press its reset button or switch it off and on, then re-arm it again."
+            )
+        yield from self._set_up()
+        return Happening.REARMED
+
+    def _home_script(self) -> Script[None]:
+        heard = yield Ask(b"G28\n", _ok_or_refused, LONGEST_SILENCE_S)
+        if not heard.complete or any(isinstance(read(line), Refused | Death) for line in heard.lines):
+            raise BridgeError(f"Homing did not end well: {' / '.join(heard.lines[-3:])}. Look at the machine.")
+        self._homed = True
+
+    # --- the run ------------------------------------------------------------------------------------------------------
+
+    def _check_run(self, toolpath: Toolpath, from_line: int) -> None:
+        identity = self.session.identity
+        caps = dict(identity.settings) if identity is not None else {}
+        if (
+            self.config.process == "fdm"
+            and caps.get("THERMAL_PROTECTION") == "0"
+            and self.config.option("without_thermal_protection") != "1"
+        ):
+            raise NotSupported(
+                "This firmware was built without thermal runaway protection: it must not be heated by a host."
+                " Flash one with THERMAL_PROTECTION, then try again."
+            )
+
+    def _begin_run(self, toolpath: Toolpath, from_line: int) -> None:
+        lines = toolpath.lines(from_line)
+        flow = PrinterFlow(self.protocol, lines, first_line=from_line)
+        if from_line > 1:
+            for text in self._preamble(toolpath, from_line):
+                flow.insert(text)
+        self._flow = flow
+        self._finish_asked = self._warned = False
+        now = self.clock.monotonic()
+        self._heard_at = now
+        self.link.write(flow.begin(now))
+
+    def _preamble(self, toolpath: Toolpath, from_line: int) -> tuple[str, ...]:
+        from firmware_bridges.start_at_line import preamble_lines
+
+        return preamble_lines(toolpath, from_line, self.config.process, dialect=self.protocol.name)
+
+    def _pump(self) -> None:
+        """Send what may be sent; take over what was confirmed; end the run when it is over."""
+        flow = self._flow
+        if flow is None:
+            return
+        now = self.clock.monotonic()
+        data = flow.after_barrier(now)
+        if data:
+            self.link.write(data)
+        session = self.session
+        if flow.confirmed > session.confirmed_line:
+            session.confirm(flow.confirmed, now)
+        if flow.done_marks:
+            for mark in flow.done_marks:
+                self._control_done(mark)
+            flow.done_marks.clear()
+        if flow.failure is not None:
+            failure, why = flow.failure
+            self._fail(failure, why, Happening.ENDED, may_be_moving=True)
+        elif flow.exhausted and self._flow is flow and not self._finish_asked:
+            self._ask_finish(flow)
+
+    def _ask_finish(self, flow: PrinterFlow) -> None:
+        if self.session.state is BridgeState.CANCELLING or not flow.idle:
+            return
+        self._finish_asked = True
+        if not self.protocol.finish:
+            self._control_done("end")
+            return
+        for text in self.protocol.finish[:-1]:
+            flow.insert(text)
+        flow.insert(self.protocol.finish[-1], "end")
+        self._pump()
+
+    def _control_done(self, mark: str) -> None:
+        session = self.session
+        flow = self._flow
+        if flow is None:
+            return
+        if mark == "end" and session.state is not BridgeState.CANCELLING:
+            self._flow = None
+            run = session.run
+            if run is not None:
+                session.confirm(run.total_lines, self.clock.monotonic())
+            session.finish()
+        elif mark == "stands" and session.state is BridgeState.HOLDING:
+            session.happen(Happening.STANDS, "held")
+        elif mark == "off" and session.state is BridgeState.CANCELLING:
+            self._flow = None
+            self.start_script(self._verify_off(), self._verified_off)
+
+    def _verify_off(self) -> Script[str]:
+        """Targets must read zero; where the firmware reports none, its ok has to do."""
+        if not self.protocol.barrier:
+            return ""
+        for _ in range(QUESTIONS):
+            heard = yield Ask(b"M105\n", _tells_heat, ANSWER_S)
+            targets = [target for line in heard.lines if _tells_heat(line) for _, _, target in heat(line)]
+            if heard.complete and not any(targets):
+                return ""
+            if heard.complete:
+                for text in self.protocol.heaters_off:
+                    yield Ask(text.encode() + b"\n", lambda line: isinstance(read(line), Ok), ANSWER_S)
+        return "The run was cancelled, but the machine does not report its heaters off. Look at it now."
+
+    def _verified_off(self, trouble: str) -> None:
+        if trouble:
+            self.session.fail(Failure.MACHINE_HUNG, trouble, Happening.BROKEN)
+        else:
+            self.session.cancelled()
+
+    def _fail(self, failure: Failure, why: str, into: Happening, *, may_be_moving: bool = False) -> None:
+        """End the run. Heaters, beam and spindle go off where the machine still listens."""
+        self._flow = None
+        if into is Happening.ENDED:
+            self._leave_safe()
+        self.session.fail(failure, why, into, may_be_moving=may_be_moving)
+
+    def _leave_safe(self) -> None:
+        self._flow = None
+        words = [b""]
+        if self._emergency_parser:
+            words.append(b"M108")
+        words += [text.encode() for text in self.protocol.heaters_off]
+        if self.config.process in ("laser", "cnc"):
+            words.append(b"M5")
+        self.link.write(b"\n".join(words) + b"\n")
+
+    def _dropped(self) -> None:
+        self._flow = None
+        self._homed = None
+
+    def _more_status(self) -> dict[str, Any]:
+        flow = self._flow
+        return {
+            "homed": self._homed,
+            "temperatures_c": self._temperatures,
+            "planner_free_blocks": self._planner_free,
+            "resends": flow.counters.resends if flow is not None else 0,
+        }
+
+    # --- hearing ------------------------------------------------------------------------------------------------------
+
+    def heard(self, data: bytes, now: float) -> None:
+        """The hot path: acknowledgements go straight to the flow, and one write answers all that was read."""
+        self._heard_at = now
+        with self.session.lock:
+            pieces = (self._partial + data).split(b"\n")
+            self._partial = pieces.pop()[-4096:]
+            for piece in pieces:
+                text = piece.decode("latin-1").rstrip("\r")
+                flow = self._flow
+                if flow is not None and self._dialogue is None and (fast := _FAST_OK.match(text)):
+                    flow.advanced = flow.echoes_number = True
+                    flow.acknowledged(int(fast[1]), now)
+                    continue
+                self._received(text, now)
+                if self._dialogue is not None:
+                    self._dialogue.line(text, now)
+            if self._flow is not None:
+                self._pump()
+
+    def _received(self, text: str, now: float) -> None:
+        answer = read(text)
+        if self._stop_asked and isinstance(answer, Death):
+            return
+        flow = self._flow
+        if flow is not None:
+            self._to_flow(flow, answer, text, now)
+        self._to_people(answer, text)
+
+    def _to_flow(self, flow: PrinterFlow, answer: Answer, text: str, now: float) -> None:
+        """What an answer means for the lines in flight."""
+        match answer:
+            case Ok(warm=True):
+                flow.warm_ok(now)
+            case Ok(number=None):
+                flow.ok(now, slots=answer.planner_free is not None)
+            case Ok(number=int(number)):
+                flow.acknowledged(number, now)
+            case Resend():
+                self.link.write(flow.resend(answer.number, now))
+                self._warn_of_resends(flow)
+            case LineError():
+                flow.line_error(answer.last, now)
+            case Unknown():
+                flow.unknown(answer.command, now)
+            case Busy():
+                self._keeps_alive = True
+                flow.alive(now)
+            case Heat(waiting=True):
+                flow.alive(now)
+            case Heat() if flow.phase is Phase.BARRIER and not text.startswith(" ") and self.protocol.echo_of_number:
+                flow.warm_ok(now)
+            case Skipped():
+                flow.skipped(answer.number, now)
+            case Waiting():
+                self.link.write(flow.queue_empty(now))
+            case Refused():
+                self._refuse_line(flow, answer, now)
+            case _:
+                pass
+
+    def _refuse_line(self, flow: PrinterFlow, answer: Refused, now: float) -> None:
+        flow.refused(now)
+        line = flow.rejected.line if flow.rejected is not None else flow.confirmed
+        into = Happening.LOCKED if self.protocol.refuses_without_ok else Happening.ENDED
+        self._fail(Failure.LINE_REJECTED, f"The firmware refused line {line}: {answer.text}", into, may_be_moving=True)
+
+    def _warn_of_resends(self, flow: PrinterFlow) -> None:
+        counters = flow.counters
+        if not self._warned and counters.sent > 100 and counters.resends > counters.sent / 10:
+            self._warned = True
+            self.emit(
+                Notice(
+                    "warning",
+                    f"{counters.resends} of {counters.sent} lines were damaged on the way: use a short shielded cable,"
+                    " away from motors, and check the machine's grounding.",
+                )
+            )
+
+    def _to_people(self, answer: Answer, text: str) -> None:
+        """What an answer means for the session and for people."""
+        session = self.session
+        match answer:
+            case Heat():
+                self._take_heat(answer.readings_c)
+            case Ok(warm=True):
+                self._take_heat(heat(text))
+            case Ok(halted=True):
+                self._die(Death(Failure.FIRMWARE_KILLED, text))
+            case Where():
+                session.position = answer.position
+            case Death():
+                self._die(answer)
+            case Started():
+                self._restarted(text)
+            case HostAction():
+                self._host_action(answer)
+            case Runout():
+                self._runout(answer)
+            case LineError() | Refused():
+                self.emit(Notice("warning", text))
+            case Unknown():
+                self.emit(Notice("info", f"The firmware does not know {answer.command!r}."))
+            case Busy(reason) if reason.startswith("paused"):
+                self.emit(Notice("info", f"The machine waits: {reason}."))
+            case Unclear() if session.state in (BridgeState.RUNNING, BridgeState.STARTING):
+                self.emit(Notice("debug", text))
+            case _:
+                pass
+
+    def _take_heat(self, readings: tuple[tuple[str, float, float], ...]) -> None:
+        if readings:
+            self._temperatures = readings
+            self.emit(Temperatures(readings))
+
+    def _die(self, death: Death) -> None:
+        thermal = self.session.state is BridgeState.FAULT
+        if thermal:
+            return
+        self._flow = None
+        self.link.forget_unsent()
+        self.session.fail(death.failure, f"The firmware stopped itself: {death.text.strip()}", Happening.BROKEN)
+        self._homed = None
+
+    def _restarted(self, text: str) -> None:
+        if self.session.identity is None or self._dialogue is not None:
+            return
+        self._flow = None
+        self._homed = None
+        self.link.forget_unsent()
+        self.session.fail(
+            Failure.CONTROLLER_RESET,
+            f"The controller started anew ({text.strip()[-60:]}): its position is lost and its heaters are off."
+            " Look at the machine, then re-arm it.",
+            Happening.RESET,
+        )
+
+    def _host_action(self, action: HostAction) -> None:
+        """Marlin's HOST_ACTION_COMMANDS (src/feature/host_actions.cpp)."""
+        state = self.session.state
+        if action.name in ("pause", "paused") and state in (BridgeState.STARTING, BridgeState.RUNNING):
+            self.hold()
+        elif action.name in ("resume", "resumed") and state is BridgeState.HELD:
+            self.resume()
+        elif action.name == "cancel" and self.session.busy:
+            self.cancel()
+        elif action.name != "prompt_end":
+            self.emit(Notice("info", f"{action.name} {action.text}".strip()))
+
+    def _runout(self, runout: Runout) -> None:
+        self.emit(Notice("error", f"Out of filament: {runout.text}"))
+        if self.session.state in (BridgeState.STARTING, BridgeState.RUNNING):
+            self.hold()
+
+    # --- time ---------------------------------------------------------------------------------------------------------
+
+    def _passed(self, now: float) -> None:
+        if self._stop_asked:
+            self._stopped()
+            return
+        flow = self._flow
+        if flow is None:
+            self._poll(now)
+            return
+        reports = self._keeps_alive or self._auto_temperature
+        limit_s = HUNG_S if reports else LONGEST_SILENCE_S
+        if now - self._heard_at > limit_s:
+            self._fail(
+                Failure.MACHINE_HUNG,
+                f"The machine has said nothing for {limit_s:.0f} s with lines in work. Look at it and reset it.",
+                Happening.BROKEN,
+                may_be_moving=True,
+            )
+            return
+        patience_s = PATIENCE_S if self._keeps_alive else LONGEST_SILENCE_S if reports is False else 30.0
+        data = flow.tick(now, patience_s)
+        if data:
+            self.link.write(data)
+        if self.session.state is BridgeState.CANCELLING:
+            self._press_cancel(flow, now)
+        elif not self._auto_temperature and self.protocol.barrier and now - self._polled_at > POLL_S:
+            self._polled_at = now
+            self.link.write(flow.beside("M105"))
+        self._pump()
+
+    def _press_cancel(self, flow: PrinterFlow, now: float) -> None:
+        """Break waits again and again: each line in the queue may be a wait of its own."""
+        if not self._emergency_parser:
+            return
+        if now - self._break_at > BREAK_AGAIN_S:
+            self._break_at = now
+            self.link.write(flow.beside("M108"))
+        if not self._quick_stopped and now - self._cancel_began > QUICK_STOP_AFTER_S:
+            self._quick_stopped = True
+            self._homed = False
+            self.link.write(flow.beside("M410"))
+
+    def _poll(self, now: float) -> None:
+        polling = not self._auto_temperature and bool(self.protocol.barrier) and self._dialogue is None
+        if polling and self.session.state is BridgeState.IDLE and now - self._polled_at > POLL_S:
+            self._polled_at = now
+            self.link.write(self.protocol.barrier.encode() + b"\n")
+
+    def _stopped(self) -> None:
+        """After `emergency_stop`: the run is over whatever the machine says."""
+        self._stop_asked = False
+        self._flow = None
+        self._homed = None
+        self.session.fail(
+            Failure.EMERGENCY_STOP,
+            "Emergency stop. The machine needs a reset with a person beside it.",
+            Happening.BROKEN,
+        )
+        self.link.speak_again()
+
+
+_KLIPPER_NOT_READY: Final = re.compile(r"Printer is not ready|Klipper state: (?!Ready)|!! ")
+
+
+def _ends_m115(line: str) -> bool:
+    return line.startswith("ok") and not line.startswith("ok T:")
+
+
+def _tells_heat(line: str) -> bool:
+    """The answer to M105, not a report that came by itself (Marlin begins those with a space)."""
+    return not line.startswith(" ") and (line.startswith("ok T") or isinstance(read(line), Heat) or "ok B:" in line)
+
+
+def _ok_or_refused(line: str) -> bool:
+    answer = read(line)
+    return isinstance(answer, Refused | Death) or (isinstance(answer, Ok) and not answer.warm)
+
+
+def _fingerprint(dialect: str, answer: str) -> str:
+    """What stays the same over a firmware update: kind of machine and its own id, where M115 tells them."""
+    facts = [dialect]
+    for name in ("MACHINE_TYPE", "UUID", "EXTRUDER_COUNT", "ELECTRONICS"):
+        match = re.search(rf"{name}:\s?(.*?)(?=\s[A-Z_]+:|$)", answer)
+        facts.append(match[1] if match else "")
+    return f"{dialect}-{hashlib.sha256('|'.join(facts).encode()).hexdigest()[:12]}"

@@ -1,0 +1,535 @@
+"""Flow control for the Marlin family: which bytes to send next, and which lines the machine has confirmed. Pure.
+
+Knows no port and no thread: time comes in as a number, bytes go out as values.
+
+- At most `receive_bytes - 1` bytes are unacknowledged, so the firmware's receive ring cannot overflow whatever its
+  queue does (Marlin src/HAL/AVR/MarlinSerial.cpp drops what does not fit without a word).
+- More than one line is in flight only where every ok names its line (ADVANCED_OK), and only after CLEAN_LINES
+  lines without an error: Marlin throws away its receive ring when it asks for a resend (queue.cpp
+  flush_and_request_resend), which can cut a line in flight so that its tail looks like a command without a number.
+- After any doubt (resend, silence) the flow stops and sends a barrier, `M105`: its answer carries temperatures and so
+  cannot be taken for another ok, and it comes after everything that was on the wire. Then it goes on from the number
+  that the firmware asked for. A repeated number is dropped by the firmware (queue.cpp), so no line runs twice.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import Enum
+from typing import Final
+
+from firmware_bridges.bridge import Failure
+from firmware_bridges.marlin_stops import HoldMemory
+from firmware_bridges.printer_dialect import PrinterDialect
+from firmware_bridges.printer_lines import clean, numbered
+
+CLEAN_LINES: Final = 100
+HISTORY: Final = 64
+BARRIER_AGAIN_S: Final = 2.5
+MOST_BARRIERS: Final = 8
+SAME_RESEND_MOST: Final = 10
+CHECK: Final = "G4 P0"
+PATIENCE_S: Final = 4.0
+"""Silence about a line, from a firmware that says busy, before it is asked."""
+
+
+class Phase(Enum):
+    """What the flow is doing."""
+
+    BARRIER = "barrier"
+    """Waiting for the answer to the barrier."""
+    RENUMBER = "renumber"
+    """Waiting for the ok to M110."""
+    STREAM = "stream"
+
+
+@dataclass(slots=True)
+class Sent:
+    """One line on its way or in the history. `number` is None for lines without one; `mark` names a control line."""
+
+    number: int | None
+    line: int
+    data: bytes
+    text: str
+    mark: str = ""
+
+
+@dataclass(slots=True)
+class Doubt:
+    """What was counted since a barrier was asked for."""
+
+    bare_oks: int = 0
+    expected_oks: int = 0
+    resend: int | None = None
+    sure: bool = False
+    """The error line and the Resend named the same number."""
+    asked_at: float = 0.0
+    barriers: int = 0
+
+
+@dataclass(slots=True)
+class Counters:
+    """For status and warnings."""
+
+    sent: int = 0
+    resends: int = 0
+    barriers: int = 0
+    lost_oks: int = 0
+
+
+class PrinterFlow:
+    """Streams `lines` ((line number, text) pairs). See the module for the rules."""
+
+    def __init__(self, dialect: PrinterDialect, lines: Iterator[tuple[int, str]], *, first_line: int = 1) -> None:
+        self.dialect = dialect
+        self._lines = lines
+        self._inserts: deque[tuple[str, str]] = deque()
+        self.flight: deque[Sent] = deque()
+        self._flight_bytes = 0
+        self._history: dict[int, Sent] = {}
+        self._next = 1
+        self._cursor = 1
+        self._carry: Sent | None = None
+        self.pulled = first_line - 1
+        self.confirmed = first_line - 1
+        self.confirmed_number = 0
+        self._exhausted = False
+        self.paused = False
+        self.phase = Phase.BARRIER if dialect.barrier else Phase.STREAM
+        self._renumbered = not dialect.numbered
+        self._renumber_tries = 0
+        self._doubt = Doubt()
+        self._candidate = 0
+        self.echoes_number = dialect.echo_of_number
+        self.advanced = False
+        self._clean = 0
+        self._error_last: int | None = None
+        self._error_at = 0.0
+        self._error_pending = False
+        self._unknown_pending = False
+        self._same_resend = (0, 0)
+        self._fresh_ok: Sent | None = None
+        self.last_word = 0.0
+        self.done_marks: list[str] = []
+        self.rejected: Sent | None = None
+        self.failure: tuple[Failure, str] | None = None
+        self.counters = Counters()
+        self.memory = HoldMemory()
+
+    # --- what the bridge asks for -------------------------------------------------------------------------------------
+
+    @property
+    def idle(self) -> bool:
+        """Everything pulled so far is confirmed and nothing waits."""
+        return (
+            not self.flight
+            and not self._inserts
+            and self._carry is None
+            and self._cursor == self._next
+            and (not self.dialect.numbered or self.confirmed_number == self._next - 1)
+        )
+
+    @property
+    def finished(self) -> bool:
+        """The toolpath is at its end and every line confirmed."""
+        return self._exhausted and self.idle and self.phase is Phase.STREAM
+
+    @property
+    def exhausted(self) -> bool:
+        """The toolpath is at its end; its last lines may be in flight."""
+        return self._exhausted
+
+    def insert(self, text: str, mark: str = "") -> None:
+        """Send a control line before the next line of the toolpath; `mark` shows up in `done_marks` when confirmed."""
+        self._inserts.append((text, mark))
+
+    def beside(self, text: str) -> bytes:
+        """A line without a number, now, where there is room for it; b"" where there is none."""
+        data = text.encode("ascii") + b"\n"
+        if self.phase is not Phase.STREAM or self._flight_bytes + len(data) > self.dialect.receive_bytes - 1:
+            return b""
+        self.flight.append(Sent(None, self.confirmed, data, text, "beside"))
+        self._flight_bytes += len(data)
+        return data
+
+    def end_toolpath(self) -> None:
+        """No further line of the toolpath is pulled: the run is being cancelled."""
+        self._exhausted = True
+        if self._carry is not None and not self._carry.mark:
+            self._unnumber(self._carry)
+
+    def drop_inserts(self) -> None:
+        """Forget control lines that were not sent yet."""
+        self._inserts.clear()
+
+    def begin(self, now: float) -> bytes:
+        """The first bytes: a barrier, so that whatever was on the wire is over."""
+        self.last_word = now
+        return self._ask_barrier(now) if self.phase is Phase.BARRIER else self.fill()
+
+    def fill(self) -> bytes:
+        """The bytes that may be sent now, b"" when none."""
+        if self.phase is not Phase.STREAM or self.failure is not None:
+            return b""
+        flight = self.flight
+        window = self.window
+        room = self.dialect.receive_bytes - 1 - self._flight_bytes
+        out: list[bytes] = []
+        while len(flight) < window:
+            entry = self._carry or self._pull()
+            if entry is None:
+                break
+            size = len(entry.data)
+            if size > room and flight:
+                self._carry = entry
+                break
+            self._carry = None
+            room -= size
+            self._flight_bytes += size
+            flight.append(entry)
+            out.append(entry.data)
+        if out:
+            self.counters.sent += len(out)
+            return b"".join(out)
+        return b""
+
+    @property
+    def window(self) -> int:
+        """Lines that may be in flight now."""
+        if self.advanced and self.echoes_number and self._clean >= CLEAN_LINES:
+            return 32
+        return self.dialect.lines_in_flight
+
+    # --- what the machine said ----------------------------------------------------------------------------------------
+
+    def acknowledged(self, number: int, now: float) -> None:
+        """`ok N…`: the line of this number was taken, and so was every one before it."""
+        self.last_word = now
+        self._unknown_pending = self._error_pending = False
+        self._fresh_ok = None
+        flight = self.flight
+        if self.dialect.number_modulo:
+            number = self._whole_number(number)
+        if self.phase is not Phase.STREAM:
+            if self.phase is Phase.RENUMBER and number == 0:
+                self._renumber_done()
+            elif self.confirmed_number < number < self._cursor:
+                self._confirm_through(number)
+            return
+        if flight and flight[0].number == number:
+            self._clean += 1
+            self._candidate = 0
+            self._pop()
+        elif self.confirmed_number < number < self._cursor:
+            # An ok was lost or this number is damaged: a second witness decides.
+            if self._candidate and number >= self._candidate:
+                self.counters.lost_oks += 1
+                self._confirm_through(number)
+                self._candidate = 0
+            else:
+                self._candidate = number
+
+    def ok(self, now: float, *, slots: bool = False) -> None:
+        """A bare `ok`; `slots`: it told free slots, so it answers a command and not a refused line."""
+        self.last_word = now
+        if slots:
+            self.advanced = True
+        if self._unknown_pending:
+            self._unknown_pending = False
+            return
+        if self.phase is Phase.RENUMBER:
+            if self._error_pending:
+                self._error_pending = False
+            else:
+                self.echoes_number = self.echoes_number or self.advanced
+                self._renumber_done()
+            return
+        if self.phase is Phase.BARRIER:
+            self._doubt.bare_oks += 1
+            if slots and self.echoes_number and self.confirmed_number and not self._pop_unnumbered():
+                self._damaged()
+            return
+        if self._error_pending:
+            return  # it belongs to the refused line; its Resend is due
+        if self.echoes_number and self.dialect.numbered:
+            if slots and not self._pop_unnumbered():
+                self._damaged()
+            return
+        if self.flight:
+            self._clean += 1
+            self._fresh_ok = self.flight[0]
+            self._pop()
+
+    def warm_ok(self, now: float) -> None:
+        """`ok T:…`: the answer to M105, whoever asked."""
+        self.last_word = now
+        if self.phase is Phase.BARRIER:
+            self._doubt.barriers = 0
+            self._leave_barrier()
+            return
+        for entry in self.flight:
+            if entry.number is None and entry.text == "M105":
+                self.flight.remove(entry)
+                self._flight_bytes -= len(entry.data)
+                return
+
+    def line_error(self, last: int | None, now: float) -> None:
+        """`Error:…, Last Line: n`: a Resend follows; where it is lost or damaged, this tells its number."""
+        self.last_word = now
+        self._error_pending = True
+        self._error_last = last
+        self._error_at = now
+
+    def resend(self, number: int, now: float) -> bytes:
+        """The firmware asks for `number` again. Returns bytes to send (the barrier)."""
+        self.last_word = now
+        self.counters.resends += 1
+        self._clean = 0
+        told = None if self._error_last is None else self._error_last + 1
+        self._error_pending, self._error_last = False, None
+        if self.dialect.number_modulo:
+            number = self._whole_number(number)
+        sure = told == number
+        if told is not None and not sure:
+            number = 0  # one of the two is damaged; the barrier and the next line will tell
+        undone = self._fresh_ok
+        if undone is not None and undone.number == number:
+            # `ok` and then `Resend`: that ok was the refusal's.
+            self._unconfirm(undone)
+        self._fresh_ok = None
+        if self.phase is Phase.RENUMBER:
+            self._doubt = Doubt()
+            return self._ask_barrier(now)
+        sent = b"" if self.phase is Phase.BARRIER else self._enter_doubt(now)
+        self._doubt.expected_oks += 1
+        if number > 0 and (sure or not self._doubt.sure):
+            self._doubt.resend, self._doubt.sure = number, sure
+        return sent
+
+    def unknown(self, command: str, now: float) -> None:
+        """`Unknown command`: the next ok is not a line's, unless this is a line of ours."""
+        self.last_word = now
+        ours = any(entry.text == command for entry in self.flight)
+        self._unknown_pending = not ours
+
+    def refused(self, now: float) -> None:
+        """`!!` about the line that is first in flight."""
+        self.last_word = now
+        self.rejected = self.flight[0] if self.flight else None
+
+    def skipped(self, number: int, now: float) -> None:
+        """Repetier: a repeated line was not executed again; an ok follows."""
+        self.last_word = now
+        self._unknown_pending = True
+
+    def queue_empty(self, now: float) -> bytes:
+        """`wait`: nothing is queued. A line still counted as in flight has lost its ok."""
+        if self.phase is Phase.STREAM and self.flight and now - self.last_word > 1.0:
+            return self._enter_doubt(now)
+        return b""
+
+    def alive(self, now: float) -> None:
+        """`busy`, or a report from inside a wait: the line in work takes its time."""
+        self.last_word = now
+
+    def tick(self, now: float, patience_s: float) -> bytes:
+        """Look at the clock: a refusal whose Resend never came, a silence, a barrier to repeat."""
+        if self.failure is not None:
+            return b""
+        if self._error_pending and now - self._error_at > 1.0:
+            self._error_pending = False
+            if self._error_last is not None:
+                return self.resend(self._error_last + 1, now)
+        silent = now - self.last_word
+        if self.phase is Phase.STREAM:
+            if self.flight and silent > patience_s and self.dialect.barrier:
+                self.counters.lost_oks += 1
+                return self._enter_doubt(now)
+            return b""
+        if silent > BARRIER_AGAIN_S and now - self._doubt.asked_at > BARRIER_AGAIN_S:
+            if self._doubt.barriers >= MOST_BARRIERS:
+                self._fail(f"The machine spoke, but left {MOST_BARRIERS} questions unanswered.")
+                return b""
+            return self._ask_barrier(now)
+        return b""
+
+    def after_barrier(self, now: float) -> bytes:
+        """Call when the phase may have changed: M110 if it is due, else lines."""
+        if self.phase is Phase.RENUMBER and self._doubt.asked_at == 0.0:
+            return self._renumber(now)
+        return self.fill()
+
+    # --- inside -------------------------------------------------------------------------------------------------------
+
+    def _pull(self) -> Sent | None:
+        if self._cursor < self._next:
+            entry = self._history.get(self._cursor)
+            if entry is None:
+                self._fail(f"The firmware asks for line N{self._cursor}, which is too long ago.")
+                return None
+            self._cursor += 1
+            return entry
+        if self._inserts:
+            text, mark = self._inserts.popleft()
+            return self._make(self.pulled, text, mark or "control")
+        if self._exhausted or self.paused:
+            return None
+        for number, raw in self._lines:
+            self.pulled = number
+            text = clean(raw)
+            if text:
+                if text[0] == "M" or "F" in text or text[:2] == "G9":
+                    self.memory.note(text)
+                return self._make(number, text, "")
+        self._exhausted = True
+        return None
+
+    def _make(self, line: int, text: str, mark: str) -> Sent:
+        if not self.dialect.numbered:
+            return Sent(None, line, text.encode("ascii", "replace") + b"\n", text, mark)
+        number = self._next
+        entry = Sent(number, line, numbered(number, text), text, mark)
+        self._history[number] = entry
+        self._history.pop(number - HISTORY, None)
+        self._next = self._cursor = number + 1
+        return entry
+
+    def _unnumber(self, entry: Sent) -> None:
+        """A line that was numbered but never sent: take the number back."""
+        self._carry = None
+        if entry.number is not None and entry.number == self._next - 1:
+            self._next = self._cursor = entry.number
+            self._history.pop(entry.number, None)
+
+    def _pop(self) -> None:
+        entry = self.flight.popleft()
+        self._flight_bytes -= len(entry.data)
+        self._confirm(entry)
+
+    def _pop_unnumbered(self) -> bool:
+        for entry in self.flight:
+            if entry.number is None:
+                self.flight.remove(entry)
+                self._flight_bytes -= len(entry.data)
+                self._confirm(entry)
+                return True
+        return False
+
+    def _confirm(self, entry: Sent) -> None:
+        if entry.line > self.confirmed:
+            self.confirmed = entry.line
+        if entry.number is not None:
+            self.confirmed_number = entry.number
+        if entry.mark:
+            self.done_marks.append(entry.mark)
+
+    def _confirm_through(self, number: int) -> None:
+        """Everything up to `number` was taken, in flight or presumed so."""
+        while self.flight and (self.flight[0].number is None or self.flight[0].number <= number):
+            self._pop()
+        for n in range(self.confirmed_number + 1, number + 1):
+            entry = self._history.get(n)
+            if entry is not None:
+                self._confirm(entry)
+
+    def _unconfirm(self, entry: Sent) -> None:
+        if entry.number is None:
+            return
+        self.confirmed_number = entry.number - 1
+        before = self._history.get(entry.number - 1)
+        self.confirmed = before.line if before is not None else min(self.confirmed, entry.line - 1)
+
+    def _whole_number(self, number: int) -> int:
+        """The full number behind one that counts modulo the dialect's limit."""
+        modulo = self.dialect.number_modulo
+        return self._cursor - ((self._cursor - number) % modulo)
+
+    def _enter_doubt(self, now: float) -> bytes:
+        self._doubt = Doubt(expected_oks=len(self.flight) + int(self.dialect.ok_to_blank))
+        if self._carry is not None:
+            if self._carry.number is not None:
+                self._cursor = min(self._cursor, self._carry.number)
+            else:
+                self._inserts.appendleft((self._carry.text, self._carry.mark or "control"))
+            self._carry = None
+        self.phase = Phase.BARRIER
+        self._clean = 0
+        return self._ask_barrier(now)
+
+    def _ask_barrier(self, now: float) -> bytes:
+        self.phase = Phase.BARRIER
+        self._doubt.asked_at = now
+        self._doubt.barriers += 1
+        self.counters.barriers += 1
+        return b"\n" + self.dialect.barrier.encode() + b"\n"
+
+    def _leave_barrier(self) -> None:
+        """All that was on the wire is over: go on where the firmware wants to."""
+        if not self._renumbered:
+            self.phase = Phase.RENUMBER
+            self._doubt = Doubt()
+            return
+        doubt, self._doubt = self._doubt, Doubt()
+        flight, self.flight = self.flight, deque()
+        self._flight_bytes = 0
+        self._candidate = 0
+        self.phase = Phase.STREAM
+        if not self.dialect.numbered:
+            # Nothing tells a lost line from a lost ok.
+            if flight:
+                self._fail("An acknowledgement was lost on a line without numbers: nobody can tell whether it ran.")
+            return
+        surplus = doubt.bare_oks - doubt.expected_oks
+        if surplus > 0 and not self.echoes_number and self.counters.sent:
+            self._damaged()
+        elif doubt.resend is not None:
+            self._go_back(doubt.resend, sure=doubt.sure)
+        if flight and self._cursor == self._next:
+            # The oks were lost: a numbered line that does nothing will tell, as the firmware asks for what it lacks.
+            self._inserts.appendleft((CHECK, "check"))
+
+    def _go_back(self, wanted: int, *, sure: bool) -> None:
+        """The firmware wants to go on from `wanted`."""
+        repeats = self._same_resend[1] + 1 if self._same_resend[0] == wanted else 1
+        self._same_resend = (wanted, repeats)
+        if repeats >= SAME_RESEND_MOST:
+            self._fail(f"The machine asked for line N{wanted} {repeats} times: the cable or its surroundings are bad.")
+        elif sure and wanted > self._next and self.confirmed_number == 0:
+            self._renumbered = False  # it did not take M110
+            self._cursor = 1
+            self.phase = Phase.RENUMBER
+        elif wanted <= self.confirmed_number:
+            # Once, the number may be damaged; twice, the firmware lacks a line that it acknowledged.
+            if sure or repeats > 1:
+                entry = self._history.get(wanted)
+                if entry is not None:
+                    self._unconfirm(entry)
+                self._damaged()
+        elif wanted <= self._next:
+            if sure:
+                self._confirm_through(wanted - 1)
+            self._cursor = min(self._cursor, wanted)
+
+    def _renumber(self, now: float) -> bytes:
+        self._renumber_tries += 1
+        if self._renumber_tries > MOST_BARRIERS:
+            self._fail("The firmware did not take the request to count lines from 1 (M110).")
+            return b""
+        self._doubt.asked_at = now
+        return numbered(0, "M110 N0")
+
+    def _renumber_done(self) -> None:
+        self._renumbered = True
+        self._doubt = Doubt()
+        self.phase = Phase.STREAM
+
+    def _damaged(self) -> None:
+        self._fail(
+            "The firmware acknowledged a line that nobody sent in that form: a damaged line may have been executed."
+        )
+
+    def _fail(self, why: str) -> None:
+        if self.failure is None:
+            self.failure = (Failure.COMMUNICATION, why)

@@ -1,0 +1,25 @@
+"""Repetier-Firmware 1.0, ASCII protocol: `ok 12` echoes the number, `wait` says idle, `skip 12` says seen before.
+
+Sources: Repetier-Firmware src/ArduinoAVR/Repetier/gcode.cpp (requestResend, waitingForResend), Communication.cpp.
+"""
+
+from __future__ import annotations
+
+from firmware_bridges.bridge import Clock, MachineConfig
+from firmware_bridges.link import Opener, Spawn, open_serial, spawn_thread
+from firmware_bridges.marlin import MarlinBridge
+from firmware_bridges.printer_dialect import REPETIER
+
+
+class RepetierBridge(MarlinBridge):
+    """A board that runs Repetier-Firmware."""
+
+    def __init__(
+        self,
+        config: MachineConfig,
+        *,
+        clock: Clock | None = None,
+        opener: Opener = open_serial,
+        spawn: Spawn = spawn_thread,
+    ) -> None:
+        super().__init__(config, clock=clock, opener=opener, spawn=spawn, protocol=REPETIER)
