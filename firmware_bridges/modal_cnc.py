@@ -118,6 +118,7 @@ class CncInterpreter:
         self._unit = 1.0
         self._flood = self._mist = False
         self._to_defaults()
+        self._motion = 0
 
     def _to_defaults(self) -> None:
         """What M2, M30 and a reset fall back to (grbl/gcode.c, program end)."""
@@ -151,9 +152,17 @@ class CncInterpreter:
         return self._spindle != 5
 
     @property
-    def stored_known(self) -> bool:
-        """Whether G28 and G30 have a known target."""
-        return None not in self._stored
+    def spindle_value(self) -> float:
+        """S in force while M3 or M4 is, else 0."""
+        return self._value if self._spindle != 5 else 0.0
+
+    def offsets(self) -> Offsets:
+        """The offsets as the program has left them."""
+        return Offsets(tuple(self._systems), self._g92, self._tool_length, (self._stored[0], self._stored[1]))
+
+    def stand_at(self, position: Point) -> None:
+        """The machine was moved by other means (homing, jogging): it stands here, in machine coordinates."""
+        self._position = position
 
     def state(self) -> ModalState:
         position, shift = self._position, self._shift
