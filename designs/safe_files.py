@@ -15,6 +15,8 @@ from typing import Final
 from xml.etree import ElementTree
 from xml.parsers import expat
 
+from designs.processes.model import CannotMake
+
 FILE_LIMIT_BYTES: Final = 256 * 1024 * 1024
 """Largest file taken at all: a 5-million-triangle binary STL is 250 MB."""
 ARCHIVE_LIMIT_BYTES: Final = 512 * 1024 * 1024
@@ -30,12 +32,8 @@ _ENTITY_CHARS: Final = 256
 _READ_STEP: Final = 1 << 20
 
 
-class BadGeometry(ValueError):
+class BadGeometry(CannotMake):
     """A file that cannot be made from: `what` happened, `why`, and `hint` what to do. `str()` says the three."""
-
-    def __init__(self, what: str, why: str, hint: str = "") -> None:
-        self.what, self.why, self.hint = what, why, hint
-        super().__init__(f"{what}: {why}." + (f" {hint}" if hint else ""))
 
 
 def check_size(data: bytes, name: str, limit_bytes: int = FILE_LIMIT_BYTES) -> None:

@@ -1,0 +1,189 @@
+"""What is wrong with a mesh, what was safely repaired, and how it would print: thin walls, overhang, size.
+
+Repairs are only those that cannot change the intended shape: dropping triangles without area and duplicates, turning
+triangles and whole shells the right way out, closing holes of three or four edges. All else is said and left alone.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+import trimesh
+
+from designs.processes.model import Finding, Severity
+from designs.safe_files import BadGeometry
+
+TINY_MM: Final = 0.5
+SMALL_MM: Final = 3.0
+HUGE_MM: Final = 3000.0
+FLAT_MM: Final = 0.01
+OVERHANG_DEG: Final = 45.0
+"""Steeper than this from the vertical needs support; what slicers and FDM guides use."""
+THIN_WALL_MM: Final = 0.8
+"""Two lines of a 0.4 mm nozzle."""
+_BED_MM: Final = 0.05
+_PROBES: Final = 160
+_PROBE_TRIANGLES: Final = 40_000
+
+Floats = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class CheckedMesh:
+    """A mesh after safe repair, with what was found and what was changed."""
+
+    mesh: trimesh.Trimesh
+    findings: tuple[Finding, ...]
+    repaired: tuple[str, ...]
+    watertight: bool
+
+
+def check_mesh(mesh: trimesh.Trimesh, name: str) -> CheckedMesh:
+    """Repair what is safe, then check; the given mesh is not changed. Raises BadGeometry for what is no solid."""
+    mesh = mesh.copy()
+    repaired = _repair(mesh)
+    if len(mesh.faces) == 0:
+        raise BadGeometry(f"{name} holds no shape", "all its triangles have no area", "Export it again.")
+    sides = np.ptp(np.asarray(mesh.vertices), axis=0)
+    findings = _sizes(sides, name)
+    if sides.min() < FLAT_MM:
+        raise BadGeometry(
+            f"{name} is flat",
+            f"it is {sides.min():.3g} mm thick in one direction",
+            "Give it thickness and export again.",
+        )
+    watertight = bool(mesh.is_watertight)
+    if not watertight:
+        findings.append(_open_edges(mesh))
+    elif abs(float(mesh.volume)) < 1e-3:
+        raise BadGeometry(f"{name} has no inside", "its volume is zero", "Export it as a solid.")
+    bodies = _bodies(mesh)
+    if bodies > 1:
+        findings.append(Finding(Severity.NOTE, "bodies", f"It consists of {bodies} separate bodies."))
+    thin = thinnest_wall_mm(mesh)
+    if thin is not None and thin < THIN_WALL_MM:
+        text = f"The thinnest wall found is {thin:.2f} mm; under {THIN_WALL_MM} mm a 0.4 mm nozzle may not print it."
+        findings.append(Finding(Severity.WARNING, "thin_wall", text))
+    return CheckedMesh(mesh, tuple(findings), tuple(repaired), watertight)
+
+
+def _repair(mesh: trimesh.Trimesh) -> list[str]:
+    said: list[str] = []
+    before = len(mesh.faces)
+    mesh.update_faces(np.asarray(mesh.area_faces) > 1e-9)
+    if len(mesh.faces) < before:
+        said.append(f"left out {before - len(mesh.faces)} triangles without area")
+    before = len(mesh.faces)
+    mesh.update_faces(mesh.unique_faces())
+    if len(mesh.faces) < before:
+        said.append(f"left out {before - len(mesh.faces)} double triangles")
+    mesh.remove_unreferenced_vertices()
+    if len(mesh.faces) == 0:
+        return said
+    if not mesh.is_watertight:
+        before = len(mesh.faces)
+        trimesh.repair.fill_holes(mesh)
+        if len(mesh.faces) > before:
+            said.append(f"closed small holes with {len(mesh.faces) - before} triangles")
+    if not mesh.is_winding_consistent:
+        trimesh.repair.fix_winding(mesh)
+        if mesh.is_winding_consistent:
+            said.append("turned triangles so that all face the same way")
+    if mesh.is_watertight and mesh.is_winding_consistent:
+        before_volume = float(mesh.volume)
+        multibody = _bodies(mesh) > 1
+        if before_volume < 0 or multibody:
+            copy = np.asarray(mesh.faces).copy()
+            if multibody and before_volume > 0:
+                return said  # bodies inside others are cavities; turning them would fill them
+            trimesh.repair.fix_inversion(mesh)
+            if not np.array_equal(copy, np.asarray(mesh.faces)):
+                said.append("turned it the right way out (its faces pointed inwards)")
+    return said
+
+
+def _bodies(mesh: trimesh.Trimesh) -> int:
+    groups = trimesh.graph.connected_component_labels(mesh.face_adjacency, node_count=len(mesh.faces))
+    return int(groups.max()) + 1 if len(groups) else 0
+
+
+def _open_edges(mesh: trimesh.Trimesh) -> Finding:
+    _, counts = np.unique(np.sort(np.asarray(mesh.edges), axis=1), axis=0, return_counts=True)
+    loose, crowded = int((counts == 1).sum()), int((counts > 2).sum())
+    what = []
+    if loose:
+        what.append(f"{loose} edges have a triangle on one side only (holes)")
+    if crowded:
+        what.append(f"{crowded} edges join more than two triangles")
+    text = "It is not watertight: " + " and ".join(what or ["some triangles face the wrong way"]) + "."
+    return Finding(Severity.WARNING, "not_watertight", text)
+
+
+def _sizes(sides: Floats, name: str) -> list[Finding]:
+    longest = float(sides.max())
+    size = " × ".join(f"{side:.4g}" for side in sides)
+    if longest < TINY_MM:
+        raise BadGeometry(
+            f"{name} is too small to make",
+            f"it measures {size} mm",
+            "It looks as if it was drawn in metres: scale it by 1000 and export in millimetres.",
+        )
+    if longest > HUGE_MM:
+        raise BadGeometry(
+            f"{name} is too large to make",
+            f"it measures {size} mm",
+            "It looks like a mistake of units (micrometres, or inches scaled twice): export it in millimetres.",
+        )
+    if longest < SMALL_MM:
+        text = f"It measures only {size} mm: if it was drawn in inches or centimetres, scale it by 25.4 or 10."
+        return [Finding(Severity.WARNING, "tiny", text)]
+    return []
+
+
+def overhang_area_mm2(mesh: trimesh.Trimesh, limit_deg: float = OVERHANG_DEG) -> float:
+    """Area of faces that hang over more than `limit_deg` from the vertical and do not lie on the bed, z up."""
+    normals, areas = np.asarray(mesh.face_normals), np.asarray(mesh.area_faces)
+    lowest = np.asarray(mesh.triangles)[:, :, 2]
+    hangs = (normals[:, 2] < -math.sin(math.radians(limit_deg)) - 1e-6) & (lowest.max(axis=1) > lowest.min() + _BED_MM)
+    return float(areas[hangs].sum())
+
+
+def contact_area_mm2(mesh: trimesh.Trimesh) -> float:
+    """Area that lies flat on the bed, z up."""
+    heights = np.asarray(mesh.triangles)[:, :, 2]
+    flat = (heights.max(axis=1) < heights.min() + _BED_MM) & (np.asarray(mesh.face_normals)[:, 2] < -0.99)
+    return float(np.asarray(mesh.area_faces)[flat].sum())
+
+
+def thinnest_wall_mm(mesh: trimesh.Trimesh) -> float | None:
+    """The thinnest wall met by probes going in from the middle of the largest faces; None where it was not measured.
+
+    Rays against triangles after Möller and Trumbore (1997). A sample, so thinner walls may exist where nothing probed.
+    """
+    if len(mesh.faces) > _PROBE_TRIANGLES or not mesh.is_watertight:
+        return None
+    triangles = np.asarray(mesh.triangles)
+    order = np.argsort(-np.asarray(mesh.area_faces), kind="stable")[:_PROBES]
+    start, edge1, edge2 = triangles[:, 0], triangles[:, 1] - triangles[:, 0], triangles[:, 2] - triangles[:, 0]
+    thinnest = math.inf
+    for index in order:
+        direction = -np.asarray(mesh.face_normals)[index]
+        origin = triangles[index].mean(axis=0)
+        across = np.cross(direction, edge2)
+        determinant = np.einsum("ij,ij->i", edge1, across)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            inverse = 1.0 / determinant
+            away = origin - start
+            u = np.einsum("ij,ij->i", away, across) * inverse
+            turned = np.cross(away, edge1)
+            v = turned @ direction * inverse
+            distance = np.einsum("ij,ij->i", edge2, turned) * inverse
+            inside = (u >= 0) & (v >= 0) & (u + v <= 1) & (distance > 1e-4)
+        hit = inside & (np.abs(determinant) > 1e-12)
+        if hit.any():
+            thinnest = min(thinnest, float(distance[hit].min()))
+    return thinnest if math.isfinite(thinnest) else None
