@@ -20,27 +20,24 @@ class GateShown:
 
 @dataclass(frozen=True, slots=True)
 class MachineShown:
-    """One machine's tile."""
+    """One machine's tile. `heard_at` is set only where it matters: for a machine that fell silent."""
 
-    shop: str
-    agent: str
     machine: str
+    shop: str
     name: str
     process: str
     state: str
-    why: str
-    since: datetime | None
-    stale: bool
-    heard_at: datetime | None
+    why: str = ""
+    stale: bool = False
+    heard_at: datetime | None = None
     materials: tuple[str, ...] = ()
     job: str = ""
     job_title: str = ""
     progress: float | None = None
-    remaining_s: float | None = None
     person_present: bool = False
     gates: tuple[GateShown, ...] = ()
-    page: str = ""
-    """Address of the shop's own page, where its people say what only they can know."""
+    expected: datetime | None = None
+    """When its run should end, by the newest plan."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,11 +59,11 @@ class JobShown:
     part: str
     pieces: int
     process: str
+    material: str
     state: str
     need: str
     ring: str
     since: datetime
-    created: datetime
     machine: str = ""
     shop: str = ""
     progress: float = 0.0
@@ -76,25 +73,61 @@ class JobShown:
     placement: tuple[str, ...] = ()
     flag: str = ""
     made_by: str = ""
+    run_s: float | None = None
     attempt: int = 1
+    good: int = 0
+    rejected: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class OrderShown:
-    """One order in a list."""
+    """One order in a list. Who asked for it is not shown to everybody."""
 
     order: str
     title: str
     state: str
     need: str
     ring: str
-    requester: str
     quantity: int
     created: datetime
     due: datetime | None = None
     jobs: int = 0
     jobs_done: int = 0
     progress: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class PartShown:
+    """How many of a part are wanted, and how many somebody found good."""
+
+    part: str
+    quantity: int
+    good: int
+    process: str
+
+
+@dataclass(frozen=True, slots=True)
+class StepShown:
+    """One assembly step: `shut` until its parts are there, then `open`, then `done`."""
+
+    step: str
+    instruction: str
+    needs: tuple[str, ...]
+    state: str
+
+
+@dataclass(frozen=True, slots=True)
+class OrderDetail:
+    """All of one order's page."""
+
+    order: OrderShown
+    expected: datetime | None
+    parts: tuple[PartShown, ...]
+    steps: tuple[StepShown, ...]
+    jobs: tuple[JobShown, ...]
+    accepted: datetime | None = None
+    made: datetime | None = None
+    handed_over: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)

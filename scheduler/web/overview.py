@@ -34,7 +34,6 @@ from scheduler.web.words import (
     ago,
     at,
     count,
-    duration,
     named,
 )
 
@@ -86,8 +85,8 @@ def machine_tile(machine: MachineShown, now: datetime) -> None:
                 text("div", machine.job_title).style("font-weight: 500")
                 if machine.progress is not None and machine.state in {"running", "held"}:
                     bar(machine.progress, f"Progress of {machine.job_title}")
-                    left = f", {duration(machine.remaining_s)} left" if machine.remaining_s is not None else ""
-                    quiet(f"{machine.progress * 100:.0f} %{left}").classes("ws-num")
+                    end = f", ready about {at(machine.expected, now)}" if machine.expected is not None else ""
+                    quiet(f"{machine.progress * 100:.0f} % of its lines confirmed{end}").classes("ws-num")
         elif machine.why:
             quiet(machine.why)
         if machine.stale:
@@ -134,7 +133,7 @@ def order_row(order: OrderShown, now: datetime) -> None:
             bar(order.progress, f"Progress of {order.title}")
         with ui.element("div").classes("ws-row"):
             need_chip(order.need)
-            parts = [order.requester, order.ring, f"ordered {ago(order.created, now)}"]
+            parts = [order.ring, f"ordered {at(order.created, now)}"]
             if order.due is not None:
                 parts.append(f"wanted by {at(order.due, now)}")
             if order.jobs:

@@ -1,0 +1,156 @@
+"""One order: how far it is, what each part waits for, what is left to assemble, and what its requester may do now."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+
+from nicegui import ui
+
+from scheduler.web.models import JobShown, OrderDetail, StepShown
+from scheduler.web.overview import need_chip, when_or_why
+from scheduler.web.theme import JOB_TONES, ORDER_TONES, chip, heading, quiet, text
+from scheduler.web.words import JOB_WORDS, ORDER_WORDS, PROCESS_WORDS, at, count, duration, named
+
+#: The road of an order, as its page draws it.
+_ROAD: Final = (
+    (("requested", "quoted"), "Quoted"),
+    (("accepted",), "Accepted"),
+    (("making",), "Being made"),
+    (("made",), "Made"),
+    (("handed_over",), "Handed over"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class OrderDeeds:
+    """What the page's buttons do; each answers when it is done or was refused."""
+
+    accept: Callable[[str], Awaitable[None]]
+    cancel: Callable[[str], Awaitable[None]]
+    hand_over: Callable[[str], Awaitable[None]]
+    step_done: Callable[[str, str], Awaitable[None]]
+
+
+def order_page(shown: OrderDetail, now: datetime, deeds: OrderDeeds) -> None:
+    """The whole page."""
+    order = shown.order
+    with ui.element("div").classes("ws-section-head"):
+        with ui.element("div").classes("ws-stack"):
+            heading(1, f"{order.quantity} × {order.title}")
+            with ui.element("div").classes("ws-row"):
+                chip(named(ORDER_WORDS, order.state), ORDER_TONES.get(order.state, ""))
+                need_chip(order.need)
+                quiet(f"for the {order.ring} · order {order.order}")
+        _buttons(shown, deeds)
+    if order.state == "cancelled":
+        with ui.element("div").classes("ws-note warn"):
+            text("span", "This order was cancelled. Nothing more will be made for it.")
+    else:
+        _road(shown)
+    _facts(shown, now)
+    with ui.element("section").classes("ws-section"):
+        heading(2, "What is made for it")
+        _jobs(shown, now)
+    if shown.steps:
+        with ui.element("section").classes("ws-section"):
+            heading(2, "Putting it together")
+            with ui.element("div").classes("ws-card flush ws-list"):
+                for number, step in enumerate(shown.steps, start=1):
+                    _step(number, step, order.order, deeds)
+
+
+def _buttons(shown: OrderDetail, deeds: OrderDeeds) -> None:
+    order = shown.order
+    with ui.element("div").classes("ws-row"):
+        if order.state in {"requested", "quoted"}:
+            _button("Accept: make it", lambda: deeds.accept(order.order))
+        if order.state == "made":
+            _button("Handed over", lambda: deeds.hand_over(order.order))
+        if order.state in {"requested", "quoted", "accepted", "making"}:
+            _button("Cancel the order", lambda: deeds.cancel(order.order), second=True)
+
+
+def _button(words: str, deed: Callable[[], Awaitable[None]], *, second: bool = False) -> None:
+    made = ui.element("button").classes("ws-button second" if second else "ws-button").props("type=button")
+    made.on("click", deed)
+    with made:
+        text("span", words)
+
+
+def _road(shown: OrderDetail) -> None:
+    index = next((i for i, (states, _) in enumerate(_ROAD) if shown.order.state in states), 0)
+    with ui.element("ol").classes("ws-steps"):
+        for position, (_, words) in enumerate(_ROAD):
+            entry = text("li", words)
+            if position < index or shown.order.state == "handed_over":
+                entry.classes("done")
+            elif position == index:
+                entry.classes("now").props("aria-current=step")
+
+
+def _facts(shown: OrderDetail, now: datetime) -> None:
+    order = shown.order
+    runs = [job.run_s for job in shown.jobs if job.run_s is not None]
+    with ui.element("div").classes("ws-card ws-figures"):
+        _fact(f"{order.jobs_done} of {order.jobs}", "jobs done")
+        good, wanted = sum(part.good for part in shown.parts), sum(part.quantity for part in shown.parts)
+        _fact(f"{good} of {wanted}", "parts found good")
+        _fact(duration(sum(runs)) if runs else "–", "of machine time, by its programs")
+        _fact(at(shown.expected, now) if shown.expected else "–", "ready by the newest plan")
+        _fact(at(order.due, now) if order.due else "no date", "wanted by")
+
+
+def _fact(figure: str, words: str) -> None:
+    with ui.element("div").classes("ws-figure"):
+        text("b", figure).style("font-size: 21px")
+        quiet(words)
+
+
+def _jobs(shown: OrderDetail, now: datetime) -> None:
+    with ui.element("div").classes("ws-grid").style("grid-template-columns: repeat(auto-fill, minmax(320px, 1fr))"):
+        for job in shown.jobs:
+            _job(job, now)
+
+
+def _job(job: JobShown, now: datetime) -> None:
+    card = ui.element("article").classes("ws-card ws-machine")
+    card.props["aria-label"] = f"Job {job.job}: {job.title}"
+    with card:
+        with ui.element("div").classes("top"):
+            with ui.element("div").classes("ws-stack").style("gap: 0"):
+                heading(3, job.title)
+                quiet(f"{count(job.pieces, 'piece')} · {named(PROCESS_WORDS, job.process)} · {job.material}")
+            chip(named(JOB_WORDS, job.state), JOB_TONES.get(job.state, ""))
+        if job.machine:
+            text("span", f"{job.machine} in {job.shop}")
+        if job.state not in {"inspected", "cancelled", "finished"}:
+            when_or_why(job, now)
+        if job.state == "inspected":
+            rejected = f", {job.rejected} rejected" if job.rejected else ""
+            text("span", f"{job.good} good{rejected}")
+        if job.flag:
+            with ui.element("div").classes("ws-note bad ws-small"):
+                text("span", job.flag)
+        if job.placement:
+            with ui.element("details"):
+                text("summary", "Why this machine").classes("ws-quiet ws-small")
+                for reason in job.placement:
+                    text("div", reason).classes("ws-small")
+        if job.made_by:
+            quiet(f"Program by {job.made_by}" + (f", runs {duration(job.run_s)}" if job.run_s is not None else ""))
+
+
+def _step(number: int, step: StepShown, order: str, deeds: OrderDeeds) -> None:
+    with ui.element("div").classes("ws-row ws-between"):
+        with ui.element("div").classes("ws-stack").style("flex: 1; min-width: 240px"):
+            text("div", f"{number}. {step.step}").style("font-weight: 600")
+            text("div", step.instruction)
+            if step.state == "shut" and step.needs:
+                quiet("Waits for " + ", ".join(step.needs))
+        if step.state == "open":
+            _button("Done", lambda: deeds.step_done(order, step.step))
+        else:
+            chip("Done" if step.state == "done" else "Not yet", "good" if step.state == "done" else "")
