@@ -20,6 +20,7 @@ from agents.contract import RefusedMessage, decode, encode, expect, identify, wr
 from agents.contract import messages as m
 from agents.contract.topics import INBOX, JOURNAL, MACHINE, PRESENCE
 from scheduler.clock import Clock
+from scheduler.dispatch.bell import Bell
 from scheduler.dispatch.journal import Entry, Journals, read_entry
 from scheduler.shops.reports import know_agents, machine_reports, presence
 from scheduler.store import Store
@@ -60,13 +61,12 @@ class _Sorted:
 class Ingest:
     """Takes messages from any thread; a thread of its own commits them and acknowledges."""
 
-    def __init__(self, store: Store, journals: Journals, wire: Wire, clock: Clock, *, sender: str) -> None:
+    def __init__(self, store: Store, journals: Journals, wire: Wire, clock: Clock, bell: Bell, *, sender: str) -> None:
         self._store, self._journals, self._wire, self._clock, self._sender = store, journals, wire, clock, sender
         self._queue: queue.SimpleQueue[Inbound | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="ingest", daemon=True)
         self._stopping = threading.Event()
-        self.news = threading.Event()
-        """Set after a batch that may change what is planned or offered."""
+        self._bell = bell
         self.received = 0
         self.refused = 0
 
@@ -135,7 +135,7 @@ class Ingest:
         self.received += len(batch)
         _log.debug("committed %d messages in %.1f ms", len(batch), 1000 * (time.perf_counter() - began))
         if changed:
-            self.news.set()
+            self._bell.news()
 
     def _sort(self, batch: Sequence[Inbound]) -> _Sorted:
         found = _Sorted(set(), {}, {}, [])

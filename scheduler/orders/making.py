@@ -65,7 +65,17 @@ def _gently() -> None:
 class ToolpathRoom:
     """Makes what is asked for once, keeps it by hash, and says so in the database."""
 
-    def __init__(self, store: Store, blobs: Blobs, clock: Clock, *, workers: int, maker: Maker = make) -> None:
+    def __init__(
+        self,
+        store: Store,
+        blobs: Blobs,
+        clock: Clock,
+        *,
+        workers: int,
+        done: Callable[[], None],
+        maker: Maker = make,
+    ) -> None:
+        self._say_done = done
         self._store, self._blobs, self._clock, self._workers, self._maker = store, blobs, clock, workers, maker
         self._pool: ProcessPoolExecutor | None = None
         self._going: dict[str, Future[MadeToolpath | Impossible]] = {}
@@ -135,6 +145,7 @@ class ToolpathRoom:
                 c.execute(sa.insert(t.toolpaths).values(**toolpath_values(result, now)))
             c.execute(sa.update(t.recipes).where(t.recipes.c.key == key).values(**values))
             record(c, f"toolpath_{values['status']}", now, body={"recipe": key, "why": values.get("why", "")})
+        self._say_done()
 
 
 def toolpath_values(made: MadeToolpath, now: datetime) -> dict[str, Any]:

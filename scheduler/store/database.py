@@ -28,7 +28,7 @@ class Store:
     def __init__(self, engine: sa.Engine) -> None:
         self.engine = engine
         self._writer = threading.Lock()
-        self._watchers: list[Callable[[], None]] = []
+        self._watchers: list[Callable[[], object]] = []
 
     @contextlib.contextmanager
     def write(self) -> Iterator[sa.Connection]:
@@ -45,7 +45,7 @@ class Store:
             yield connection
             connection.rollback()
 
-    def after_commit(self, watcher: Callable[[], None]) -> Callable[[], None]:
+    def after_commit(self, watcher: Callable[[], object]) -> Callable[[], None]:
         """Call `watcher` (fast, never blocking) after every commit; returns the way to stop that."""
         self._watchers.append(watcher)
         return lambda: self._watchers.remove(watcher)

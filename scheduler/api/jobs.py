@@ -1,0 +1,91 @@
+"""Jobs: where they are, why, and what a person may do about them."""
+
+from __future__ import annotations
+
+from typing import Annotated, Final
+
+from fastapi import APIRouter, Query
+from pydantic import BaseModel, Field
+
+from agents.contract.vocabulary import JobState
+from scheduler.api.access import MayOperate, Serving
+from scheduler.api.problems import RESPONSES
+from scheduler.api.views import JobPage, JobView, ShutMachine, job_page, job_view
+from scheduler.app import Scheduler
+from scheduler.dispatch import people
+from scheduler.store import queries
+
+router: Final = APIRouter(prefix="/api/v1/jobs", tags=["jobs"], responses=RESPONSES)
+
+
+class Why(BaseModel):
+    """Why, for the record and for whoever stands at the machine."""
+
+    why: str = Field(min_length=1, max_length=500, examples=["the nozzle is clogged"])
+
+
+class WhyAnswer(BaseModel):
+    """Why a job is where it is."""
+
+    job: str
+    state: str
+    why: str
+    reasons: tuple[str, ...]
+    machines: tuple[ShutMachine, ...]
+
+
+@router.get("")
+def list_jobs(
+    serving: Serving, state: JobState | None = None, limit: Annotated[int, Query(ge=1, le=5000)] = 500
+) -> list[JobView]:
+    """Jobs, oldest first."""
+    with serving.store.read() as c:
+        return [job_view(row) for row in queries.jobs(c, states=None if state is None else [state])[:limit]]
+
+
+@router.get("/{job}")
+def read(job: str, serving: Serving) -> JobPage:
+    """One job: state, history, placement with its reasons, and how its toolpath was made."""
+    with serving.store.read() as c:
+        return job_page(c, people.the_job(c, job))
+
+
+@router.get("/{job}/why")
+def why(job: str, serving: Serving) -> WhyAnswer:
+    """Why the job is where it is: its placement's terms, or what keeps each machine out and what would lift it."""
+    with serving.store.read() as c:
+        view = job_view(people.the_job(c, job))
+    said = view.flag or view.why or (view.reasons[0] if view.reasons else "") or f"the job is {view.state}"
+    return WhyAnswer(job=view.id, state=view.state, why=said, reasons=view.reasons, machines=view.waiting)
+
+
+@router.post("/{job}/cancel")
+def cancel(job: str, body: Why, serving: Serving, who: MayOperate) -> JobPage:
+    """Cancel one job; where a machine may be moving, its agent is asked and must confirm."""
+    return _do(serving, lambda c, now: people.cancel_job(c, serving.mover, job, body.why, now), job)
+
+
+@router.post("/{job}/pause")
+def pause(job: str, body: Why, serving: Serving, who: MayOperate) -> JobPage:
+    """Ask the machine's agent to hold at the next safe moment. Resuming takes a person at the machine."""
+    return _do(serving, lambda c, now: people.pause_job(c, serving.mover, job, body.why, now), job)
+
+
+@router.post("/{job}/declare-lost")
+def declare_lost(job: str, body: Why, serving: Serving, who: MayOperate) -> JobPage:
+    """A person looked at the machine: this attempt is lost. The job is tried again under a higher fence."""
+    return _do(serving, lambda c, now: people.declare_lost(c, serving.mover, job, body.why, now), job)
+
+
+@router.post("/{job}/release")
+def release(job: str, serving: Serving, who: MayOperate) -> JobPage:
+    """A person looked at a job in doubt, given up, or with a quarantined file: it may be offered again."""
+    return _do(serving, lambda c, now: people.release_job(c, serving.mover, job, now), job)
+
+
+def _do(serving: Scheduler, deed: people.TimedDeed, job: str) -> JobPage:
+    with serving.store.write() as c:
+        deed(c, serving.clock.now())
+        page = job_page(c, people.the_job(c, job))
+    serving.bell.news()
+    return page

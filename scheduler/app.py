@@ -1,0 +1,147 @@
+"""The scheduler as one object: opened, started, stopped; in a program or in a test."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import Final
+
+import sqlalchemy as sa
+
+from agents.contract import messages as m
+from scheduler.clock import Clock, SystemClock
+from scheduler.config import Settings
+from scheduler.dispatch.bell import Bell
+from scheduler.dispatch.ingest import Ingest, Wire
+from scheduler.dispatch.journal import Journals
+from scheduler.dispatch.loop import Dispatcher, Planner
+from scheduler.dispatch.moves import Mover
+from scheduler.dispatch.offers import Reach
+from scheduler.mqtt import BrokerLink
+from scheduler.orders.making import Maker, ToolpathRoom, make
+from scheduler.planning import plan
+from scheduler.planning.snapshot import Plan, PlanPolicy, Snapshot
+from scheduler.store import Blobs, Store, open_store, queries
+from scheduler.store import tables as t
+from scheduler.store.outgoing import Courier, Outgoing
+from scheduler.store.record import post, record
+
+_log: Final = logging.getLogger(__name__)
+
+
+class _NoWire:
+    """Where no broker is: nothing leaves; the outbox keeps it."""
+
+    def publish(self, topic: str, payload: bytes, *, retain: bool = False) -> None:
+        """Nothing to hand it to."""
+
+    def deliver(self, messages: list[tuple[str, bytes, bool]], timeout_s: float) -> int:
+        """Nothing was confirmed."""
+        return 0
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What may be replaced when a scheduler is put together."""
+
+    clock: Clock | None = None
+    planner: Planner | None = None
+    maker: Maker = make
+    wire: Wire | None = None
+    courier: Courier | None = None
+    policy: PlanPolicy | None = None
+
+
+class Scheduler:
+    """Store, dispatch, toolpaths and broker link of one scheduler. `start` and `stop` once each."""
+
+    def __init__(self, settings: Settings, parts: Parts | None = None) -> None:
+        """Open the store and count the term up. Raises StoreTooNew, OperationalError or OSError."""
+        chosen = parts or Parts()
+        self.settings = settings.checked()
+        self.clock = chosen.clock or SystemClock()
+        settings.data.mkdir(parents=True, exist_ok=True)
+        self.store: Store = open_store(settings.database_url)
+        self.blobs = Blobs(settings.data / "blobs")
+        self.sender = f"scheduler/{settings.scheduler}"
+        self.term = self._new_term()
+        self.bell = Bell()
+        self.mover = Mover(sender=self.sender, limits=settings.limits)
+        self.room = ToolpathRoom(
+            self.store, self.blobs, self.clock, workers=settings.slicers, done=self.bell.news, maker=chosen.maker
+        )
+        self.link: BrokerLink | None = self._link() if chosen.wire is None else None
+        wire = chosen.wire or self.link or _NoWire()
+        self.journals = Journals(self.mover, term=self.term)
+        self.ingest = Ingest(self.store, self.journals, wire, self.clock, self.bell, sender=self.sender)
+        self.dispatcher = Dispatcher(
+            self.store,
+            self.mover,
+            chosen.planner or self._planner,
+            self.room,
+            self.clock,
+            self.bell,
+            reach=Reach(f"{settings.url}/api/v1/toolpaths", self.term),
+            policy=chosen.policy or PlanPolicy(),
+        )
+        self.outgoing = Outgoing(self.store, chosen.courier or self.link or _NoWire(), self.clock)
+        self.stopping = threading.Event()
+        """Set when streams should end."""
+        self._stack = ExitStack()
+
+    def start(self) -> None:
+        """Ask all agents what they hold, then begin. Raises NoBroker."""
+        with self.store.write() as c:
+            now = self.clock.now()
+            for agent in queries.agents(c):
+                post(c, agent.id, m.ReconcileRequest(why="the scheduler came"), now, sender=self.sender)
+        for part in (self.ingest, self.outgoing, self.dispatcher):
+            part.start()
+            self._stack.callback(part.stop)
+        self._stack.callback(self.room.close)
+        if self.link is not None:
+            self._stack.callback(self.link.stop)
+            self.link.start()
+        self.bell.news()
+        _log.info("scheduler %s is up, term %d", self.settings.scheduler, self.term)
+
+    def stop(self) -> None:
+        """End what `start` began, and close the database."""
+        self.stopping.set()
+        self._stack.close()
+        self.store.close()
+
+    def write(self, deed: Callable[[sa.Connection], object]) -> None:
+        """One transaction of a person's request, then news for the dispatcher."""
+        with self.store.write() as c:
+            deed(c)
+        self.bell.news()
+
+    def _new_term(self) -> int:
+        now = self.clock.now()
+        name = self.settings.scheduler
+        with self.store.write() as c:
+            term = (c.execute(sa.select(t.schedulers.c.term).where(t.schedulers.c.id == name)).scalar() or 0) + 1
+            c.execute(sa.delete(t.schedulers).where(t.schedulers.c.id == name))
+            c.execute(sa.insert(t.schedulers).values(id=name, term=term, started_at=now))
+            record(c, "scheduler_started", now, body={"scheduler": name, "term": term})
+        return term
+
+    def _link(self) -> BrokerLink | None:
+        if self.settings.broker is None:
+            return None
+        return BrokerLink(
+            self.settings.broker,
+            scheduler=self.settings.scheduler,
+            term=self.term,
+            http=self.settings.url,
+            clock=self.clock,
+            take=lambda message: self.ingest.take(message),
+            came=lambda: self.bell.news(),
+        )
+
+    def _planner(self, snapshot: Snapshot) -> Plan:
+        return plan(snapshot, budget_s=self.settings.plan_budget_s)

@@ -1,0 +1,247 @@
+"""`workshed`: run a scheduler, order things, ask why. Every command takes --json; exit codes: 0 done, 1 no, 2 usage."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Annotated, Any, Final, Literal
+
+import httpx
+import typer
+from rich.console import Console
+from rich.table import Table
+
+app: Final = typer.Typer(no_args_is_help=True, help=__doc__, pretty_exceptions_enable=False)
+_out: Final = Console()
+_err: Final = Console(stderr=True)
+
+Url = Annotated[str, typer.Option("--url", envvar="WORKSHED_URL", help="The scheduler's address.")]
+Token = Annotated[str, typer.Option("--token", envvar="WORKSHED_TOKEN", help="Bearer token.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+_URL: Final = "http://127.0.0.1:8600"
+
+
+@app.command()
+def serve(
+    data: Annotated[Path, typer.Option(help="Folder of the database, the files and the first token.")] = Path("data"),
+    http: Annotated[str, typer.Option(help="Address to serve on.")] = "127.0.0.1:8600",
+    mqtt: Annotated[str, typer.Option(help="The broker's address.")] = "127.0.0.1:1883",
+    mqtt_user: Annotated[str, typer.Option(help="User name at the broker.")] = "",
+    mqtt_password_file: Annotated[Path | None, typer.Option(help="File with the password.")] = None,
+    mqtt_ca: Annotated[str, typer.Option(help="CA file: use TLS.")] = "",
+    database: Annotated[str, typer.Option(envvar="WORKSHED_DATABASE", help="SQLAlchemy URL; SQLite otherwise.")] = "",
+    public_url: Annotated[str, typer.Option(help="How agents reach this server.")] = "",
+    name: Annotated[str, typer.Option(help="This scheduler's name on the broker.")] = "main",
+    slicers: Annotated[int, typer.Option(help="Toolpaths made at the same time.")] = 1,
+    log_format: Annotated[Literal["json", "text"], typer.Option(help="Shape of the log.")] = "text",
+    log_level: Annotated[str, typer.Option(help="debug, info, warning or error.")] = "info",
+) -> None:
+    """Run the scheduler: database, dispatch, HTTP."""
+    import uvicorn
+
+    from agents.contract import logs
+    from scheduler.api.application import create_app
+    from scheduler.config import BadSetting, Settings, address, password_from
+    from scheduler.mqtt import Broker
+    from scheduler.store import StoreTooNew
+
+    logs.configure(log_format, log_level)
+    try:
+        host, port = address(http, default_port=8600)
+        broker_host, broker_port = address(mqtt, default_port=1883)
+        broker = Broker(broker_host, broker_port, mqtt_user, password_from(mqtt_password_file), mqtt_ca)
+        settings = Settings(
+            data=data,
+            http_host=host,
+            http_port=port,
+            broker=broker,
+            scheduler=name,
+            database=database,
+            public_url=public_url,
+            slicers=slicers,
+        )
+        application = create_app(settings)
+    except (BadSetting, StoreTooNew, OSError) as error:
+        raise _stop(str(error)) from error
+    # The log shape is ours; uvicorn's access lines would drown what happens to jobs.
+    config = uvicorn.Config(
+        application, host=host, port=port, log_config=None, access_log=False, timeout_graceful_shutdown=3
+    )
+    server = uvicorn.Server(config)
+    server.run()
+    if not server.started:
+        raise typer.Exit(1)
+
+
+@app.command()
+def order(
+    design: Annotated[str, typer.Argument(help="A design's address, a catalogue name, or a file.")],
+    quantity: Annotated[int, typer.Option("--quantity", "-n", help="How many.")] = 1,
+    part: Annotated[str, typer.Option(help="Only this part of the design.")] = "",
+    material: Annotated[str, typer.Option(help="What to make it from.")] = "",
+    licence: Annotated[str, typer.Option(help="Licence of a bare file (SPDX).")] = "",
+    need: Annotated[str, typer.Option(help="survival, commons, personal or outside.")] = "personal",
+    ring: Annotated[str, typer.Option(help="household, block, neighbourhood, city or federation.")] = "federation",
+    accept: Annotated[bool, typer.Option(help="Accept the quote at once.")] = True,
+    url: Url = _URL,
+    token: Token = "",
+    as_json: AsJson = False,
+) -> None:
+    """Order a design."""
+    with _client(url, token) as client:
+        address = _bring(client, design, material, licence)
+        body: dict[str, Any] = {
+            "design": address,
+            "quantity": quantity,
+            "need_class": need,
+            "ring": ring,
+            "accept": accept,
+        }
+        body |= {key: value for key, value in (("part", part), ("material", material)) if value}
+        _show_order(_ask(client, "POST", "/api/v1/orders", json=body), as_json)
+
+
+@app.command()
+def orders(url: Url = _URL, token: Token = "", as_json: AsJson = False) -> None:
+    """List orders, newest first."""
+    with _client(url, token) as client:
+        found = _ask(client, "GET", "/api/v1/orders")
+    columns = ("id", "title", "state", "quantity", "need_class", "expected_finish")
+    _table("Orders", columns, found, as_json)
+
+
+@app.command()
+def jobs(url: Url = _URL, token: Token = "", as_json: AsJson = False) -> None:
+    """List jobs, oldest first."""
+    with _client(url, token) as client:
+        found = _ask(client, "GET", "/api/v1/jobs")
+    _table("Jobs", ("id", "title", "pieces", "state", "machine", "progress", "flag"), found, as_json)
+
+
+@app.command()
+def machines(url: Url = _URL, token: Token = "", as_json: AsJson = False) -> None:
+    """List machines as last reported."""
+    with _client(url, token) as client:
+        found = _ask(client, "GET", "/api/v1/machines")
+    _table("Machines", ("id", "process", "state", "why", "job", "stale", "quarantine"), found, as_json)
+
+
+@app.command()
+def why(job: str, url: Url = _URL, token: Token = "", as_json: AsJson = False) -> None:
+    """Why a job is where it is, and what would move it."""
+    with _client(url, token) as client:
+        answer = _ask(client, "GET", f"/api/v1/jobs/{job}/why")
+    if as_json:
+        _print_json(answer)
+        return
+    _out.print(f"[bold]{answer['job']}[/bold] is {answer['state']}: {answer['why']}")
+    for reason in answer["reasons"]:
+        _out.print(f"  {reason}")
+    for shut in answer["machines"]:
+        lift = f" → {shut['lift']}" if shut["lift"] else ""
+        _out.print(f"  {shut['machine']}: {shut['text']}{lift}")
+
+
+@app.command()
+def contract(asyncapi: Annotated[bool, typer.Option("--asyncapi", help="As an AsyncAPI document.")] = True) -> None:
+    """Print the contract between scheduler and agents."""
+    from agents.contract.asyncapi import document
+
+    _print_json(document())
+
+
+_PASSED_ON: Final = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
+
+
+@app.command(context_settings=_PASSED_ON)
+def demo(context: typer.Context) -> None:
+    """The main job: from designs to finished parts on simulated machines."""
+    from scheduler.demo.cli import main as run
+
+    raise typer.Exit(run(context.args))
+
+
+@app.command(name="plan", context_settings=_PASSED_ON)
+def plan_file(context: typer.Context) -> None:
+    """Plan a snapshot file and print the plan."""
+    from scheduler.planning.cli import main as run
+
+    raise typer.Exit(run(["plan", *context.args]))
+
+
+@app.command(context_settings=_PASSED_ON)
+def bench(context: typer.Context) -> None:
+    """Measure the planner."""
+    from scheduler.planning.cli import main as run
+
+    raise typer.Exit(run(["bench", *context.args]))
+
+
+def _client(url: str, token: str) -> httpx.Client:
+    headers = {"Authorization": f"Bearer {token}"} if token else {}
+    return httpx.Client(base_url=url, headers=headers, timeout=120)
+
+
+def _ask(client: httpx.Client, method: str, path: str, **kwargs: Any) -> Any:
+    try:
+        answer = client.request(method, path, **kwargs)
+    except httpx.HTTPError as error:
+        raise _stop(f"no scheduler answers at {client.base_url} ({error}): start one with `workshed serve`") from error
+    if answer.is_error:
+        try:
+            said = str(answer.json()["detail"])
+        except (ValueError, KeyError, TypeError):
+            said = f"{answer.status_code} {answer.reason_phrase}"
+        raise _stop(said)
+    return answer.json()
+
+
+def _bring(client: httpx.Client, design: str, material: str, licence: str) -> str:
+    """A design's address: as given, of a file that is sent, or of a catalogue entry."""
+    path = Path(design)
+    if path.is_file():
+        fields = {key: value for key, value in (("licence", licence), ("material", material)) if value}
+        files = {"files": (path.name, path.read_bytes())}
+        return str(_ask(client, "POST", "/api/v1/designs", files=files, data=fields)["design"])
+    if len(design) == 64 and all(letter in "0123456789abcdef" for letter in design):
+        return design
+    return str(_ask(client, "POST", "/api/v1/designs", json={"catalogue": design})["design"])
+
+
+def _show_order(found: dict[str, Any], as_json: bool) -> None:
+    if as_json:
+        _print_json(found)
+        return
+    _out.print(f"[bold]{found['id']}[/bold] {found['title']}: {found['state']}, {len(found['jobs'])} jobs")
+
+
+def _table(title: str, columns: tuple[str, ...], rows: list[dict[str, Any]], as_json: bool) -> None:
+    if as_json:
+        _print_json(rows)
+        return
+    table = Table(title=title)
+    for column in columns:
+        table.add_column(column.replace("_", " "))
+    for row in rows:
+        table.add_row(*("" if row[column] is None else str(row[column]) for column in columns))
+    _out.print(table)
+
+
+def _print_json(value: Any) -> None:
+    typer.echo(json.dumps(value, indent=2, ensure_ascii=False))
+
+
+def _stop(said: str) -> typer.Exit:
+    _err.print(f"[red]{said}[/red]")
+    return typer.Exit(1)
+
+
+def main() -> None:
+    """The program `workshed`."""
+    os.environ.setdefault("PYTHONUNBUFFERED", "1")
+    app()
+
+
+if __name__ == "__main__":
+    main()
