@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from scheduler.planning.compiling import Compiled
+from scheduler.planning.core import Schedule, copy_schedule, restore_schedule
 from scheduler.planning.insertion import INFINITE, insert_best, remove
 from scheduler.planning.objective import sums, terms_of
-from scheduler.planning.problem import Schedule, copy_schedule, restore_schedule
 from scheduler.planning.propagation import Journal, new_journal
 from scheduler.planning.snapshot import Placement, Plan, Rejected, Shut, Term, Waiting
 
@@ -77,8 +77,8 @@ def best_rejected(compiled: Compiled, schedule: Schedule, journal: Journal, o: i
     here = int(schedule.machine[o])
     shut = np.zeros(max(1, p.machines), np.int8)
     shut[here] = 1
-    remove(p, schedule, journal, o)
-    cost = int(insert_best(p, schedule, journal, o, 0, 0, shut, True))
+    remove(compiled.core, schedule, journal, o)
+    cost = int(insert_best(compiled.core, schedule, journal, o, 0, 0, shut, True))
     out = None
     if cost < INFINITE:
         machine = compiled.machines[schedule.machine[o]]

@@ -14,6 +14,7 @@ import numpy as np
 
 from scheduler.planning import calendars
 from scheduler.planning.calendars import Ticks
+from scheduler.planning.core import Core, make_core
 from scheduler.planning.feasibility import View, candidates, duration_of
 from scheduler.planning.problem import NEVER, Ints, Longs, Problem, validate
 from scheduler.planning.snapshot import (
@@ -39,6 +40,7 @@ class Compiled:
 
     view: View
     problem: Problem
+    core: Core
     jobs: tuple[PlanJob, ...]
     machines: tuple[PlanMachine, ...]
     waiting: tuple[Waiting, ...]
@@ -261,6 +263,7 @@ def _assemble(
     return Compiled(
         view,
         validate(problem),
+        make_core(problem),
         jobs,
         machines,
         tuple(waiting),

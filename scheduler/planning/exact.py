@@ -13,7 +13,8 @@ from typing import Any, Final
 
 import numpy as np
 
-from scheduler.planning.problem import NEVER, Problem, Schedule, empty_schedule
+from scheduler.planning.core import NUMBER, Core, Schedule, empty_schedule
+from scheduler.planning.problem import NEVER, Problem
 from scheduler.planning.timing import choose, retime_all, total_cost
 
 #: Windows per machine that the model knows of; a bound is only said when none was left out.
@@ -37,6 +38,7 @@ class _Model:
     """The model under construction: one literal and one interval per alternative."""
 
     problem: Problem
+    core: Core
     horizon: int
     cp: Any
     takes: dict[int, Any] = field(default_factory=dict)
@@ -50,6 +52,7 @@ class _Model:
 
 def solve_exactly(
     problem: Problem,
+    core: Core,
     warm: Schedule | None,
     *,
     budget_s: float,
@@ -65,7 +68,7 @@ def solve_exactly(
     # A second to import, and most plans of a large network never need it.
     from ortools.sat.python import cp_model
 
-    model = _Model(problem, _horizon(problem, warm), cp_model.CpModel())
+    model = _Model(problem, core, _horizon(problem, warm), cp_model.CpModel())
     _operations(model)
     _machines(model)
     _chains(model)
@@ -85,11 +88,11 @@ def solve_exactly(
     schedule = _read(model, solver)
     if not circuits:
         n = problem.operations
-        possible = retime_all(problem, schedule, np.empty(n, np.int32), np.empty(n, np.int32))
+        possible = retime_all(core, schedule, np.empty(n, NUMBER), np.empty(n, NUMBER))
         assert possible, "a schedule of the exact model cannot be timed"
     bound = None if model.truncated else floor(solver.best_objective_bound + 1e-6)
     return ExactAnswer(
-        schedule, total_cost(problem, schedule), bound, status == cp_model.OPTIMAL and not model.truncated
+        schedule, int(total_cost(core, schedule)), bound, status == cp_model.OPTIMAL and not model.truncated
     )
 
 
@@ -299,12 +302,12 @@ def _hint(model: _Model, warm: Schedule) -> None:
 
 def _read(model: _Model, solver: Any) -> Schedule:
     p = model.problem
-    out = empty_schedule(p, p.operations + 1)
+    out = empty_schedule(model.core, p.operations + 2)
     placed: list[tuple[int, int, int]] = []
     for k, takes in model.takes.items():
         if solver.value(takes):
             o = int(np.searchsorted(p.elig_ptr, k, side="right")) - 1
-            choose(p, out, o, k)
+            choose(model.core, out, o, k)
             out.machine[o] = p.elig_machine[k]
             out.start[o], out.end[o] = solver.value(model.start[o]), solver.value(model.end[o])
             out.avail[o], out.setup[o] = solver.value(model.avail[o]), solver.value(model.setup[o])

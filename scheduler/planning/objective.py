@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from scheduler.planning.compiling import Compiled
-from scheduler.planning.problem import Schedule
+from scheduler.planning.core import Schedule
 from scheduler.planning.snapshot import Term
 
 #: Every term there is, in the order in which they are shown.

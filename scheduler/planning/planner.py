@@ -9,9 +9,9 @@ import numpy as np
 from scheduler.planning.answering import answer
 from scheduler.planning.checker import violations
 from scheduler.planning.compiling import Compiled, compile_snapshot
+from scheduler.planning.construction import construct
+from scheduler.planning.core import Schedule
 from scheduler.planning.exact import LARGEST, solve_exactly
-from scheduler.planning.insertion import construct
-from scheduler.planning.problem import Schedule
 from scheduler.planning.snapshot import Plan, Snapshot
 from scheduler.planning.timing import total_cost
 
@@ -35,7 +35,7 @@ def plan(snapshot: Snapshot, *, seed: int = 0, budget_s: float = 2.0) -> Plan:
     """
     began = time.perf_counter()
     compiled = compile_snapshot(snapshot)
-    schedule = construct(compiled.problem)
+    schedule = construct(compiled.problem, compiled.core)
     engine, bound = "insertion", None
     if 0 < compiled.problem.operations <= LARGEST and budget_s > 0:
         better = _exactly(compiled, schedule, seed, budget_s)
@@ -56,12 +56,13 @@ def _exactly(compiled: Compiled, schedule: Schedule, seed: int, budget_s: float)
         return None
     found = solve_exactly(
         compiled.problem,
+        compiled.core,
         schedule,
         budget_s=budget_s,
         seed=seed,
         circuits=compiled.circuits,
         power=compiled.power,
     )
-    if found is None or (found.cost > total_cost(compiled.problem, schedule) and not compiled.circuits):
+    if found is None or (found.cost > total_cost(compiled.core, schedule) and not compiled.circuits):
         return None
     return found.schedule, found.bound

@@ -116,66 +116,6 @@ class Problem(NamedTuple):
         return len(self.machine_shop)
 
 
-class Schedule(NamedTuple):
-    """Sequences and times: what changes while planning."""
-
-    seq: Ints
-    """(m, capacity) operations of a machine in order."""
-    length: Ints
-    """(m)"""
-    pos: Ints
-    """(n) place in the machine's sequence; -1 unplaced."""
-    machine: Ints
-    """(n) -1 unplaced."""
-    choice: Longs
-    """(n) index of the alternative; -1 unplaced."""
-    ticks: Ints
-    """(n) planned duration on the chosen machine."""
-    tail: Ints
-    """(n) ticks from the planned to the safe duration there."""
-    start: Ints
-    """(n) setting up begins."""
-    end: Ints
-    """(n) the machine stops."""
-    avail: Ints
-    """(n) a person can take the part and free the machine."""
-    setup: Ints
-    """(n) setup ticks."""
-
-
-def empty_schedule(problem: Problem, capacity: int | None = None) -> Schedule:
-    """Nothing placed. `capacity` is the longest sequence a machine can hold."""
-    n, m = problem.operations, problem.machines
-    if capacity is None:
-        capacity = min(n + 1, max(64, 12 * n // max(1, m) + 32))
-    return Schedule(
-        np.full((max(m, 1), capacity), -1, np.int32),
-        np.zeros(max(m, 1), np.int32),
-        np.full(n, -1, np.int32),
-        np.full(n, -1, np.int32),
-        np.full(n, -1, np.int64),
-        np.zeros(n, np.int32),
-        np.zeros(n, np.int32),
-        np.zeros(n, np.int32),
-        np.zeros(n, np.int32),
-        np.zeros(n, np.int32),
-        np.zeros(n, np.int32),
-    )
-
-
-def copy_schedule(schedule: Schedule) -> Schedule:
-    """An independent copy."""
-    return Schedule._make(array.copy() for array in schedule)
-
-
-def restore_schedule(target: Schedule, source: Schedule) -> None:
-    """Write `source` into `target`'s own arrays."""
-    into: np.ndarray
-    out: np.ndarray
-    for into, out in zip(target, source, strict=True):
-        into[...] = out
-
-
 def validate(problem: Problem) -> Problem:
     """The same problem, or BadProblem with the first contradiction found."""
     n, m = problem.operations, problem.machines

@@ -13,24 +13,35 @@ from typing import NamedTuple
 
 import numpy as np
 
+from scheduler.planning.core import (
+    AVAIL,
+    END,
+    MACHINE,
+    NUMBER,
+    POS,
+    SETUP,
+    SHOP,
+    START,
+    SUCC_HIGH,
+    SUCC_LOW,
+    Core,
+    Schedule,
+)
 from scheduler.planning.jit import compiled, inlined
-from scheduler.planning.problem import NEVER, Flags, Ints, Longs, Problem, Schedule
+from scheduler.planning.problem import NEVER, Flags, Ints, Longs
 from scheduler.planning.timing import moving_cost, time_one
 
 
 class Journal(NamedTuple):
     """Scratch arrays of one search. `counters`: stamp of the current change, journal length, seeds."""
 
-    op: Ints
-    start: Ints
-    end: Ints
-    avail: Ints
-    setup: Ints
+    rows: Ints
+    """(n, 5) operation, old start, end, avail and setup."""
     cost: Longs
     stamp: Longs
     queue: Ints
     queued: Flags
-    seeds: Ints
+    seeds: Longs
     counters: Longs
 
 
@@ -38,16 +49,12 @@ def new_journal(operations: int) -> Journal:
     """Scratch for a problem of so many operations."""
     n = operations
     return Journal(
-        np.zeros(n + 8, np.int32),
-        np.zeros(n + 8, np.int32),
-        np.zeros(n + 8, np.int32),
-        np.zeros(n + 8, np.int32),
-        np.zeros(n + 8, np.int32),
+        np.zeros((n + 8, 5), NUMBER),
         np.zeros(n + 8, np.int64),
         np.zeros(n + 1, np.int64),
-        np.zeros(n + 8, np.int32),
+        np.zeros(n + 8, NUMBER),
         np.zeros(n + 1, np.int8),
-        np.zeros(4 * n + 64, np.int32),
+        np.zeros(4 * n + 64, np.int64),
         np.zeros(4, np.int64),
     )
 
@@ -61,18 +68,18 @@ def begin(j: Journal) -> None:
 
 
 @inlined
-def note(p: Problem, s: Schedule, j: Journal, o: int) -> None:
+def note(p: Core, s: Schedule, j: Journal, o: int) -> None:
     """Write down an operation's times and cost, once a change."""
     if j.stamp[o] != j.counters[0]:
         j.stamp[o] = j.counters[0]
         i = j.counters[1]
-        j.op[i] = o
-        j.start[i] = s.start[o]
-        j.end[i] = s.end[o]
-        j.avail[i] = s.avail[o]
-        j.setup[i] = s.setup[o]
-        if s.machine[o] >= 0:
-            j.cost[i] = moving_cost(p, o, p.machine_shop[s.machine[o]], s.avail[o], s.setup[o])
+        j.rows[i, 0] = o
+        j.rows[i, 1] = s.at[o, START]
+        j.rows[i, 2] = s.at[o, END]
+        j.rows[i, 3] = s.at[o, AVAIL]
+        j.rows[i, 4] = s.at[o, SETUP]
+        if s.at[o, MACHINE] >= 0:
+            j.cost[i] = moving_cost(p, o, p.mach[s.at[o, MACHINE], SHOP], s.at[o, AVAIL], s.at[o, SETUP])
         else:
             j.cost[i] = 0
         j.counters[1] += 1
@@ -86,22 +93,22 @@ def seed(j: Journal, o: int) -> None:
 
 
 @inlined
-def seed_after(p: Problem, s: Schedule, j: Journal, o: int) -> None:
+def seed_after(p: Core, s: Schedule, j: Journal, o: int) -> None:
     """Those that wait for the operation's part must be re-timed."""
-    for k in range(p.succ_ptr[o], p.succ_ptr[o + 1]):
-        if s.machine[p.succs[k]] >= 0:
-            seed(j, p.succs[k])
+    for k in range(p.ops[o, SUCC_LOW], p.ops[o, SUCC_HIGH]):
+        if s.at[p.links[k], MACHINE] >= 0:
+            seed(j, p.links[k])
 
 
 @compiled
-def propagate(p: Problem, s: Schedule, j: Journal, limit: int) -> bool:
+def propagate(p: Core, s: Schedule, j: Journal, limit: int) -> bool:
     """Re-time from the seeds until nothing changes. False: something cannot be, or more than `limit` steps of work."""
     size = len(j.queue)
     head = 0
     tail = 0
     for i in range(j.counters[2]):
         o = j.seeds[i]
-        if j.queued[o] == 0 and s.machine[o] >= 0:
+        if j.queued[o] == 0 and s.at[o, MACHINE] >= 0:
             j.queue[tail] = o
             tail += 1
             j.queued[o] = 1
@@ -119,22 +126,22 @@ def propagate(p: Problem, s: Schedule, j: Journal, limit: int) -> bool:
         if avail >= NEVER:
             possible = False
             break
-        ends, frees = end != s.end[o], avail != s.avail[o]
-        if not ends and not frees and start == s.start[o] and setup == s.setup[o]:
+        ends, frees = end != s.at[o, END], avail != s.at[o, AVAIL]
+        if not ends and not frees and start == s.at[o, START] and setup == s.at[o, SETUP]:
             continue
         note(p, s, j, o)
-        s.start[o], s.end[o], s.avail[o], s.setup[o] = start, end, avail, setup
-        m = s.machine[o]
-        if ends and s.pos[o] + 1 < s.length[m]:
-            after = s.seq[m, s.pos[o] + 1]
+        s.at[o, START], s.at[o, END], s.at[o, AVAIL], s.at[o, SETUP] = start, end, avail, setup
+        m = s.at[o, MACHINE]
+        if ends and s.at[o, POS] + 1 < s.length[m]:
+            after = s.seq[m, s.at[o, POS] + 1]
             if j.queued[after] == 0:
                 j.queue[tail] = after
                 tail = tail + 1 if tail + 1 < size else 0
                 j.queued[after] = 1
         if frees:
-            for k in range(p.succ_ptr[o], p.succ_ptr[o + 1]):
-                after = p.succs[k]
-                if s.machine[after] >= 0 and j.queued[after] == 0:
+            for k in range(p.ops[o, SUCC_LOW], p.ops[o, SUCC_HIGH]):
+                after = p.links[k]
+                if s.at[after, MACHINE] >= 0 and j.queued[after] == 0:
                     j.queue[tail] = after
                     tail = tail + 1 if tail + 1 < size else 0
                     j.queued[after] = 1
@@ -145,13 +152,13 @@ def propagate(p: Problem, s: Schedule, j: Journal, limit: int) -> bool:
 
 
 @inlined
-def changed_cost(p: Problem, s: Schedule, j: Journal) -> int:
+def changed_cost(p: Core, s: Schedule, j: Journal) -> int:
     """New minus old cost of every operation in the journal (the part that changes with time)."""
     delta = 0
     for i in range(j.counters[1]):
-        o = j.op[i]
-        if s.machine[o] >= 0:
-            delta += moving_cost(p, o, p.machine_shop[s.machine[o]], s.avail[o], s.setup[o])
+        o = j.rows[i, 0]
+        if s.at[o, MACHINE] >= 0:
+            delta += moving_cost(p, o, p.mach[s.at[o, MACHINE], SHOP], s.at[o, AVAIL], s.at[o, SETUP])
         delta -= j.cost[i]
     return delta
 
@@ -160,8 +167,8 @@ def changed_cost(p: Problem, s: Schedule, j: Journal) -> int:
 def undo(s: Schedule, j: Journal) -> None:
     """Old times again. The caller puts the sequences back."""
     for i in range(j.counters[1]):
-        o = j.op[i]
-        s.start[o] = j.start[i]
-        s.end[o] = j.end[i]
-        s.avail[o] = j.avail[i]
-        s.setup[o] = j.setup[i]
+        o = j.rows[i, 0]
+        s.at[o, START] = j.rows[i, 1]
+        s.at[o, END] = j.rows[i, 2]
+        s.at[o, AVAIL] = j.rows[i, 3]
+        s.at[o, SETUP] = j.rows[i, 4]

@@ -17,9 +17,38 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from scheduler.planning.core import (
+    AVAIL,
+    CHOICE,
+    DUE,
+    ELIG_HIGH,
+    ELIG_LOW,
+    END,
+    FAMILY,
+    FLOW,
+    FREE,
+    GUIDE_DUE,
+    GUIDE_WEIGHT,
+    MACHINE,
+    MATRIX,
+    NUMBER,
+    PINNED,
+    POS,
+    SETUP,
+    SETUP_COST,
+    SHOP,
+    START,
+    SUCC_HIGH,
+    SUCC_LOW,
+    ZONE,
+    Core,
+    Schedule,
+    copy_schedule,
+    restore_schedule,
+)
 from scheduler.planning.insertion import INFINITE, push_estimate
-from scheduler.planning.jit import compiled, inlined
-from scheduler.planning.problem import NEVER, Ints, Longs, Problem, Schedule, copy_schedule, restore_schedule
+from scheduler.planning.jit import borrowed, compiled, inlined
+from scheduler.planning.problem import NEVER, Ints, Longs
 from scheduler.planning.propagation import (
     Journal,
     begin,
@@ -41,6 +70,7 @@ from scheduler.planning.timing import (
     put_in,
     retime_all,
     setup_before,
+    tail_of,
     take_out,
     total_cost,
     transport_around,
@@ -84,7 +114,7 @@ def place_after(s: Schedule, m: int, t: int) -> int:
     low, high = 0, s.length[m]
     while low < high:
         middle = (low + high) // 2
-        if s.end[s.seq[m, middle]] <= t:
+        if s.at[s.seq[m, middle], END] <= t:
             low = middle + 1
         else:
             high = middle
@@ -92,26 +122,26 @@ def place_after(s: Schedule, m: int, t: int) -> int:
 
 
 @inlined
-def pull_estimate(p: Problem, s: Schedule, m: int, i: int) -> int:
+def pull_estimate(p: Core, s: Schedule, m: int, i: int) -> int:
     """At most what the operations behind place i gain when the one at i leaves; calendars are left out."""
     gain = 0
     o = s.seq[m, i]
-    shift = s.end[o] - s.start[o]
-    shop = p.machine_shop[m]
+    shift = s.at[o, END] - s.at[o, START]
+    shop = p.mach[m, SHOP]
     for z in range(i + 1, min(s.length[m], i + 7)):
         y = s.seq[m, z]
-        way = p.delivery[shop, p.zone[y]] if p.zone[y] >= 0 else 0
-        late = s.avail[y] + way - p.guide_due[y]
+        way = p.delivery[shop, p.ops[y, ZONE]] if p.ops[y, ZONE] >= 0 else 0
+        late = s.at[y, AVAIL] + way - p.ops[y, GUIDE_DUE]
         if late > 0:
-            gain += p.guide_weight[y] * min(shift, late)
-        gain += p.flow[y] * shift
+            gain += p.ops[y, GUIDE_WEIGHT] * min(shift, late)
+        gain += p.ops[y, FLOW] * shift
     return 2 * gain
 
 
 @compiled
-def alternative_on(p: Problem, o: int, m: int) -> int:
+def alternative_on(p: Core, o: int, m: int) -> int:
     """The operation's alternative on the machine, -1 where there is none."""
-    low, high = p.elig_ptr[o], p.elig_ptr[o + 1] - 1
+    low, high = p.ops[o, ELIG_LOW], p.ops[o, ELIG_HIGH] - 1
     while low <= high:
         middle = (low + high) // 2
         here = p.elig_machine[middle]
@@ -126,32 +156,32 @@ def alternative_on(p: Problem, o: int, m: int) -> int:
 
 @compiled
 def relocate(
-    p: Problem, s: Schedule, j: Journal, rng: Longs, o: int, temperature: float, frozen: int, samples: int
+    p: Core, s: Schedule, j: Journal, rng: Longs, o: int, temperature: float, frozen: int, samples: int
 ) -> int:
     """Try one relocation of o: the best of `samples` sampled places. Returns the cost change, 0 where refused."""
-    m1, i1, k1 = s.machine[o], s.pos[o], s.choice[o]
+    m1, i1, k1 = s.at[o, MACHINE], s.at[o, POS], s.at[o, CHOICE]
     best, k2, m2, i2 = INFINITE, -1, -1, -1
-    low, count = p.elig_ptr[o], p.elig_ptr[o + 1] - p.elig_ptr[o]
+    low, count = p.ops[o, ELIG_LOW], p.ops[o, ELIG_HIGH] - p.ops[o, ELIG_LOW]
     for _ in range(samples):
         k = low + draw(rng, count)
         m = p.elig_machine[k]
         if s.length[m] >= s.seq.shape[1] - 1:
             continue
-        shop = p.machine_shop[m]
+        shop = p.mach[m, SHOP]
         ready = max(parts_ready(p, s, o, shop), frozen)
         # Mostly earlier than now, sometimes later or anywhere in the queue: searches that only go earlier get trapped.
-        if draw(rng, 4) == 0 and s.length[m] > 0 and s.end[s.seq[m, s.length[m] - 1]] > ready:
-            t = ready + draw(rng, s.end[s.seq[m, s.length[m] - 1]] - ready + 60)
+        if draw(rng, 4) == 0 and s.length[m] > 0 and s.at[s.seq[m, s.length[m] - 1], END] > ready:
+            t = ready + draw(rng, s.at[s.seq[m, s.length[m] - 1], END] - ready + 60)
         else:
-            t = ready + draw(rng, (max(0, s.start[o] - ready) * 13) // 10 + 720)
+            t = ready + draw(rng, (max(0, s.at[o, START] - ready) * 13) // 10 + 720)
         i = place_after(s, m, t)
-        if i < s.length[m] and (s.start[s.seq[m, i]] < frozen or p.pinned[s.seq[m, i]] == 0):
+        if i < s.length[m] and (s.at[s.seq[m, i], START] < frozen or p.ops[s.seq[m, i], PINNED] == 0):
             continue
         if m == m1 and (i == i1 or i == i1 + 1):
             continue
-        ticks, tail = p.elig_ticks[k], p.elig_tail[k]
-        x = setup_before(p, s, m, i, p.family[o])
-        begins = p.machine_free[m] if i == 0 else max(p.machine_free[m], s.end[s.seq[m, i - 1]])
+        ticks, tail = p.elig_ticks[k], tail_of(p, k)
+        x = setup_before(p, s, m, i, p.ops[o, FAMILY])
+        begins = p.mach[m, FREE] if i == 0 else max(p.mach[m, FREE], s.at[s.seq[m, i - 1], END])
         start = earliest(p, o, m, k, max(begins, ready), x, ticks, tail)
         if start >= NEVER:
             continue
@@ -159,28 +189,28 @@ def relocate(
         avail = freed(p, m, end)
         if avail >= NEVER:
             continue
-        value = p.setup_cost * x + place_cost(p, k) + transport_around(p, s, o, shop)
-        if p.zone[o] >= 0:
+        value = p.rates[SETUP_COST] * x + place_cost(p, k) + transport_around(p, s, o, shop)
+        if p.ops[o, ZONE] >= 0:
             value += lateness_cost(p, o, shop, avail)
-        elif avail > s.avail[o]:
-            value += p.guide_weight[o] * (avail - s.avail[o])
+        elif avail > s.at[o, AVAIL]:
+            value += p.ops[o, GUIDE_WEIGHT] * (avail - s.at[o, AVAIL])
         if value < best and i < s.length[m]:
             after = s.seq[m, i]
-            if p.pinned[after] >= 0:
-                if end > p.pinned[after]:
+            if p.ops[after, PINNED] >= 0:
+                if end > p.ops[after, PINNED]:
                     continue
             else:
-                y = p.setup[p.machine_matrix[m], p.family[o], p.family[after]]
-                value += p.setup_cost * (y - s.setup[after])
-                value += push_estimate(p, s, m, i, end + y - (s.start[after] + s.setup[after]), best - value)
+                y = p.setup[p.mach[m, MATRIX], p.ops[o, FAMILY], p.ops[after, FAMILY]]
+                value += p.rates[SETUP_COST] * (y - s.at[after, SETUP])
+                value += push_estimate(p, s, m, i, end + y - (s.at[after, START] + s.at[after, SETUP]), best - value)
         if value < best:
             best, k2, m2, i2 = value, k, m, i
     if m2 < 0:
         return 0
-    shop1, shop2 = p.machine_shop[m1], p.machine_shop[m2]
+    shop1, shop2 = p.mach[m1, SHOP], p.mach[m2, SHOP]
     old = place_cost(p, k1) + transport_around(p, s, o, shop1)
-    now = lateness_cost(p, o, shop1, s.avail[o]) if p.zone[o] >= 0 else 0
-    hoped = best - old - now - p.setup_cost * s.setup[o] - pull_estimate(p, s, m1, i1)
+    now = lateness_cost(p, o, shop1, s.at[o, AVAIL]) if p.ops[o, ZONE] >= 0 else 0
+    hoped = best - old - now - p.rates[SETUP_COST] * s.at[o, SETUP] - pull_estimate(p, s, m1, i1)
     if hoped > HOPELESS * temperature:
         return 0
     begin(j)
@@ -190,7 +220,7 @@ def relocate(
         i2 -= 1
     put_in(s, m2, i2, o)
     choose(p, s, o, k2)
-    s.end[o], s.avail[o] = -1, -1
+    s.at[o, END], s.at[o, AVAIL] = -1, -1
     seed(j, o)
     if i1 < s.length[m1]:
         seed(j, s.seq[m1, i1])
@@ -202,38 +232,38 @@ def relocate(
         if accepted(rng, delta, temperature):
             return delta
     undo(s, j)
-    take_out(s, m2, s.pos[o])
+    take_out(s, m2, s.at[o, POS])
     put_in(s, m1, i1, o)
     choose(p, s, o, k1)
     return 0
 
 
 @compiled
-def exchange(p: Problem, s: Schedule, j: Journal, rng: Longs, o: int, temperature: float, frozen: int) -> int:
+def exchange(p: Core, s: Schedule, j: Journal, rng: Longs, o: int, temperature: float, frozen: int) -> int:
     """Try to exchange o with an operation on another machine at a similar time. The cost change, 0 where refused."""
-    m1, i1, k1 = s.machine[o], s.pos[o], s.choice[o]
-    k = p.elig_ptr[o] + draw(rng, p.elig_ptr[o + 1] - p.elig_ptr[o])
+    m1, i1, k1 = s.at[o, MACHINE], s.at[o, POS], s.at[o, CHOICE]
+    k = p.ops[o, ELIG_LOW] + draw(rng, p.ops[o, ELIG_HIGH] - p.ops[o, ELIG_LOW])
     m2 = p.elig_machine[k]
     if m2 == m1 or s.length[m2] == 0:
         return 0
-    i2 = min(place_after(s, m2, s.start[o] + draw(rng, 1440) - 864), s.length[m2] - 1)
+    i2 = min(place_after(s, m2, s.at[o, START] + draw(rng, 1440) - 864), s.length[m2] - 1)
     y = s.seq[m2, i2]
-    if s.start[y] < frozen or p.pinned[y] >= 0:
+    if s.at[y, START] < frozen or p.ops[y, PINNED] >= 0:
         return 0
     ky = alternative_on(p, y, m1)
     if ky < 0:
         return 0
-    k2 = s.choice[y]
-    shop1, shop2 = p.machine_shop[m1], p.machine_shop[m2]
+    k2 = s.at[y, CHOICE]
+    shop1, shop2 = p.mach[m1, SHOP], p.mach[m2, SHOP]
     old = place_cost(p, k1) + place_cost(p, k2) + transport_around(p, s, o, shop1) + transport_around(p, s, y, shop2)
     begin(j)
     note(p, s, j, o)
     note(p, s, j, y)
-    s.seq[m1, i1], s.pos[y], s.machine[y] = y, i1, m1
-    s.seq[m2, i2], s.pos[o], s.machine[o] = o, i2, m2
+    s.seq[m1, i1], s.at[y, POS], s.at[y, MACHINE] = y, i1, m1
+    s.seq[m2, i2], s.at[o, POS], s.at[o, MACHINE] = o, i2, m2
     choose(p, s, o, k)
     choose(p, s, y, ky)
-    s.end[o], s.avail[o], s.end[y], s.avail[y] = -1, -1, -1, -1
+    s.at[o, END], s.at[o, AVAIL], s.at[y, END], s.at[y, AVAIL] = -1, -1, -1, -1
     seed(j, o)
     seed(j, y)
     if i1 + 1 < s.length[m1]:
@@ -245,31 +275,31 @@ def exchange(p: Problem, s: Schedule, j: Journal, rng: Longs, o: int, temperatur
     if propagate(p, s, j, LIMIT):
         new = place_cost(p, k) + place_cost(p, ky) + transport_around(p, s, o, shop2) + transport_around(p, s, y, shop1)
         delta = changed_cost(p, s, j) + new - old
-        if s.start[y] >= frozen and s.start[o] >= frozen and accepted(rng, delta, temperature):
+        if s.at[y, START] >= frozen and s.at[o, START] >= frozen and accepted(rng, delta, temperature):
             return delta
     undo(s, j)
-    s.seq[m1, i1], s.pos[o], s.machine[o] = o, i1, m1
-    s.seq[m2, i2], s.pos[y], s.machine[y] = y, i2, m2
+    s.seq[m1, i1], s.at[o, POS], s.at[o, MACHINE] = o, i1, m1
+    s.seq[m2, i2], s.at[y, POS], s.at[y, MACHINE] = y, i2, m2
     choose(p, s, o, k1)
     choose(p, s, y, k2)
     return 0
 
 
 @compiled
-def shift(p: Problem, s: Schedule, j: Journal, rng: Longs, o: int, temperature: float, frozen: int) -> int:
+def shift(p: Core, s: Schedule, j: Journal, rng: Longs, o: int, temperature: float, frozen: int) -> int:
     """Try to swap o with one up to four places earlier on its machine. The cost change, 0 where refused."""
-    m, i1 = s.machine[o], s.pos[o]
+    m, i1 = s.at[o, MACHINE], s.at[o, POS]
     i2 = i1 - (1 if draw(rng, 2) == 0 else 1 + draw(rng, 4))
     if i2 < 0:
         return 0
     y = s.seq[m, i2]
-    if s.start[y] < frozen or p.pinned[y] >= 0:
+    if s.at[y, START] < frozen or p.ops[y, PINNED] >= 0:
         return 0
     begin(j)
     note(p, s, j, o)
     note(p, s, j, y)
-    s.seq[m, i2], s.seq[m, i1], s.pos[o], s.pos[y] = o, y, i2, i1
-    s.end[o], s.avail[o], s.end[y], s.avail[y] = -1, -1, -1, -1
+    s.seq[m, i2], s.seq[m, i1], s.at[o, POS], s.at[y, POS] = o, y, i2, i1
+    s.at[o, END], s.at[o, AVAIL], s.at[y, END], s.at[y, AVAIL] = -1, -1, -1, -1
     seed(j, o)
     if i2 + 1 < i1:
         seed(j, s.seq[m, i2 + 1])
@@ -280,27 +310,27 @@ def shift(p: Problem, s: Schedule, j: Journal, rng: Longs, o: int, temperature: 
     seed_after(p, s, j, y)
     if propagate(p, s, j, LIMIT):
         delta = changed_cost(p, s, j)
-        if s.start[o] >= frozen and accepted(rng, delta, temperature):
+        if s.at[o, START] >= frozen and accepted(rng, delta, temperature):
             return delta
     undo(s, j)
-    s.seq[m, i1], s.seq[m, i2], s.pos[o], s.pos[y] = o, y, i1, i2
+    s.seq[m, i1], s.seq[m, i2], s.at[o, POS], s.at[y, POS] = o, y, i1, i2
     return 0
 
 
 @compiled
-def late_ones(p: Problem, s: Schedule, frozen: int, late: Ints, movable: Ints) -> tuple[int, int]:
+def late_ones(p: Core, s: Schedule, frozen: int, late: Ints, movable: Ints) -> tuple[int, int]:
     """Fill `late` with the movable operations that are late or hold up a late one, `movable` with all; both counts."""
     few, many = 0, 0
-    for o in range(len(p.family)):
-        if s.machine[o] < 0 or s.start[o] < frozen or p.pinned[o] >= 0:
+    for o in range(len(p.ops)):
+        if s.at[o, MACHINE] < 0 or s.at[o, START] < frozen or p.ops[o, PINNED] >= 0:
             continue
         movable[many] = o
         many += 1
         k = o
-        while p.succ_ptr[k + 1] > p.succ_ptr[k] and s.machine[p.succs[p.succ_ptr[k]]] >= 0:
-            k = p.succs[p.succ_ptr[k]]
-        way = p.delivery[p.machine_shop[s.machine[k]], p.zone[k]] if p.zone[k] >= 0 else 0
-        if s.avail[k] + way > p.due[k]:
+        while p.ops[k, SUCC_HIGH] > p.ops[k, SUCC_LOW] and s.at[p.links[p.ops[k, SUCC_LOW]], MACHINE] >= 0:
+            k = p.links[p.ops[k, SUCC_LOW]]
+        way = p.delivery[p.mach[s.at[k, MACHINE], SHOP], p.ops[k, ZONE]] if p.ops[k, ZONE] >= 0 else 0
+        if s.at[k, AVAIL] + way > p.ops[k, DUE]:
             late[few] = o
             few += 1
     return few, many
@@ -308,7 +338,7 @@ def late_ones(p: Problem, s: Schedule, frozen: int, late: Ints, movable: Ints) -
 
 @compiled
 def anneal(
-    p: Problem,
+    p: Core,
     s: Schedule,
     j: Journal,
     rng: Longs,
@@ -321,6 +351,7 @@ def anneal(
     movable: Ints,
 ) -> tuple[int, int]:
     """`moves` moves, cooling from `hot` to `cold` (costs). Returns the sum of cost changes and the accepted count."""
+    p, s, j = borrowed(p), borrowed(s), borrowed(j)
     delta, taken = 0, 0
     few, many = 0, 0
     cooling = math.log(cold / hot)
@@ -336,7 +367,7 @@ def anneal(
             o = late[draw(rng, few)]
         else:
             o = movable[draw(rng, many)]
-        if s.start[o] < frozen:
+        if s.at[o, START] < frozen:
             continue
         kind = draw(rng, 100)
         if kind < RELOCATE:
@@ -368,7 +399,7 @@ class Improved:
 
 
 def improve(
-    p: Problem,
+    p: Core,
     s: Schedule,
     *,
     seed: int = 0,
@@ -388,8 +419,8 @@ def improve(
     """
     began = time.perf_counter()
     rng = np.array([(seed * 2_654_435_761 + 88_172_645) % MASK or 1], np.int64)
-    journal = new_journal(p.operations)
-    late, movable = np.zeros(p.operations + 1, np.int32), np.zeros(p.operations + 1, np.int32)
+    journal = new_journal(len(p.ops))
+    late, movable = np.zeros(len(p.ops) + 1, NUMBER), np.zeros(len(p.ops) + 1, NUMBER)
     first = best = current = int(total_cost(p, s))
     kept = copy_schedule(s)
     tried = taken = 0
@@ -419,9 +450,9 @@ def improve(
     return Improved(first, best, tried, taken, time.perf_counter() - began)
 
 
-def times_agree(p: Problem, s: Schedule) -> bool:
+def times_agree(p: Core, s: Schedule) -> bool:
     """Whether the times kept while searching equal those computed anew from the sequences."""
     anew = copy_schedule(s)
-    n = p.operations
-    possible = retime_all(p, anew, np.empty(n, np.int32), np.empty(n, np.int32))
+    n = len(p.ops)
+    possible = retime_all(p, anew, np.empty(n, NUMBER), np.empty(n, NUMBER))
     return bool(possible) and all(np.array_equal(a, b) for a, b in zip(anew, s, strict=True))

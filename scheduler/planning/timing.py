@@ -1,6 +1,6 @@
 """The compiled core's clockwork: when an operation can start, and re-timing what depends on a change.
 
-All functions work on `Problem` and `Schedule` arrays and run the same compiled and plain. Times are ticks.
+All functions work on `Core` and `Schedule` tables and run the same compiled and plain. Times are ticks.
 """
 
 # Elements of arrays have no static type here: the arrays do, and the compiler checks the rest.
@@ -8,40 +8,97 @@ All functions work on `Problem` and `Schedule` arrays and run the same compiled 
 
 from __future__ import annotations
 
-from scheduler.planning.jit import compiled, inlined
-from scheduler.planning.problem import NEVER, Ints, Problem, Schedule
+from scheduler.planning.core import (
+    AFTER,
+    ATTENDED,
+    AVAIL,
+    BUCKET,
+    CHOICE,
+    COST,
+    DUE,
+    EARLIEST,
+    END,
+    FAMILY,
+    FAMILY_ON,
+    FIRST_SETUP,
+    FLOW,
+    FREE,
+    GUIDE_DUE,
+    GUIDE_WEIGHT,
+    HOME,
+    HOME_RUN,
+    LEG_COST,
+    MACHINE,
+    MATRIX,
+    OPEN,
+    PINNED,
+    POS,
+    PRED_HIGH,
+    PRED_LOW,
+    PROMISE,
+    PROMISE_WEIGHT,
+    RUN,
+    SETUP,
+    SETUP_COST,
+    SHOP,
+    SHUT,
+    SINCE,
+    STAFF,
+    START,
+    SUCC_HIGH,
+    SUCC_LOW,
+    TAIL,
+    TAIL_TICKS,
+    TICKS,
+    WEIGHT,
+    ZONE,
+    Core,
+    Schedule,
+)
+from scheduler.planning.jit import borrowed, compiled, inlined
+from scheduler.planning.problem import NEVER, Ints
 
 #: Windows a start may hop over before the operation counts as impossible there.
 HOPS = 400
 
 
 @inlined
-def next_fit(p: Problem, calendar: int, at: int, need: int) -> int:
-    """Earliest t ≥ at with [t, t + need] inside one window of the calendar; NEVER where there is none."""
-    b = at // p.bucket
-    if b >= p.cal_hint.shape[1]:
-        return NEVER
-    w = p.cal_hint[calendar, b]
-    last = p.cal_ptr[calendar + 1]
-    while w < last:
-        t = max(at, p.cal_open[w])
-        if t + need <= p.cal_shut[w]:
-            return t
-        w += 1
-    return NEVER
+def tail_of(p: Core, k: int) -> int:
+    """Ticks from the planned to the safe duration of an alternative."""
+    return p.elig_more[k, TAIL_TICKS] if len(p.elig_more) > 0 else 0
 
 
 @inlined
-def earliest(p: Problem, o: int, m: int, k: int, at: int, setup: int, ticks: int, tail: int) -> int:
+def cost_of(p: Core, k: int) -> int:
+    """Cost of an alternative whatever the time."""
+    return p.elig_more[k, COST] if len(p.elig_more) > 0 else 0
+
+
+@inlined
+def next_fit(p: Core, calendar: int, at: int, need: int) -> int:
+    """Earliest t ≥ at with [t, t + need] inside one window of the calendar; NEVER where there is none."""
+    b = at // p.rates[BUCKET]
+    if b >= p.cal_hint.shape[1]:
+        return NEVER
+    w = p.cal_hint[calendar, b]
+    while True:
+        t = max(at, p.cal[w, OPEN])
+        if t + need <= p.cal[w, SHUT] or t >= NEVER:
+            return t
+        w += 1
+
+
+@inlined
+def earliest(p: Core, o: int, m: int, k: int, at: int, setup: int, ticks: int, tail: int) -> int:
     """Earliest start of setting up alternative k at or after `at` that the calendars allow; NEVER: there is none."""
-    staff = p.staff_calendar[m]
-    run = p.home_calendar[m] if p.home[o] == p.machine_shop[m] else p.run_calendar[m]
-    if len(p.elig_after) > 0:
-        at = max(at, p.elig_after[k])
+    staff = p.mach[m, STAFF]
+    run = p.mach[m, HOME_RUN] if p.ops[o, HOME] == p.mach[m, SHOP] else p.mach[m, RUN]
+    if len(p.elig_more) > 0:
+        at = max(at, p.elig_more[k, AFTER])
     if staff < 0 and run < 0:
         return at
     whole = setup + ticks + tail
-    present = whole if p.attended[m] else setup
+    present = whole if p.mach[m, ATTENDED] else setup
     t = at
     for _ in range(HOPS):
         if staff >= 0:
@@ -56,151 +113,153 @@ def earliest(p: Problem, o: int, m: int, k: int, at: int, setup: int, ticks: int
 
 
 @inlined
-def freed(p: Problem, m: int, end: int) -> int:
+def freed(p: Core, m: int, end: int) -> int:
     """When the part can leave: an unattended machine waits for a person."""
-    if p.attended[m] or p.staff_calendar[m] < 0 or end >= NEVER:
+    if p.mach[m, ATTENDED] or p.mach[m, STAFF] < 0 or end >= NEVER:
         return end
-    return next_fit(p, p.staff_calendar[m], end, 0)
+    return next_fit(p, p.mach[m, STAFF], end, 0)
 
 
 @inlined
-def setup_before(p: Problem, s: Schedule, m: int, i: int, family: int) -> int:
+def setup_before(p: Core, s: Schedule, m: int, i: int, family: int) -> int:
     """Setup ticks of an operation of `family` at place i of machine m."""
-    before = p.family[s.seq[m, i - 1]] if i > 0 else p.machine_family[m]
+    before = p.ops[s.seq[m, i - 1], FAMILY] if i > 0 else p.mach[m, FAMILY_ON]
     if before < 0:
-        return p.first_setup
-    return p.setup[p.machine_matrix[m], before, family]
+        return p.rates[FIRST_SETUP]
+    return p.setup[p.mach[m, MATRIX], before, family]
 
 
 @inlined
-def parts_ready(p: Problem, s: Schedule, o: int, shop: int) -> int:
+def parts_ready(p: Core, s: Schedule, o: int, shop: int) -> int:
     """When everything the operation waits for is in the shop."""
-    t = p.release[o]
-    for k in range(p.pred_ptr[o], p.pred_ptr[o + 1]):
-        q = p.preds[k]
-        if s.machine[q] >= 0:
-            arrival = s.avail[q] + p.legs[p.machine_shop[s.machine[q]], shop]
+    t = p.ops[o, EARLIEST]
+    for k in range(p.ops[o, PRED_LOW], p.ops[o, PRED_HIGH]):
+        q = p.links[k]
+        if s.at[q, MACHINE] >= 0:
+            arrival = s.at[q, AVAIL] + p.legs[p.mach[s.at[q, MACHINE], SHOP], shop]
             t = max(t, arrival)
     return t
 
 
 @compiled
-def time_one(p: Problem, s: Schedule, o: int) -> tuple[int, int, int, int]:
+def time_one(p: Core, s: Schedule, o: int) -> tuple[int, int, int, int]:
     """(start, end, avail, setup) from the machine's predecessor and the parts; avail is NEVER where it cannot be."""
-    m, i = s.machine[o], s.pos[o]
-    t = p.machine_free[m]
+    m, i = s.at[o, MACHINE], s.at[o, POS]
+    t = p.mach[m, FREE]
     if i > 0:
-        t = max(t, s.end[s.seq[m, i - 1]])
-    k = s.choice[o]
-    if p.pinned[o] >= 0:
-        start = p.pinned[o]
+        t = max(t, s.at[s.seq[m, i - 1], END])
+    k = s.at[o, CHOICE]
+    if p.ops[o, PINNED] >= 0:
+        start = p.ops[o, PINNED]
         if start < t and i > 0:
             return start, start, NEVER, 0
-        end = start + s.ticks[o]
+        end = start + s.at[o, TICKS]
         return start, end, freed(p, m, end), 0
-    t = max(t, parts_ready(p, s, o, p.machine_shop[m]))
+    t = max(t, parts_ready(p, s, o, p.mach[m, SHOP]))
     if t >= NEVER:
         return t, t, NEVER, 0
-    x = setup_before(p, s, m, i, p.family[o])
-    start = earliest(p, o, m, k, t, x, s.ticks[o], s.tail[o])
+    x = setup_before(p, s, m, i, p.ops[o, FAMILY])
+    start = earliest(p, o, m, k, t, x, s.at[o, TICKS], s.at[o, TAIL])
     if start >= NEVER:
         return start, start, NEVER, x
-    end = start + x + s.ticks[o]
+    end = start + x + s.at[o, TICKS]
     return start, end, freed(p, m, end), x
 
 
 @inlined
-def lateness_cost(p: Problem, o: int, shop: int, avail: int) -> int:
+def lateness_cost(p: Core, o: int, shop: int, avail: int) -> int:
     """Cost of tardiness, flow, a broken promise and delivery when the part is free at `avail` in `shop`."""
     cost = 0
     arrival = avail
-    if p.zone[o] >= 0:
-        way = p.delivery[shop, p.zone[o]]
+    if p.ops[o, ZONE] >= 0:
+        way = p.delivery[shop, p.ops[o, ZONE]]
         arrival += way
-        cost += p.leg_cost * way
-    late = arrival - p.due[o]
+        cost += p.rates[LEG_COST] * way
+    late = arrival - p.ops[o, DUE]
     if late > 0:
-        cost += p.weight[o] * late
-    if p.flow[o] > 0 and arrival > p.release[o]:
-        cost += p.flow[o] * (arrival - p.release[o])
-    broken = arrival - p.promise[o]
+        cost += p.ops[o, WEIGHT] * late
+    if p.ops[o, FLOW] > 0 and arrival > p.ops[o, SINCE]:
+        cost += p.ops[o, FLOW] * (arrival - p.ops[o, SINCE])
+    broken = arrival - p.ops[o, PROMISE]
     if broken > 0:
-        cost += p.promise_weight[o] * broken
+        cost += p.ops[o, PROMISE_WEIGHT] * broken
     return cost
 
 
 @inlined
-def moving_cost(p: Problem, o: int, shop: int, avail: int, setup: int) -> int:
+def moving_cost(p: Core, o: int, shop: int, avail: int, setup: int) -> int:
     """The part of an operation's cost that changes with time alone."""
-    return lateness_cost(p, o, shop, avail) + p.setup_cost * setup
+    return lateness_cost(p, o, shop, avail) + p.rates[SETUP_COST] * setup
 
 
 @inlined
-def place_cost(p: Problem, k: int) -> int:
+def place_cost(p: Core, k: int) -> int:
     """The part of an alternative's cost that does not change with time."""
-    return p.elig_cost[k] + p.pressure[p.machine_shop[p.elig_machine[k]]] * p.elig_ticks[k]
+    return cost_of(p, k) + p.pressure[p.mach[p.elig_machine[k], SHOP]] * p.elig_ticks[k]
 
 
 @inlined
-def guide_cost(p: Problem, s: Schedule, o: int, avail: int) -> int:
+def guide_cost(p: Core, s: Schedule, o: int, avail: int) -> int:
     """Steers an operation whose successors are not placed yet: as if the order's lateness were its own."""
     waits = False
-    for k in range(p.succ_ptr[o], p.succ_ptr[o + 1]):
-        if s.machine[p.succs[k]] < 0:
+    for k in range(p.ops[o, SUCC_LOW], p.ops[o, SUCC_HIGH]):
+        if s.at[p.links[k], MACHINE] < 0:
             waits = True
     if not waits:
         return 0
-    cost = p.guide_weight[o] * (avail - p.release[o]) // 50
-    if avail > p.guide_due[o]:
-        cost += p.guide_weight[o] * (avail - p.guide_due[o])
+    cost = p.ops[o, GUIDE_WEIGHT] * (avail - p.ops[o, SINCE]) // 50
+    if avail > p.ops[o, GUIDE_DUE]:
+        cost += p.ops[o, GUIDE_WEIGHT] * (avail - p.ops[o, GUIDE_DUE])
     return cost
 
 
 @inlined
-def own_cost(p: Problem, o: int, k: int, avail: int, setup: int) -> int:
+def own_cost(p: Core, o: int, k: int, avail: int, setup: int) -> int:
     """All of an operation's cost except transport from its predecessors."""
-    return moving_cost(p, o, p.machine_shop[p.elig_machine[k]], avail, setup) + place_cost(p, k)
+    return moving_cost(p, o, p.mach[p.elig_machine[k], SHOP], avail, setup) + place_cost(p, k)
 
 
 @inlined
-def transport_around(p: Problem, s: Schedule, o: int, shop: int) -> int:
+def transport_around(p: Core, s: Schedule, o: int, shop: int) -> int:
     """Cost of the legs from placed predecessors and to placed successors, with the operation in `shop`."""
     ticks = 0
-    for k in range(p.pred_ptr[o], p.pred_ptr[o + 1]):
-        if s.machine[p.preds[k]] >= 0:
-            ticks += p.legs[p.machine_shop[s.machine[p.preds[k]]], shop]
-    for k in range(p.succ_ptr[o], p.succ_ptr[o + 1]):
-        if s.machine[p.succs[k]] >= 0:
-            ticks += p.legs[shop, p.machine_shop[s.machine[p.succs[k]]]]
-    return p.leg_cost * ticks
+    for k in range(p.ops[o, PRED_LOW], p.ops[o, PRED_HIGH]):
+        if s.at[p.links[k], MACHINE] >= 0:
+            ticks += p.legs[p.mach[s.at[p.links[k], MACHINE], SHOP], shop]
+    for k in range(p.ops[o, SUCC_LOW], p.ops[o, SUCC_HIGH]):
+        if s.at[p.links[k], MACHINE] >= 0:
+            ticks += p.legs[shop, p.mach[s.at[p.links[k], MACHINE], SHOP]]
+    return p.rates[LEG_COST] * ticks
 
 
 @compiled
-def total_cost(p: Problem, s: Schedule) -> int:
+def total_cost(p: Core, s: Schedule) -> int:
     """The whole objective of what is placed."""
+    p, s = borrowed(p), borrowed(s)
     cost = 0
-    for o in range(len(p.family)):
-        if s.machine[o] < 0:
+    for o in range(len(p.ops)):
+        if s.at[o, MACHINE] < 0:
             continue
-        cost += own_cost(p, o, s.choice[o], s.avail[o], s.setup[o])
-        shop = p.machine_shop[s.machine[o]]
-        for k in range(p.pred_ptr[o], p.pred_ptr[o + 1]):
-            if s.machine[p.preds[k]] >= 0:
-                cost += p.leg_cost * p.legs[p.machine_shop[s.machine[p.preds[k]]], shop]
+        cost += own_cost(p, o, s.at[o, CHOICE], s.at[o, AVAIL], s.at[o, SETUP])
+        shop = p.mach[s.at[o, MACHINE], SHOP]
+        for k in range(p.ops[o, PRED_LOW], p.ops[o, PRED_HIGH]):
+            if s.at[p.links[k], MACHINE] >= 0:
+                cost += p.rates[LEG_COST] * p.legs[p.mach[s.at[p.links[k], MACHINE], SHOP], shop]
     return cost
 
 
 @compiled
-def retime_all(p: Problem, s: Schedule, queue: Ints, waits: Ints) -> bool:
+def retime_all(p: Core, s: Schedule, queue: Ints, waits: Ints) -> bool:
     """Every time anew from the sequences alone. False where the sequences run in a circle or something cannot be."""
+    p, s = borrowed(p), borrowed(s)
     head = tail = placed = 0
-    for o in range(len(p.family)):
-        if s.machine[o] < 0:
+    for o in range(len(p.ops)):
+        if s.at[o, MACHINE] < 0:
             continue
         placed += 1
-        w = 1 if s.pos[o] > 0 else 0
-        for k in range(p.pred_ptr[o], p.pred_ptr[o + 1]):
-            if s.machine[p.preds[k]] >= 0:
+        w = 1 if s.at[o, POS] > 0 else 0
+        for k in range(p.ops[o, PRED_LOW], p.ops[o, PRED_HIGH]):
+            if s.at[p.links[k], MACHINE] >= 0:
                 w += 1
         waits[o] = w
         if w == 0:
@@ -210,19 +269,19 @@ def retime_all(p: Problem, s: Schedule, queue: Ints, waits: Ints) -> bool:
     while head < tail:
         o = queue[head]
         head += 1
-        s.start[o], s.end[o], s.avail[o], s.setup[o] = time_one(p, s, o)
-        if s.avail[o] >= NEVER:
+        s.at[o, START], s.at[o, END], s.at[o, AVAIL], s.at[o, SETUP] = time_one(p, s, o)
+        if s.at[o, AVAIL] >= NEVER:
             possible = False
-        m = s.machine[o]
-        if s.pos[o] + 1 < s.length[m]:
-            after = s.seq[m, s.pos[o] + 1]
+        m = s.at[o, MACHINE]
+        if s.at[o, POS] + 1 < s.length[m]:
+            after = s.seq[m, s.at[o, POS] + 1]
             waits[after] -= 1
             if waits[after] == 0:
                 queue[tail] = after
                 tail += 1
-        for k in range(p.succ_ptr[o], p.succ_ptr[o + 1]):
-            after = p.succs[k]
-            if s.machine[after] >= 0:
+        for k in range(p.ops[o, SUCC_LOW], p.ops[o, SUCC_HIGH]):
+            after = p.links[k]
+            if s.at[after, MACHINE] >= 0:
                 waits[after] -= 1
                 if waits[after] == 0:
                     queue[tail] = after
@@ -235,16 +294,16 @@ def take_out(s: Schedule, m: int, i: int) -> None:
     """Close the gap at place i of machine m."""
     for k in range(i, s.length[m] - 1):
         s.seq[m, k] = s.seq[m, k + 1]
-        s.pos[s.seq[m, k]] = k
+        s.at[s.seq[m, k], POS] = k
     s.length[m] -= 1
 
 
 @inlined
-def choose(p: Problem, s: Schedule, o: int, k: int) -> None:
+def choose(p: Core, s: Schedule, o: int, k: int) -> None:
     """Give the operation alternative k."""
-    s.choice[o] = k
-    s.ticks[o] = p.elig_ticks[k]
-    s.tail[o] = p.elig_tail[k]
+    s.at[o, CHOICE] = k
+    s.at[o, TICKS] = p.elig_ticks[k]
+    s.at[o, TAIL] = tail_of(p, k)
 
 
 @inlined
@@ -252,8 +311,8 @@ def put_in(s: Schedule, m: int, i: int, o: int) -> None:
     """Open a gap at place i of machine m and put the operation there."""
     for k in range(s.length[m], i, -1):
         s.seq[m, k] = s.seq[m, k - 1]
-        s.pos[s.seq[m, k]] = k
+        s.at[s.seq[m, k], POS] = k
     s.seq[m, i] = o
-    s.pos[o] = i
-    s.machine[o] = m
+    s.at[o, POS] = i
+    s.at[o, MACHINE] = m
     s.length[m] += 1

@@ -13,7 +13,8 @@ import time
 def warm() -> float:
     """Compile and cache every compiled function for the types that the planner uses. Returns seconds."""
     began = time.perf_counter()
-    from scheduler.planning.insertion import construct
+    from scheduler.planning.construction import construct
+    from scheduler.planning.core import make_core
     from scheduler.planning.jit import HAS_COMPILER, marker
     from scheduler.planning.microfab import microfab
     from scheduler.planning.search import improve
@@ -22,8 +23,9 @@ def warm() -> float:
         return 0.0
     for calendars in (True, False):
         problem = microfab(30, 12, seed=1, calendars=calendars).problem
-        schedule = construct(problem)
-        improve(problem, schedule, moves=2_000)
+        core = make_core(problem)
+        schedule = construct(problem, core)
+        improve(core, schedule, moves=2_000)
     path = marker()
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text("compiled\n")
@@ -33,5 +35,5 @@ def warm() -> float:
 if __name__ == "__main__":
     if os.environ.get("WORKSHED_COMPILE") != "1":
         os.environ["WORKSHED_COMPILE"] = "1"
-        os.execv(sys.executable, [sys.executable, "-m", "scheduler.planning.warm"])  # noqa: S606 - ourselves again
+        os.execv(sys.executable, [sys.executable, "-m", "scheduler.planning.warm"])
     print(f"compiled in {warm():.1f} s")
