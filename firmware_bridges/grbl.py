@@ -11,7 +11,7 @@ Options: `m3_to_m4=yes` (laser: constant beam becomes dynamic), `dry_run=yes` (c
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, Final
 
 from firmware_bridges import grbl_lines, grbl_scripts
@@ -29,10 +29,10 @@ from firmware_bridges.bridge import (
     Toolpath,
 )
 from firmware_bridges.dialogue import Script
-from firmware_bridges.grbl_codes import NEEDS_RESET, NOT_THE_CABLE, POSITION_KEPT, alarm_text, error_text
+from firmware_bridges.grbl_codes import NEEDS_RESET, POSITION_KEPT, alarm_text
 from firmware_bridges.grbl_lines import Report
+from firmware_bridges.grbl_run import GrblRun, RunRules
 from firmware_bridges.grbl_scripts import Found, Ready
-from firmware_bridges.grbl_stop import Stopping
 from firmware_bridges.grbl_stream import Stream
 from firmware_bridges.grbl_watch import Watch
 from firmware_bridges.link import Opener, Spawn, open_serial, spawn_thread
@@ -42,18 +42,12 @@ from firmware_bridges.start_at_line import lines_from
 from firmware_bridges.wire_bridge import WireBridge
 
 STATUS: Final = b"?"
-HOLD: Final = b"!"
-RESUME: Final = b"~"
 RESET: Final = b"\x18"
-SPINDLE_STOP: Final = b"\x9e"
 CANCEL_JOG: Final = b"\x85"
 IDLE_POLL_S: Final = 1.0
-SILENCE_S: Final = 2.0
-STALL_S: Final = 3.0
-SETTLE_S: Final = 0.05
-END_MISMATCH_S: Final = 0.5
-SPINDLE_OFF_WITHIN_S: Final = 1.5
+SILENCE_S: Final = 3.0
 _ORDINARY_RX: Final = 128
+_ORDINARY_BLOCKS: Final = 16
 
 
 class GrblBridge(WireBridge):
@@ -73,6 +67,7 @@ class GrblBridge(WireBridge):
         self._laser = config.process == "laser"
         self._poll_s = float(config.option("poll_s", "0.1"))
         self._found: Found | None = None
+        self._run: GrblRun | None = None
         self._homed: bool | None = None
         self._needs_reset = False
         self._report: Report | None = None
@@ -81,24 +76,11 @@ class GrblBridge(WireBridge):
         self._asked_at = 0.0
         self._heard_at = 0.0
         self._poll_due = 0.0
-        self._forget_run()
-
-    def _forget_run(self) -> None:
-        self._stream: Stream | None = None
-        self._stopping: Stopping | None = None
-        self._resume_at: float | None = None
-        self._hold_since: float | None = None
-        self._spindle_stopped = False
-        self._ending: str = ""
-        self._idle_since: float | None = None
-        self._progress_at = 0.0
-        self._off_end_since: float | None = None
 
     # --- identification ---------------------------------------------------------------------------------------------
 
     def _identification(self, *, again: bool) -> Script[Identity]:
-        dialect = self.config.dialect
-        found = yield from grbl_scripts.identify(dialect, self.config.port, self.config.process)
+        found = yield from grbl_scripts.identify(self.config.dialect, self.config.port, self.config.process)
         self._found = found
         self._take_report(found.report)
         self._homed = None
@@ -109,9 +91,8 @@ class GrblBridge(WireBridge):
     def _ready(self, identity: Identity) -> None:
         self._heard_at = self.clock.monotonic()
         if self._report is not None and self._report.state == "Alarm":
-            self.session.happen(
-                Happening.LOCKED, "The controller is locked until it is homed or a person unlocks it: home or re-arm."
-            )
+            why = "The controller is locked until it is homed or a person unlocks it: home or re-arm."
+            self.session.happen(Happening.LOCKED, why)
 
     @property
     def _firmware(self) -> str:
@@ -124,7 +105,7 @@ class GrblBridge(WireBridge):
     def _inches(self) -> bool:
         return bool(self._setting(13))
 
-    # --- requests ---------------------------------------------------------------------------------------------------
+    # --- starting ---------------------------------------------------------------------------------------------------
 
     def _check_run(self, toolpath: Toolpath, from_line: int) -> None:
         if self._laser and not self._setting(32):
@@ -134,45 +115,75 @@ class GrblBridge(WireBridge):
             )
         if not self._laser and self._setting(32):
             raise NotSupported(
-                "The controller is in laser mode ($32=1), which stops a spindle at every rapid: set $32=0."
+                "The controller is in laser mode ($32=1), which stops a spindle at every rapid move: set $32=0."
             )
         if self._homed is False and self.config.option("require_homing", "yes") == "yes":
             raise NotNow("The machine does not know where it is: home it first.")
 
     def _begin_run(self, toolpath: Toolpath, from_line: int) -> None:
-        self._forget_run()
-        lines = toolpath.lines(from_line)
+        lines = toolpath.lines()
         if from_line > 1:
             lines = lines_from(toolpath, from_line, self.config.process, Dialect.GRBL)
+        if self.config.option("dry_run") != "yes":
+            self._get_ready(lines)
+            return
+        rehearsal = self._lines_again(toolpath, from_line)
+        self._say(
+            grbl_scripts.check_mode(inches=self._inches),
+            lambda ready: self._open_stream(rehearsal, ready, rehearsed=lambda: self._leave_check_mode(lines)),
+            self._not_ready,
+        )
 
-        def ready(found: Ready) -> None:
-            self._open_stream(lines, found)
+    def _lines_again(self, toolpath: Toolpath, from_line: int) -> Iterator[tuple[int, str]]:
+        if from_line > 1:
+            return lines_from(toolpath, from_line, self.config.process, Dialect.GRBL)
+        return toolpath.lines()
 
-        self._say(grbl_scripts.get_ready(inches=self._inches), ready, self._not_ready)
+    def _leave_check_mode(self, lines: Iterator[tuple[int, str]]) -> None:
+        """Check mode ends with a reset of the controller by itself (grbl/system.c)."""
+        self._run = None
+        self._say(grbl_scripts.leave_check_mode(), lambda _: self._get_ready(lines), self._not_ready)
+
+    def _get_ready(self, lines: Iterator[tuple[int, str]]) -> None:
+        self._say(
+            grbl_scripts.get_ready(inches=self._inches), lambda ready: self._open_stream(lines, ready), self._not_ready
+        )
 
     def _not_ready(self, error: BridgeError) -> None:
         if self.session.busy:
+            self._drop_run()
             self.session.fail(Failure.COMMUNICATION, str(error), Happening.RESET)
-            self._forget_run()
 
-    def _open_stream(self, lines: Any, ready: Ready) -> None:
-        if self.session.state is not BridgeState.STARTING or self._stopping is not None:
+    def _open_stream(
+        self, lines: Iterator[tuple[int, str]], ready: Ready, rehearsed: Callable[[], None] | None = None
+    ) -> None:
+        if not self.session.busy:
             return
         steps = [self._setting(number) for number in (100, 101, 102) if self._setting(number) > 0]
         blocks = self._found.build.blocks if self._found is not None else 0
-        watch = Watch(ready.position, blocks or 16, min(steps, default=0.0))
-        self._stream = Stream(
+        stream = Stream(
             lines,
-            watch,
+            Watch(ready.position, blocks or _ORDINARY_BLOCKS, min(steps, default=0.0)),
             self._capacity(),
             position=ready.position,
             offsets=ready.offsets,
             dynamic_beam=self._laser and self.config.option("m3_to_m4") == "yes",
             spindle_range=(self._setting(31), self._setting(30) or 1e9),
+            skip_memory_writes=rehearsed is not None,
         )
-        self._stream.reader.step(ready.motion)
-        self._progress_at = self.clock.monotonic()
-        self._pump()
+        stream.reader.step(ready.motion)
+        rules = RunRules(
+            firmware=self._firmware,
+            laser=self._laser,
+            spin_up_s=float(self.config.option("spin_up_s", "4")),
+            rehearsal=rehearsed is not None,
+        )
+        now = self.clock.monotonic()
+        self._run = GrblRun(
+            self.link, self.session, stream, rules, now, lost_position=self._lost_position, rehearsed=rehearsed
+        )
+        self._poll_soon()
+        self._run.passed(now)
 
     def _capacity(self) -> int:
         """Bytes in flight: one less than what the controller told, which costs nothing and forgives a stray byte."""
@@ -184,13 +195,15 @@ class GrblBridge(WireBridge):
             told = _ORDINARY_RX
         return told - 1
 
+    # --- requests during a run --------------------------------------------------------------------------------------
+
     def hold(self) -> None:
         """Feed hold: motion stops, the beam goes off with it; a spindle is stopped once the machine stands."""
         with self.session.lock:
             self.session.require(Happening.HOLD_ASKED, "Holding")
-            self.link.interject(HOLD)
-            self._hold_since = None
-            self._resume_at = None
+            if self._run is None:
+                raise NotNow("The toolpath is about to start: cancel it, or wait until it runs.")
+            self._run.hold()
             self.session.happen(Happening.HOLD_ASKED, "hold was asked for")
             self._poll_soon()
 
@@ -198,50 +211,53 @@ class GrblBridge(WireBridge):
         """Cycle start. A spindle that the hold stopped is started first and given time to reach its speed."""
         with self.session.lock:
             self.session.require(Happening.RESUME_ASKED, "Resuming")
-            if self.session.state is BridgeState.HOLDING:
+            if self.session.state is BridgeState.HOLDING or self._run is None:
                 raise NotNow("The machine is coming to a stop: wait until it stands, then resume.")
-            if self._resume_at is not None:
+            if self._run.resuming:
                 raise NotNow("The machine is resuming already: the spindle is reaching its speed.")
             if self._report is not None and self._report.state == "Door" and self._report.substate != 0:
                 raise NotNow("The door is open: close it, then resume.")
-            if self._spindle_stopped:
-                self._spindle_stopped = False
-                self.link.interject(SPINDLE_STOP)
-                self._resume_at = self.clock.monotonic() + float(self.config.option("spin_up_s", "4"))
-                return
-            self._go_on()
-
-    def _go_on(self) -> None:
-        self._resume_at = None
-        self._hold_since = None
-        self.link.interject(RESUME)
-        self._progress_at = self.clock.monotonic()
-        self.session.happen(Happening.RESUME_ASKED)
-        self._poll_soon()
+            self._run.resume(self.clock.monotonic())
+            self._poll_soon()
 
     def cancel(self) -> None:
-        """Hold, wait until the machine stands, reset, switch spindle and beam off: the position is kept."""
+        """Hold, wait until the machine stands, reset: spindle and beam off, buffers empty, position kept."""
         with self.session.lock:
             self.session.require(Happening.CANCEL_ASKED, "Cancelling")
             self.session.happen(Happening.CANCEL_ASKED, "cancelled on request")
-            self._stop(self._was_cancelled)
+            if self._run is None:
+                self._cancel_before_start()
+            else:
+                self._run.stop(self.session.cancelled)
+            self._poll_soon()
 
-    def _was_cancelled(self) -> None:
+    def _cancel_before_start(self) -> None:
+        """The controller is still being asked where it stands: nothing of the toolpath was sent."""
+        self._drop_dialogue()
         self.session.cancelled()
 
     def emergency_stop(self) -> None:
-        """Soft reset: the controller kills steppers, spindle and beam within the interrupt."""
+        """Soft reset: the controller kills steppers, spindle and beam in its interrupt (grbl/motion_control.c)."""
         sent = self.link.emergency(RESET)
         with self.session.lock:
-            self._forget_run()
+            self._drop_run()
             self._lost_position()
             why = "Emergency stop. Look at the machine, then re-arm it."
             if not sent:
                 why = "Emergency stop, but the port did not take the stop byte: use the machine's own button NOW."
             self.session.fail(Failure.EMERGENCY_STOP, why, Happening.BROKEN, may_be_moving=not sent)
-            if self._dialogue is not None and self.session.identity is not None:
-                self._dialogue.drop()
-                self._dialogue = None
+            if self.session.identity is not None:
+                self._drop_dialogue()
+
+    def _drop_run(self) -> None:
+        self._run = None
+
+    def _drop_dialogue(self) -> None:
+        if self._dialogue is not None:
+            self._dialogue.drop()
+            self._dialogue = None
+
+    # --- people's acts ----------------------------------------------------------------------------------------------
 
     def jog(self, x_mm: float, y_mm: float, z_mm: float, feed_mm_min: float) -> None:
         """Move by so much, machine idle: an explicit act of a person. Raises NotNow, BridgeError."""
@@ -284,62 +300,35 @@ class GrblBridge(WireBridge):
             self.link.write(b"M5S0\n")
 
     def _dropped(self) -> None:
-        self._forget_run()
+        self._drop_run()
         self._report = None
 
     # --- what the machine says --------------------------------------------------------------------------------------
 
     def _received(self, text: str, now: float) -> None:
         if text == "ok":
-            if self._dialogue is None:
-                self._acknowledged(now)
-            return
-        if text.startswith("<"):
+            if self._run is not None and self._dialogue is None:
+                self._run.acknowledged(now)
+        elif text.startswith("<"):
             self._reported(text, now)
-            return
-        if self._dialogue is not None:
-            if (number := grbl_lines.alarm_number(text)) is not None:
-                self._alarmed(number)
-            return
-        self._rare_line(text, now)
+        elif self._dialogue is None or text.startswith("ALARM"):
+            self._rare_line(text)
+        self._drop_if_over()
 
-    def _rare_line(self, text: str, now: float) -> None:
+    def _drop_if_over(self) -> None:
+        if self._run is not None and self._run.over:
+            self._run = None
+
+    def _rare_line(self, text: str) -> None:
         if (number := grbl_lines.error_number(text)) is not None:
-            self._rejected(number)
+            if self._run is not None:
+                self._run.rejected(number)
         elif (number := grbl_lines.alarm_number(text)) is not None:
             self._alarmed(number)
         elif grbl_lines.banner(text) is not None:
             self._greeted()
         elif text.startswith("[MSG:") and not text.startswith("[MSG:'$H'"):
             self.emit(Notice("info", text[5:].rstrip("]")))
-
-    def _acknowledged(self, now: float) -> None:
-        stream = self._stream
-        if stream is None or self._stopping is not None:
-            return
-        self._progress_at = now
-        line = stream.acknowledged()
-        if line:
-            self.session.confirm(line, now)
-        elif stream.extra_acknowledgements:
-            self._give_up(
-                Failure.COMMUNICATION,
-                "The controller acknowledged a line that was never sent: bytes were added or split on the cable.",
-            )
-
-    def _rejected(self, number: int) -> None:
-        stream = self._stream
-        if stream is None or self._stopping is not None:
-            return
-        line, why = stream.oldest, error_text(number, self._firmware)
-        if number in NOT_THE_CABLE:
-            self._give_up(Failure.LINE_REJECTED, f"The controller refused line {line} (error:{number}): {why}.")
-        else:
-            self._give_up(
-                Failure.COMMUNICATION,
-                f"The controller refused line {line} (error:{number}: {why}), but the line is correct: it was changed"
-                " on the cable. Use a shorter, shielded cable.",
-            )
 
     def _alarmed(self, number: int) -> None:
         kept = number in POSITION_KEPT
@@ -348,28 +337,28 @@ class GrblBridge(WireBridge):
             self._lost_position()
         if self.session.state is BridgeState.FAULT:
             return
-        ending = self._stopping
-        self._forget_run()
-        why = f"ALARM:{number}: {alarm_text(number, self._firmware)}."
-        if ending is not None and ending.failure is not None:
-            self.session.fail(ending.failure, f"{ending.why} Then {why}", Happening.LOCKED, position_known=kept)
-        else:
-            self.session.fail(Failure.MACHINE_ALARM, why, Happening.LOCKED, position_known=kept)
+        stopping = self._run.stopping if self._run is not None else None
+        self._drop_run()
+        failure, why = Failure.MACHINE_ALARM, f"ALARM:{number}: {alarm_text(number, self._firmware)}."
+        if stopping is not None and stopping.failure is not None:
+            failure, why = stopping.failure, f"{stopping.why} Then {why}"
+        self.session.fail(failure, why, Happening.LOCKED, position_known=kept)
 
     def _greeted(self) -> None:
-        if self._stopping is not None and self._stopping.expects_greeting:
-            self._stopping.greeted = True
+        stopping = self._run.stopping if self._run is not None else None
+        if stopping is not None and stopping.expects_greeting:
+            stopping.greeted = True
+            self._poll_soon()
             return
         self._lost_position()
-        if self.session.state is BridgeState.FAULT:
-            return
-        self._forget_run()
-        self.session.fail(
-            Failure.CONTROLLER_RESET,
-            "The controller started anew (power, reset button or a fault): all its modes are gone and its position"
-            " may be wrong. Look at the machine, then re-arm it.",
-            Happening.RESET,
-        )
+        self._drop_run()
+        if self.session.state is not BridgeState.FAULT:
+            self.session.fail(
+                Failure.CONTROLLER_RESET,
+                "The controller started anew (power, reset button or a fault): all its modes are gone and its"
+                " position may be wrong. Look at the machine, then re-arm it.",
+                Happening.RESET,
+            )
 
     def _lost_position(self) -> None:
         if self._setting(22):
@@ -379,10 +368,8 @@ class GrblBridge(WireBridge):
         if report is None:
             return
         self._report = report
-        if report.wco is not None:
-            self._wco = report.wco
-        if report.overrides is not None:
-            self._overrides = report.overrides
+        self._wco = report.wco or self._wco
+        self._overrides = report.overrides or self._overrides
         work = report.work
         if work is None and report.machine is not None:
             machine, wco = report.machine, self._wco
@@ -394,149 +381,23 @@ class GrblBridge(WireBridge):
         report = grbl_lines.report(text, inches=self._inches)
         if report is None:
             return
-        asked_at = self._asked_at
         self._heard_at = now
         self._take_report(report)
         if self._dialogue is not None:
             return
-        if self._stopping is not None:
-            self._stopping.reported(report)
-        elif self.session.busy:
-            self._follow(report, now, asked_at)
+        if self._run is not None:
+            self._run.reported(report, self._overrides, now, self._asked_at)
         elif report.state == "Alarm" and self.session.state is BridgeState.IDLE:
             self.session.fail(Failure.MACHINE_ALARM, "The controller is locked by an alarm.", Happening.LOCKED)
-
-    def _follow(self, report: Report, now: float, asked_at: float) -> None:
-        """One report during a run."""
-        self._holds(report, now)
-        stream = self._stream
-        if stream is None or self._stopping is not None:
-            return
-        position = report.machine
-        if position is None and report.work is not None:
-            wco = stream.reader.shift
-            position = (report.work[0] + wco[0], report.work[1] + wco[1], report.work[2] + wco[2])
-        if position is None:
-            return
-        if report.state in ("Run", "Idle", "Hold", "Door"):
-            wrong = stream.watch.objection(position, report, self._overrides)
-            if wrong:
-                self._give_up(Failure.POSITION_MISMATCH, wrong)
-                return
-        if report.state == "Idle":
-            self._stands_idle(stream, now, asked_at)
-        else:
-            self._idle_since = self._off_end_since = None
-            if report.state == "Run":
-                self._progress_at = now
-
-    def _holds(self, report: Report, now: float) -> None:
-        """Hold and door states: ours or a person's at the machine."""
-        state = self.session.state
-        stands = (report.state == "Hold" and report.substate == 0) or (report.state == "Door" and report.substate < 2)
-        if stands and state in (BridgeState.HOLDING, BridgeState.RUNNING):
-            if self._quiet(report, now):
-                why = "the door is open" if report.state == "Door" else "the machine stands"
-                self.session.happen(Happening.STANDS, why)
-        elif report.state == "Run" and state is BridgeState.HELD and self._resume_at is None:
-            self._spindle_stopped = False
-            self._hold_since = None
-            self.session.happen(Happening.MOVES, "a person resumed at the machine")
-        if state is BridgeState.HOLDING and report.state == "Idle":
-            self._quiet_idle(now)
-
-    def _quiet_idle(self, now: float) -> None:
-        """A hold that met a machine without motion: grbl/protocol.c answers Hold:0, some firmwares stay Idle."""
-        if self._hold_since is None:
-            self._hold_since = now
-        elif now - self._hold_since > END_MISMATCH_S:
-            self.session.happen(Happening.STANDS, "the machine stands")
-
-    def _quiet(self, report: Report, now: float) -> bool:
-        """Whether beam and spindle are off in this hold; stops a spindle, and stops everything when a beam stays."""
-        if self._hold_since is None:
-            self._hold_since = now
-        on = bool(report.spindle)
-        if not on:
-            return True
-        late = now - self._hold_since > SPINDLE_OFF_WITHIN_S
-        if self._laser:
-            if now - self._hold_since > 2 * SETTLE_S:
-                self._beam_stays_on()
-            return False
-        if not self._spindle_stopped and report.state == "Hold":
-            self._spindle_stopped = True
-            self.link.interject(SPINDLE_STOP)
-        elif late:
-            self.emit(Notice("warning", "The machine stands, but its spindle still turns: keep your hands away."))
-            self._spindle_stopped = False
-            return True
-        return False
-
-    def _beam_stays_on(self) -> None:
-        self.link.emergency(RESET)
-        self._forget_run()
-        self._lost_position()
-        self.session.fail(
-            Failure.FIRMWARE_KILLED,
-            "The beam stayed on while the machine stood in hold: the controller was reset at once. Check $32.",
-            Happening.BROKEN,
-        )
-
-    def _stands_idle(self, stream: Stream, now: float, asked_at: float) -> None:
-        """Idle during a run: between two lines, a dwell, a stall, or the end."""
-        if self.session.state in (BridgeState.HOLDING, BridgeState.HELD):
-            return
-        if self._idle_since is None:
-            self._idle_since = now
-        if stream.exhausted and not stream.in_flight:
-            if asked_at >= self._progress_at and now - self._idle_since >= SETTLE_S:
-                self._end_of_path(stream, now)
-        elif stream.in_flight and now - max(self._progress_at, self._idle_since) > STALL_S + stream.standing_s:
-            self._give_up(
-                Failure.COMMUNICATION,
-                f"The controller stands idle but never acknowledged line {stream.oldest}:"
-                " bytes were lost on the cable.",
-            )
-
-    def _end_of_path(self, stream: Stream, now: float) -> None:
-        report = self._report
-        position = report.machine if report is not None else None
-        if position is not None:
-            off = max(abs(position[i] - stream.watch.expected_end[i]) for i in range(3))
-            if off > stream.watch.near_mm:
-                self._off_end_since = self._off_end_since or now
-                if now - self._off_end_since > END_MISMATCH_S:
-                    self._give_up(
-                        Failure.POSITION_MISMATCH,
-                        f"Every line was acknowledged, but the machine stands {off:.2f} mm from where the"
-                        " toolpath ends.",
-                    )
-                return
-        if stream.reader.spindle_on and not self._ending:
-            self._ending = "M5S0\n"
-            stream.reader.step("M5S0")
-            self.link.write(b"M5S0\n")
-            stream.expect_own(len("M5S0\n"))
-            self._idle_since = None
-            return
-        last = max(stream.last_number, self.session.confirmed_line)
-        self.session.confirm(last, now)
-        self._forget_run()
-        self.session.finish()
 
     # --- time -------------------------------------------------------------------------------------------------------
 
     def _passed(self, now: float) -> None:
-        state = self.session.state
-        if state in (BridgeState.OFFLINE, BridgeState.UNIDENTIFIED) or self._dialogue is not None:
+        if self._dialogue is not None or self.session.state in (BridgeState.OFFLINE, BridgeState.UNIDENTIFIED):
             return
-        if self._stopping is not None:
-            self._stopping.passed(now)
-        elif self._resume_at is not None and now >= self._resume_at:
-            self._go_on()
-        if self._stream is not None and self._stopping is None:
-            self._pump()
+        if self._run is not None:
+            self._run.passed(now)
+            self._drop_if_over()
         self._poll(now)
 
     def _poll_soon(self) -> None:
@@ -545,82 +406,29 @@ class GrblBridge(WireBridge):
     def _poll(self, now: float) -> None:
         if now < self._poll_due or not self.link.is_open:
             return
-        silent = now - self._heard_at
-        waiting = self._stopping is not None or self.session.state is BridgeState.FAULT or self._needs_reset
-        if silent > SILENCE_S + IDLE_POLL_S and not waiting and self._asked_at > self._heard_at:
-            self._mute()
+        busy = self._run is not None or self.session.busy
+        stopping = self._run is not None and self._run.stopping is not None
+        may_be_mute = stopping or self.session.state is BridgeState.FAULT or self._needs_reset
+        if now - self._heard_at > SILENCE_S and self._asked_at > self._heard_at and not may_be_mute:
+            self._mute(busy=busy)
             return
-        active = self.session.busy or self._stopping is not None
-        self._poll_due = now + (self._poll_s if active else IDLE_POLL_S)
+        self._poll_due = now + (self._poll_s if busy else IDLE_POLL_S)
         self._asked_at = now
         self.link.interject(STATUS)
 
-    def _mute(self) -> None:
+    def _mute(self, *, busy: bool) -> None:
         """No status for seconds although it was asked for: hung, or its power is gone."""
-        busy = self.session.busy
         if busy:
             self.link.emergency(RESET)
         self._lost_position()
-        self._forget_run()
-        if self.session.state is not BridgeState.FAULT:
-            self.session.fail(
-                Failure.MACHINE_HUNG,
-                f"The controller has not answered for {SILENCE_S + IDLE_POLL_S:.0f} s: its power is gone, it hangs, or"
-                " the cable is broken. Look at the machine, then re-arm it.",
-                Happening.BROKEN,
-                may_be_moving=busy,
-            )
-
-    def _pump(self) -> None:
-        """Send what fits."""
-        stream = self._stream
-        if stream is None or self.session.state in (BridgeState.HELD, BridgeState.CANCELLING):
-            return
-        idle = self._idle_since is not None and not stream.in_flight
-        data = stream.take(idle=idle)
-        if data:
-            self._idle_since = None
-            self.link.write(data)
-        refused = stream.refused
-        if refused is not None and not stream.in_flight and self._idle_since is not None:
-            self._give_up(
-                Failure.LINE_REJECTED,
-                f"Line {refused.line} was not sent ({refused.text[:40]}): {refused.why}.",
-                into=Happening.ENDED,
-            )
-
-    # --- stopping ---------------------------------------------------------------------------------------------------
-
-    def _give_up(self, failure: Failure, why: str, *, into: Happening = Happening.RESET) -> None:
-        """End the run truthfully: hold at once, reset when it stands, then tell."""
-
-        def tell() -> None:
-            self.session.fail(failure, why, into, position_known=failure is Failure.LINE_REJECTED)
-
-        self._stop(tell, failure=failure, why=why)
-
-    def _stop(self, then: Callable[[], None], *, failure: Failure | None = None, why: str = "") -> None:
-        if self._dialogue is not None:
-            self._dialogue.drop()
-            self._dialogue = None
-        now = self.clock.monotonic()
-
-        def done(stood: bool) -> None:
-            self._forget_run()
-            if stood:
-                then()
-                return
-            self._lost_position()
-            self.session.fail(
-                failure or Failure.MACHINE_HUNG,
-                f"{why} The machine did not confirm that it stopped: use its own button, then look at it.".strip(),
-                Happening.BROKEN,
-                may_be_moving=True,
-            )
-
-        self.link.forget_unsent()
-        self._stopping = Stopping(self.link.interject, self.link.emergency, done, now, failure=failure, why=why)
-        self._poll_soon()
+        self._drop_run()
+        self.session.fail(
+            Failure.MACHINE_HUNG,
+            f"The controller has not answered for {SILENCE_S:.0f} s: its power is gone, it hangs, or the cable is"
+            " broken. Look at the machine, then re-arm it.",
+            Happening.BROKEN,
+            may_be_moving=busy,
+        )
 
     # --- status -----------------------------------------------------------------------------------------------------
 

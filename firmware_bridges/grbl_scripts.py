@@ -180,6 +180,22 @@ def get_ready(*, inches: bool) -> Script[Ready]:
     return Ready(position, offsets, next((word for word in ("G0", "G1", "G2", "G3") if word in modes), "G80"))
 
 
+def check_mode(*, inches: bool) -> Script[Ready]:
+    """Get ready, then switch check mode on: lines are tried, nothing moves. Raises NotNow."""
+    ready = yield from get_ready(inches=inches)
+    heard = yield Ask(b"$C\n", _ended, ANSWER_S)
+    if not heard.complete or "[MSG:Enabled]" not in heard.lines:
+        raise NotNow(f"The controller did not switch to check mode ({_last(heard.lines)}).")
+    return ready
+
+
+def leave_check_mode() -> Script[None]:
+    """Check mode off; the controller resets itself and greets. Raises NotNow."""
+    heard = yield Ask(b"$C\n", _is_banner, BANNER_S)
+    if not heard.complete:
+        raise NotNow(f"The controller did not leave check mode ({_last(heard.lines)}): look at the machine.")
+
+
 def _modes() -> Script[frozenset[str]]:
     """The words in force, from `$G`."""
     heard = yield Ask(b"$G\n", _ended, ANSWER_S)

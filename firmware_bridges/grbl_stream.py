@@ -51,11 +51,13 @@ class Stream:
         offsets: Offsets,
         dynamic_beam: bool = False,
         spindle_range: tuple[float, float] = (0.0, 1e9),
+        skip_memory_writes: bool = False,
     ) -> None:
         self._source = source
         self._capacity = capacity
         self._dynamic_beam = dynamic_beam
         self._low, self._high = spindle_range
+        self._skip_writes = skip_memory_writes
         self.watch = watch
         self.reader = CncInterpreter(position, offsets)
         self._lengths: deque[int] = deque()
@@ -175,7 +177,7 @@ class Stream:
             return False
         for number, text in self._source:
             line = compact(text)
-            if not line or line[0] == "/":
+            if not line or line[0] == "/" or (self._skip_writes and _WRITES.search(line)):
                 self._blank = number
                 continue
             if self._dynamic_beam and "M" in line:
