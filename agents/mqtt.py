@@ -129,7 +129,7 @@ class MqttLine:
         client.reconnect_delay_set(min_delay=first, max_delay=random.uniform(0.5, 1.0) * longest)  # type: ignore[arg-type]
 
     def _on_connect(
-        self, client: paho.Client, _data: object, flags: paho.ConnectFlags, reason: ReasonCode, _props: object
+        self, client: paho.Client, _data: object, _flags: object, reason: ReasonCode, _props: object
     ) -> None:
         if reason.is_failure:
             if self.protocol == "5" and reason == "Unsupported protocol version":
@@ -138,9 +138,9 @@ class MqttLine:
             else:
                 _log.warning("the broker refused the connection: %s", reason)
             return
-        if not flags.session_present:
-            for topic in self._line.subscriptions:
-                client.subscribe(topic, qos=1)
+        # Also where the broker kept the session: subscribing twice is harmless, a lost subscription is not.
+        for topic in self._line.subscriptions:
+            client.subscribe(topic, qos=1)
         self._up.set()
         _log.info("connected to the broker at %s:%d, MQTT %s", self._settings.host, self._settings.port, self.protocol)
         self._line.connected()

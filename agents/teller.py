@@ -17,7 +17,7 @@ from agents.spool import Spool
 _log = logging.getLogger(__name__)
 
 #: Unacknowledged events are told again after so long, then after twice that, up to the longest.
-FIRST_REPEAT_S: Final = 10.0
+FIRST_REPEAT_S: Final = 5.0
 LONGEST_REPEAT_S: Final = 120.0
 _BATCH: Final = 100
 
