@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable
+from concurrent.futures import Executor
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Final
@@ -53,6 +54,8 @@ class Parts:
     wire: Wire | None = None
     courier: Courier | None = None
     policy: PlanPolicy | None = None
+    executor: Executor | None = None
+    """Where toolpaths are made; processes of their own otherwise."""
 
 
 class Scheduler:
@@ -71,7 +74,13 @@ class Scheduler:
         self.bell = Bell()
         self.mover = Mover(sender=self.sender, limits=settings.limits)
         self.room = ToolpathRoom(
-            self.store, self.blobs, self.clock, workers=settings.slicers, done=self.bell.news, maker=chosen.maker
+            self.store,
+            self.blobs,
+            self.clock,
+            workers=settings.slicers,
+            done=self.bell.news,
+            maker=chosen.maker,
+            executor=chosen.executor,
         )
         self.link: BrokerLink | None = self._link() if chosen.wire is None else None
         wire = chosen.wire or self.link or _NoWire()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
@@ -47,6 +48,7 @@ def serve(
     from scheduler.store import StoreTooNew
 
     logs.configure(log_format, log_level)
+    logging.getLogger("alembic").setLevel(logging.WARNING)
     try:
         host, port = address(http, default_port=8600)
         broker_host, broker_port = address(mqtt, default_port=1883)

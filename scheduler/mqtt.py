@@ -69,6 +69,7 @@ class BrokerLink:
         self._refused_version = threading.Event()
         self.connected = threading.Event()
         self._connection = 0
+        self._leaving = False
         self._topic = SCHEDULER_PRESENCE.of(scheduler=scheduler)
 
     def start(self, timeout_s: float = 10.0) -> None:
@@ -100,6 +101,7 @@ class BrokerLink:
         """Say goodbye (retained `online: false`) and disconnect."""
         if self._client is None:
             return
+        self._leaving = True
         if self.connected.is_set():
             self.deliver([(self._topic, self._presence(online=False), True)], 2.0)
         self._client.disconnect()
@@ -169,6 +171,8 @@ class BrokerLink:
         self._came()
 
     def _on_disconnect(self, client: paho.Client, _: Any, flags: Any, reason: Any, properties: Any) -> None:
+        if self._leaving:
+            return
         if self.connected.is_set():
             _log.warning("the broker is gone (%s); trying again", reason)
         elif not self.connected.is_set() and self._client is client:

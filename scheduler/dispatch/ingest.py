@@ -16,7 +16,7 @@ from typing import Final, Protocol
 
 import sqlalchemy as sa
 
-from agents.contract import RefusedMessage, decode, encode, expect, identify, wrap
+from agents.contract import PREFIX, RefusedMessage, decode, encode, expect, identify, wrap
 from agents.contract import messages as m
 from agents.contract.topics import INBOX, JOURNAL, MACHINE, PRESENCE
 from scheduler.clock import Clock
@@ -29,6 +29,8 @@ from scheduler.store.record import post
 _log: Final = logging.getLogger(__name__)
 _MOST_IN_A_BATCH: Final = 500
 _RETRY_S: Final = 1.0
+#: Agents' topics are subscribed with wildcards, which our own presence matches too.
+_OURS: Final = f"{PREFIX}/scheduler/"
 
 
 class Wire(Protocol):
@@ -141,7 +143,8 @@ class Ingest:
         found = _Sorted(set(), {}, {}, [])
         for message in batch:
             try:
-                _place(found, message)
+                if not message.topic.startswith(_OURS):
+                    _place(found, message)
             except RefusedMessage as error:
                 self.refused += 1
                 _log.warning("a message on %s was refused: %s", message.topic, error)

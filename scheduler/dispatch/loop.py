@@ -95,6 +95,7 @@ class Dispatcher:
     def plan_now(self) -> None:
         """Plan and carry out at once, in this thread (for tests that own the clock)."""
         now = self._clock.now()
+        self._stale = True
         self._sweep(now)
         picture = self._look(now)
         self._apply(picture, self._planner(picture.snapshot), self._clock.now())
@@ -114,7 +115,7 @@ class Dispatcher:
     def _sweep(self, now: datetime) -> None:
         with self._store.read() as c:
             due = bool(queries.jobs_past_deadline(c, now))
-        if not due and self._swept_at is not None and now - self._swept_at < _SWEEP_EVERY:
+        if not due and not self._stale and self._swept_at is not None and now - self._swept_at < _SWEEP_EVERY:
             return
         self._swept_at = now
         with self._store.write() as c:

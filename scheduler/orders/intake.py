@@ -38,6 +38,13 @@ PROCESS_OF_KIND: Final[dict[GeometryKind, ProcessKind]] = {
     GeometryKind.DXF: ProcessKind.LASER,
 }
 
+#: Technology codes of Open Know-How (OKH-LOSH schema, `tsdc`).
+TSDC_OF_PROCESS: Final[dict[ProcessKind, tuple[str, ...]]] = {
+    ProcessKind.FDM: ("3DP",),
+    ProcessKind.LASER: ("LAS",),
+    ProcessKind.CNC: ("CNC",),
+}
+
 Inspect = Callable[[PartFile], GeometryReport]
 
 
@@ -115,16 +122,26 @@ def _manifest_for(files: Mapping[str, bytes], bare: BareFile) -> Manifest:
         why = "G-code is made for one machine; a design is made for any"
         raise Refused("gcode_is_no_design", "The file was refused", why, "Send the model or drawing it was made from.")
     stem = bare.name or name.rsplit("/", 1)[-1].rsplit(".", 1)[0]
+    process = bare.process or PROCESS_OF_KIND.get(kind)
     part = ManifestPart(
         name=stem,
-        process=bare.process or PROCESS_OF_KIND.get(kind),
+        process=process,
+        tsdc=() if process is None else TSDC_OF_PROCESS.get(process, ()),
         exports=(name,),
         material=bare.material,
         thickness_mm=bare.thickness_mm,
         depth_mm=bare.depth_mm,
         colour=bare.colour,
     )
-    return Manifest(name=stem, version="1", licence=bare.licence, licensor="", function="", parts=(part,))
+    return Manifest(
+        name=stem,
+        version="1",
+        licence=bare.licence,
+        licensor="not stated",
+        function="not stated",
+        repo="https://workshed.invalid/",
+        parts=(part,),
+    )
 
 
 def _check_file(name: str, content: Mapping[str, bytes], examine: Inspect) -> CheckedFile:

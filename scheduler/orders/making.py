@@ -6,7 +6,7 @@ import logging
 import multiprocessing
 import os
 from collections.abc import Callable
-from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures import Executor, Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -74,10 +74,11 @@ class ToolpathRoom:
         workers: int,
         done: Callable[[], None],
         maker: Maker = make,
+        executor: Executor | None = None,
     ) -> None:
         self._say_done = done
         self._store, self._blobs, self._clock, self._workers, self._maker = store, blobs, clock, workers, maker
-        self._pool: ProcessPoolExecutor | None = None
+        self._pool: Executor | None = executor
         self._going: dict[str, Future[MadeToolpath | Impossible]] = {}
         self._crashes: dict[str, int] = {}
         self._closed = False
@@ -103,8 +104,12 @@ class ToolpathRoom:
         self._closed = True
         if self._pool is not None:
             self._pool.shutdown(wait=False, cancel_futures=True)
-            for process in list((self._pool._processes or {}).values()):
+        for process in multiprocessing.active_children():
+            if process in self._workers_seen():
                 process.terminate()
+
+    def _workers_seen(self) -> list[object]:
+        return list((getattr(self._pool, "_processes", None) or {}).values())
 
     def _submit(self, key: str, recipe: Recipe) -> None:
         if self._pool is None:

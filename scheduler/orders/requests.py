@@ -17,7 +17,8 @@ from agents.contract.messages import MachineDescription, MachineReport
 from agents.contract.vocabulary import NeedClass, Ring
 from designs.okh import BadManifest, OrderTree, PartNode, order_tree, read_manifest
 from designs.processes.materials import canonical, density_g_cm3
-from designs.processes.model import GeometryKind
+from designs.processes.model import GeometryKind, ProcessKind
+from designs.processes.profiles import known_materials
 from scheduler.dispatch.actions import new_job
 from scheduler.orders.progress import OrderState
 from scheduler.orders.recipes import JobBody, PieceSpec, fits
@@ -133,7 +134,7 @@ def _jobs_of(
     material = request.material or part.material
     colour = request.colour or part.colour
     thickness = request.thickness_mm if request.thickness_mm is not None else part.thickness_mm
-    _check_material(part.name, material, machines)
+    _check_material(part.name, material, part.process.value, machines)
     exported = [files[name] for name in part.exports if name in files]
     if not exported:
         why = f"{part.name} has no file that a machine can be fed from"
@@ -158,13 +159,16 @@ def _jobs_of(
     return [_PlannedJob(part.name, count, process, body) for count in counts]
 
 
-def _check_material(part: str, material: str | None, machines: Sequence[MachineDescription]) -> None:
+def _check_material(part: str, material: str | None, process: str, machines: Sequence[MachineDescription]) -> None:
     loaded = sorted({material.material for machine in machines for material in machine.materials})
-    hint = "Choose one of: " + ", ".join(loaded) if loaded else "Name a material such as PLA, plywood or MDF."
+    hint = "Loaded now: " + ", ".join(loaded) if loaded else "Name a material such as PLA, plywood or MDF."
     if not material:
         raise Refused("no_material", "The order was refused", f"nothing says what {part} is made from", hint)
-    known = density_g_cm3(material) is not None
-    if not known and canonical(material) not in {canonical(name) for name in loaded}:
+    if process == ProcessKind.FDM:
+        known = {canonical(name) for name in known_materials()}
+    else:
+        known = {canonical(material)} if density_g_cm3(material) is not None else set()
+    if canonical(material) not in known | {canonical(name) for name in loaded}:
         raise Refused("unknown_material", "The order was refused", f"nobody here knows the material {material!r}", hint)
 
 

@@ -1,0 +1,464 @@
+"""A whole line in one thread: the real scheduler, agents that keep the protocol, and a post office between.
+
+Nothing here waits: time is a clock one sets, messages lie in boxes until they are delivered, and every part can be
+killed and started again on what it had written. The agents are the other half of the contract as the contract states it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import uuid
+from collections.abc import Callable
+from concurrent.futures import Executor, Future
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+
+from agents.contract import decode, encode, wrap
+from agents.contract import messages as m
+from agents.contract.topics import INBOX, JOURNAL, MACHINE, PRESENCE
+from agents.contract.vocabulary import FailureClass, JobState, MachineState, Process, Ring
+from designs.processes.model import MadeToolpath
+from scheduler.app import Parts, Scheduler
+from scheduler.config import Settings
+from scheduler.dispatch.ingest import Inbound
+from scheduler.dispatch.limits import Limits
+from scheduler.orders.recipes import Recipe
+from scheduler.planning.snapshot import Placement, Plan, Shut, Snapshot, Waiting
+from scheduler.store import queries
+from scheduler.store import tables as t
+
+START = datetime(2026, 3, 2, 8, 0, tzinfo=UTC)
+
+
+class SetClock:
+    """A clock that stands until it is moved."""
+
+    def __init__(self) -> None:
+        self.moment = START
+
+    def now(self) -> datetime:
+        return self.moment
+
+    def pass_(self, **by: float) -> None:
+        self.moment += timedelta(**by)
+
+
+class AtOnce(Executor):
+    """Runs what it is given in the caller's thread."""
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        future: Future[Any] = Future()
+        try:
+            future.set_result(fn(*args, **kwargs))
+        except Exception as error:  # noqa: BLE001 (an executor hands every error to the future)
+            future.set_exception(error)
+        return future
+
+
+def tiny_toolpath(recipe: Recipe, blobs: str) -> MadeToolpath:
+    """A toolpath that names its recipe; half an hour long."""
+    program = f"; {recipe.key}\nG21\nG0 X1 Y1\nG0 X2 Y2\n".encode()
+    return MadeToolpath(
+        gcode=program,
+        dialect=recipe.profile.dialect,
+        made_by="tests 1",
+        settings="plain",
+        duration_s=1800.0,
+        lines=4,
+        bounds_mm=(1, 1, 0, 2, 2, 0),
+        material_g=5.0 if recipe.profile.process == "fdm" else None,
+        pieces=recipe.pieces[0].quantity,
+    )
+
+
+def first_fit(snapshot: Snapshot) -> Plan:
+    """Every job on the machine of its kind that is free first; enough of a plan to dispatch by."""
+    free = {
+        machine.id: snapshot.now for machine in snapshot.machines if not machine.offline and not machine.quarantined
+    }
+    placements, waiting = [], []
+    for job in sorted(snapshot.jobs, key=lambda job: (job.fixed is None, job.id)):
+        if job.fixed is not None:
+            end = job.fixed.finish or job.fixed.start
+            placements.append(Placement(job.id, job.fixed.machine, job.fixed.start, end, end, fixed=True))
+            free[job.fixed.machine] = max(free.get(job.fixed.machine, snapshot.now), end)
+            continue
+        declined = {declined.machine for declined in job.declined}
+        options = [o for o in job.options if o.machine in free and o.machine not in declined]
+        if not options or (job.release is not None and job.release > snapshot.now):
+            shut = tuple(Shut(machine.id, "test", "not now") for machine in snapshot.machines)
+            waiting.append(Waiting(job.id, "no machine can take it now", shut))
+            continue
+        best = min(options, key=lambda option: (free[str(option.machine)], str(option.machine)))
+        machine = str(best.machine)
+        start = free[machine]
+        end = free[machine] = start + timedelta(seconds=best.p50_s)
+        placements.append(Placement(job.id, machine, start, end, end))
+    return Plan(tuple(placements), tuple(waiting), (), None, "first fit", 0, 0.0)
+
+
+@dataclass
+class PostOffice:
+    """Keeps what the scheduler published until somebody delivers it."""
+
+    boxes: dict[str, list[bytes]] = field(default_factory=dict)
+    open: bool = True
+
+    def publish(self, topic: str, payload: bytes, *, retain: bool = False) -> None:
+        self.boxes.setdefault(topic, []).append(payload)
+
+    def deliver(self, messages: list[tuple[str, bytes, bool]], timeout_s: float) -> int:
+        if not self.open:
+            return 0
+        for topic, payload, retain in messages:
+            self.publish(topic, payload, retain=retain)
+        return len(messages)
+
+
+@dataclass
+class HeldJob:
+    """What an agent knows of one lease."""
+
+    job: str
+    lease: str
+    fence: int
+    machine: str
+    sha256: str
+    state: str = "leased"
+    intent_seq: int = 0
+    pieces: int = 1
+
+
+@dataclass
+class Spool:
+    """What survives an agent's death."""
+
+    seq: int = 0
+    acked: int = 0
+    journal: list[tuple[int, bytes]] = field(default_factory=list)
+    refused: dict[int, str] = field(default_factory=dict)
+    fences: dict[str, int] = field(default_factory=dict)
+    offers: dict[str, m.Offer] = field(default_factory=dict)
+    held: dict[str, HeldJob] = field(default_factory=dict)
+    seen: set[str] = field(default_factory=set)
+
+
+class Agent:
+    """The agent's half of the protocol, without machines: what it would do to one is written in `started`."""
+
+    def __init__(self, shop: str, name: str, machines: tuple[str, ...], process: Process = Process.FDM) -> None:
+        self.shop, self.name, self.machines, self.process = shop, name, machines, process
+        self.id = f"{shop}.{name}"
+        self.spool = Spool()
+        self.boot = uuid.uuid4().hex
+        self.starts: list[tuple[str, int]] = []
+        """(job, fence) of every start that was permitted."""
+        self.declines: str = ""
+
+    def journal_topic(self) -> str:
+        return JOURNAL.of(shop=self.shop, agent=self.name)
+
+    def inbox_topic(self) -> str:
+        return INBOX.of(shop=self.shop, agent=self.name)
+
+    def presence(self, now: datetime, *, online: bool = True) -> tuple[str, bytes]:
+        body = m.AgentPresence(shop=self.shop, agent=self.name, online=online, boot=self.boot)
+        return PRESENCE.of(shop=self.shop, agent=self.name), self._wrap(body, now)
+
+    def report(
+        self, machine: str, now: datetime, state: MachineState = MachineState.IDLE, **more: Any
+    ) -> tuple[str, bytes]:
+        material = m.LoadedMaterial(material="PLA") if self.process is Process.FDM else m.LoadedMaterial(material="MDF")
+        body = m.MachineReport(
+            shop=self.shop,
+            agent=self.name,
+            ring=Ring.NEIGHBOURHOOD,
+            description=m.MachineDescription(
+                machine=machine,
+                name=machine,
+                process=self.process,
+                dialect="marlin" if self.process is Process.FDM else "grbl",
+                model="plain",
+                envelope_mm=(200, 200, 200),
+                materials=(material,),
+            ),
+            state=state,
+            since=now,
+            **more,
+        )
+        return MACHINE.of(shop=self.shop, agent=self.name, machine=machine), self._wrap(body, now)
+
+    def say(self, body: Any, now: datetime) -> int:
+        """Write in the journal; it is sent when somebody asks for `unacked`."""
+        self.spool.seq += 1
+        self.spool.journal.append((self.spool.seq, self._wrap(body, now, self.spool.seq)))
+        return self.spool.seq
+
+    def unacked(self) -> list[tuple[str, bytes]]:
+        return [(self.journal_topic(), payload) for seq, payload in self.spool.journal if seq > self.spool.acked]
+
+    def restart(self, now: datetime) -> None:
+        """Die and come back: what was moving has failed; say so, then say what is held."""
+        self.boot = uuid.uuid4().hex
+        for held in list(self.spool.held.values()):
+            if held.state in ("starting", "running"):
+                self.fail(held.job, now, FailureClass.AGENT_RESTARTED)
+        self.holdings(now)
+
+    def holdings(self, now: datetime) -> None:
+        jobs = tuple(
+            m.Holding(job=held.job, fence=held.fence, machine=held.machine, state=held.state, lease=held.lease)
+            for held in self.spool.held.values()
+        )
+        unacked = min((seq for seq, _ in self.spool.journal if seq > self.spool.acked), default=self.spool.seq + 1)
+        self.say(
+            m.Holdings(boot=self.boot, jobs=jobs, highest_fences=dict(self.spool.fences), unacked_from=unacked), now
+        )
+
+    def hear(self, payload: bytes, now: datetime) -> None:
+        """One message from the inbox; each id once, expired ones never."""
+        envelope = decode(payload)
+        if not isinstance(envelope.body, m.JournalAck) and (envelope.id in self.spool.seen or envelope.expired(now)):
+            return
+        self.spool.seen.add(envelope.id)
+        handler = getattr(self, f"_on_{type(envelope.body).__name__.lower()}")
+        handler(envelope.body, now)
+
+    def _on_offer(self, offer: m.Offer, now: datetime) -> None:
+        self.spool.offers[offer.offer] = offer
+        if self.declines:
+            self.say(
+                m.Declined(offer=offer.offer, job=offer.ticket.job, machine=offer.machine, reasons=(self.declines,)),
+                now,
+            )
+        else:
+            self.say(m.Claimed(offer=offer.offer, job=offer.ticket.job, machine=offer.machine), now)
+
+    def _on_grant(self, grant: m.Grant, now: datetime) -> None:
+        if grant.fence <= self.spool.fences.get(grant.job, 0):
+            same = self.spool.held.get(grant.job)
+            if same is None or same.fence != grant.fence:
+                why = "a higher fence was seen"
+                self.say(m.GrantRefused(job=grant.job, lease=grant.lease, fence=grant.fence, why=why), now)
+            return
+        self.spool.fences[grant.job] = grant.fence
+        offer = self.spool.offers[grant.offer]
+        sha256 = offer.toolpath.sha256
+        held = HeldJob(grant.job, grant.lease, grant.fence, grant.machine, sha256, pieces=offer.ticket.pieces)
+        self.spool.held[grant.job] = held
+
+    def _on_withdrawal(self, withdrawal: m.Withdrawal, now: datetime) -> None:
+        held = self.spool.held.get(withdrawal.job)
+        if held is not None and held.fence == withdrawal.fence and held.state not in ("starting", "running"):
+            del self.spool.held[withdrawal.job]
+
+    def _on_cancelrequest(self, request: m.CancelRequest, now: datetime) -> None:
+        held = self.spool.held.get(request.job)
+        if held is not None and held.fence == request.fence:
+            del self.spool.held[request.job]
+            body = m.CancelConfirmed(job=held.job, fence=held.fence, machine=held.machine, last_line=1, why=request.why)
+            self.say(body, now)
+
+    def _on_pauserequest(self, request: m.PauseRequest, now: datetime) -> None:
+        """Holding is the machine's business."""
+
+    def _on_reconcilerequest(self, request: m.ReconcileRequest, now: datetime) -> None:
+        self.holdings(now)
+
+    def _on_journalack(self, ack: m.JournalAck, now: datetime) -> None:
+        self.spool.acked = max(self.spool.acked, ack.upto)
+        self.spool.seq = max(self.spool.seq, ack.upto)
+        self.spool.refused |= {event.seq: event.why for event in ack.refused}
+        for held in list(self.spool.held.values()):
+            if held.state != "intended" or held.intent_seq > ack.upto:
+                continue
+            if held.intent_seq in self.spool.refused:
+                del self.spool.held[held.job]
+            else:
+                held.state = "starting"
+                self.starts.append((held.job, held.fence))
+
+    def stage(self, job: str, now: datetime) -> None:
+        held = self.spool.held[job]
+        held.state = "staged"
+        self.say(m.Staged(job=job, fence=held.fence, machine=held.machine, sha256=held.sha256), now)
+
+    def ready(self, job: str, now: datetime) -> None:
+        held = self.spool.held[job]
+        held.state = "ready"
+        gates = (m.GateReport(gate="bed_clear", open=True),)
+        self.say(m.Ready(job=job, fence=held.fence, machine=held.machine, gates=gates), now)
+
+    def intend(self, job: str, now: datetime) -> None:
+        held = self.spool.held[job]
+        held.state = "intended"
+        held.intent_seq = self.say(m.StartIntended(job=job, fence=held.fence, machine=held.machine), now)
+
+    def run(self, job: str, now: datetime) -> None:
+        held = self.spool.held[job]
+        held.state = "running"
+        self.say(m.Running(job=job, fence=held.fence, machine=held.machine, started=now), now)
+
+    def progress(self, job: str, now: datetime, fraction: float) -> None:
+        held = self.spool.held[job]
+        self.say(m.Progressed(job=job, fence=held.fence, machine=held.machine, line=2, fraction=fraction), now)
+
+    def finish(self, job: str, now: datetime) -> HeldJob:
+        held = self.spool.held.pop(job)
+        body = m.Finished(
+            job=job,
+            fence=held.fence,
+            machine=held.machine,
+            started=now - timedelta(minutes=30),
+            finished=now,
+            lines=4,
+            machine_s=1800.0,
+        )
+        self.say(body, now)
+        return held
+
+    def fail(self, job: str, now: datetime, failure: FailureClass) -> None:
+        held = self.spool.held.pop(job)
+        body = m.Failed(
+            job=job, fence=held.fence, machine=held.machine, failure=failure, last_line=2, why=f"test: {failure}"
+        )
+        self.say(body, now)
+
+    def inspect(self, held: HeldJob, now: datetime, *, good: int, rejected: int = 0) -> None:
+        self.say(m.Inspected(job=held.job, fence=held.fence, machine=held.machine, good=good, rejected=rejected), now)
+
+    def _wrap(self, body: Any, now: datetime, seq: int | None = None) -> bytes:
+        return encode(wrap(body, sender=f"agent/{self.shop}/{self.name}", now=now, seq=seq))
+
+
+class Line:
+    """One scheduler, some agents, one clock."""
+
+    def __init__(
+        self,
+        folder: Path,
+        *agents: Agent,
+        database: str = "",
+        planner: Callable[[Snapshot], Plan] = first_fit,
+        limits: Limits | None = None,
+    ) -> None:
+        self.clock = SetClock()
+        self.office = PostOffice()
+        self.agents = {agent.id: agent for agent in agents}
+        self._planner = planner
+        self.settings = Settings(data=folder, broker=None, database=database, limits=limits or Limits())
+        self.scheduler = self._open()
+
+    def _open(self) -> Scheduler:
+        parts = Parts(
+            clock=self.clock,
+            planner=self._planner,
+            maker=tiny_toolpath,
+            wire=self.office,
+            courier=self.office,
+            executor=AtOnce(),
+        )
+        scheduler = Scheduler(self.settings, parts)
+        with scheduler.store.write() as c:
+            for agent in queries.agents(c):
+                request = m.ReconcileRequest(why="the scheduler came")
+                from scheduler.store.record import post
+
+                post(c, agent.id, request, self.clock.now(), sender=scheduler.sender)
+        return scheduler
+
+    def close(self) -> None:
+        self.scheduler.store.close()
+
+    def restart_scheduler(self) -> None:
+        """Kill it between two transactions, and start it on what is written."""
+        self.scheduler.store.close()
+        self.scheduler = self._open()
+
+    @property
+    def now(self) -> datetime:
+        return self.clock.now()
+
+    def hear(self, *messages: tuple[str, bytes]) -> None:
+        """Give the scheduler messages as one batch."""
+        self.scheduler.ingest.commit([Inbound(topic, payload, lambda: None) for topic, payload in messages])
+
+    def plan(self) -> None:
+        self.scheduler.dispatcher.plan_now()
+
+    def send(self) -> None:
+        """Empty the outbox into the boxes."""
+        while self.scheduler.outgoing.send_some():
+            pass
+
+    def deliver(self, agent: Agent) -> None:
+        """Give an agent all that lies in its box."""
+        self.send()
+        for payload in self.office.boxes.pop(agent.inbox_topic(), []):
+            agent.hear(payload, self.now)
+
+    def exchange(self, agent: Agent, rounds: int = 3) -> None:
+        """Both sides say all they have, until they have nothing."""
+        for _ in range(rounds):
+            self.deliver(agent)
+            unacked = agent.unacked()
+            if unacked:
+                self.hear(*unacked)
+
+    def arrive(self) -> None:
+        """All agents come, say what they are, and are reconciled."""
+        for agent in self.agents.values():
+            self.hear(agent.presence(self.now), *(agent.report(machine, self.now) for machine in agent.machines))
+            self.exchange(agent)
+
+    def job(self, job_id: str) -> Any:
+        with self.scheduler.store.read() as c:
+            found = queries.job(c, job_id)
+        assert found is not None
+        return found
+
+    def jobs(self, *states: JobState) -> list[Any]:
+        with self.scheduler.store.read() as c:
+            return queries.jobs(c, states=states or None)
+
+    def rows(self) -> dict[str, int]:
+        """How many rows each table has."""
+        with self.scheduler.store.read() as c:
+            return {
+                table.name: c.execute(sa.select(sa.func.count()).select_from(table)).scalar() or 0
+                for table in t.metadata.sorted_tables
+            }
+
+    def order(self, quantity: int = 1, *, accept: bool = True, process: str = "fdm") -> list[str]:
+        """A design with one part, ordered; returns its jobs (of one piece each)."""
+        from designs.okh import licence_verdict, read_manifest
+        from designs.processes.model import GeometryKind
+        from scheduler.orders.intake import CheckedDesign, CheckedFile, keep_design
+        from scheduler.orders.requests import OrderRequest, place_order
+
+        code, material = {"fdm": ("3DP", "PLA"), "laser": ("LAS", "MDF")}[process]
+        manifest = (
+            'okhv = "2.4"\nname = "peg"\nrepo = "https://example.org"\nversion = "1"\nlicense = "CC0-1.0"\n'
+            'licensor = "us"\nfunction = "a peg"\n[[part]]\nname = "peg"\nexport = ["peg.stl"]\n'
+            f'tsdc = ["{code}"]\nmaterial = "{material}"\n' + ('printing-process = "FDM"\n' if code == "3DP" else "")
+        ).encode()
+        mesh = b"solid peg"
+        sha256 = hashlib.sha256(mesh).hexdigest()
+        file = CheckedFile("peg.stl", GeometryKind.STL, sha256, len(mesh), {"dims_mm": [150, 150, 10]})
+        design = CheckedDesign(
+            hashlib.sha256(manifest).hexdigest(),
+            read_manifest(manifest),
+            manifest,
+            licence_verdict("CC0-1.0"),
+            (file,),
+            {"okh.toml": manifest, "peg.stl": mesh},
+        )
+        with self.scheduler.store.write() as c:
+            keep_design(c, self.scheduler.blobs, design, self.now)
+            request = OrderRequest(design.address, quantity, accept=accept)
+            order, _ = place_order(c, self.scheduler.blobs, request, self.now)
+            return [job.id for job in queries.jobs(c, order=order.id)]

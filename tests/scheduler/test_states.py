@@ -1,0 +1,99 @@
+"""The transition table, exhaustively: what is in it, what is not, and what every path through it keeps."""
+
+from __future__ import annotations
+
+import itertools
+
+import pytest
+
+from agents.contract.vocabulary import CLOSED_STATES, LEASED_STATES, MOTION_STATES, TRANSITIONAL_STATES, JobState
+from scheduler.dispatch.actions import ACTIONS
+from scheduler.dispatch.states import TRANSITIONS, Action, ImpossibleTransition, JobEvent, step
+
+PAIRS = list(itertools.product(JobState, JobEvent))
+#: What only an agent's journal may say; everything else comes from this side.
+FROM_THE_MACHINE = {
+    JobEvent.STAGED,
+    JobEvent.READY,
+    JobEvent.GATES_SHUT,
+    JobEvent.START_INTENDED,
+    JobEvent.RUNNING,
+    JobEvent.PROGRESSED,
+    JobEvent.HELD,
+    JobEvent.RESUMED,
+    JobEvent.FINISHED,
+    JobEvent.FAILED,
+    JobEvent.CANCEL_CONFIRMED,
+    JobEvent.STOPPED_BY_SHOP,
+    JobEvent.INSPECTED,
+}
+
+
+@pytest.mark.parametrize(("state", "event"), PAIRS)
+def test_every_pair_either_stands_in_the_table_or_is_refused(state: JobState, event: JobEvent) -> None:
+    if (state, event) in TRANSITIONS:
+        assert step(state, event) is TRANSITIONS[state, event]
+    else:
+        with pytest.raises(ImpossibleTransition, match=str(state)):
+            step(state, event)
+
+
+def test_every_state_and_event_is_used() -> None:
+    assert {state for state, _ in TRANSITIONS} == set(JobState) - CLOSED_STATES
+    assert {event for _, event in TRANSITIONS} == set(JobEvent)
+
+
+def test_closed_states_are_left_by_nothing() -> None:
+    assert not [state for state, _ in TRANSITIONS if state in CLOSED_STATES]
+
+
+def test_every_state_can_still_end() -> None:
+    reached = set(CLOSED_STATES)
+    grew = True
+    while grew:
+        before = len(reached)
+        reached |= {state for (state, _), taken in TRANSITIONS.items() if taken.to in reached}
+        grew = len(reached) > before
+    assert reached == set(JobState)
+
+
+def test_a_machine_starts_only_by_its_own_recorded_intention() -> None:
+    into = {(s, e) for (s, e), taken in TRANSITIONS.items() if taken.to in MOTION_STATES and s not in MOTION_STATES}
+    assert into == {(JobState.STAGED, JobEvent.START_INTENDED), (JobState.READY, JobEvent.START_INTENDED)}
+
+
+def test_while_a_machine_may_move_only_its_word_or_a_persons_changes_state() -> None:
+    for (state, event), taken in TRANSITIONS.items():
+        if state in MOTION_STATES and taken.to is not state:
+            assert event in FROM_THE_MACHINE | {JobEvent.DECLARED_LOST}
+
+
+def test_leases_are_granted_in_one_place_and_ended_on_every_way_out() -> None:
+    for (state, event), taken in TRANSITIONS.items():
+        entering = taken.to in LEASED_STATES and state not in LEASED_STATES
+        leaving = state in LEASED_STATES and taken.to not in LEASED_STATES
+        assert (Action.GRANT in taken.actions) == entering == (event is JobEvent.CLAIMED)
+        assert (Action.END_LEASE in taken.actions) == leaving
+
+
+def test_offers_are_closed_on_every_way_out() -> None:
+    for (state, _), taken in TRANSITIONS.items():
+        assert (Action.CLOSE_OFFER in taken.actions) == (state is JobState.OFFERED)
+
+
+def test_a_lease_taken_back_by_this_side_is_always_said_to_the_agent() -> None:
+    for (state, event), taken in TRANSITIONS.items():
+        if state in LEASED_STATES - MOTION_STATES and Action.END_LEASE in taken.actions:
+            told = Action.WITHDRAW_LEASE in taken.actions
+            assert told == (event not in FROM_THE_MACHINE | {JobEvent.GRANT_REFUSED})
+
+
+def test_every_transitional_state_has_a_way_out_in_time() -> None:
+    timed = {JobEvent.OFFER_LAPSED, JobEvent.LEASE_LAPSED, JobEvent.START_OVERDUE}
+    assert {state for state, event in TRANSITIONS if event in timed} == TRANSITIONAL_STATES
+
+
+def test_every_action_is_carried_out_somewhere() -> None:
+    by_the_mover = {Action.DECIDE_RETRY, Action.COUNT_PIECES, Action.TELL_ORDER}
+    assert set(ACTIONS) | by_the_mover == set(Action)
+    assert not set(ACTIONS) & by_the_mover
