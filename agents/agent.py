@@ -10,6 +10,7 @@ import threading
 import uuid
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from importlib import metadata
 from typing import Final
@@ -30,12 +31,14 @@ from agents.machine import Supervisor
 from agents.mqtt import Line, MqttLine
 from agents.policy import MachineView, Policy, PolicyFile, open_hours
 from agents.reports import Home, described, report
+from agents.safe_down import safe_down
 from agents.safety import Presence, Watch, Watched
 from agents.spool import Lease, Spool, SpoolFull
 from agents.teller import Teller
 from agents.toolpaths import GivenUp, ToolpathStore, ToolpathUnavailable, ToolpathWrong, problems_for
-from firmware_bridges.bridge import Bridge, BridgeError, BridgeState
+from firmware_bridges.bridge import Bridge, BridgeError, BridgeState, WrongMachine
 from firmware_bridges.bridge import MachineConfig as BridgeConfig
+from firmware_bridges.checkpoint import read_checkpoint
 
 _log = logging.getLogger(__name__)
 
@@ -63,6 +66,7 @@ class Agent:
         """Open the spool, close what a crash left open, build the bridges (not connected). Raises as those do."""
         self.config = config
         self.clock = clock or SystemClock()
+        self._open_bridge = open_bridge
         self.boot = uuid.uuid4().hex
         self.spool = Spool(config.data_dir / "agent.sqlite", sender=config.sender)
         self.policy_file = PolicyFile(config.policy)
@@ -90,7 +94,7 @@ class Agent:
         self.beats: dict[str, float] = {}
         """Monotonic time of each supervisor's last turn, for the system's watchdog."""
         for supervisor in self.supervisors.values():
-            supervisor.recover()
+            supervisor.recover(read_checkpoint(config.data_dir / f"{supervisor.name}.checkpoint"))
         if self.line is not None:
             self.teller.open_with(self.inbox.say_holdings(self.clock.now()))
         self.spool.prune(self.clock.now())
@@ -98,7 +102,7 @@ class Agent:
     def _supervisor(self, machine: MachineSettings, open_bridge: OpenBridge) -> Supervisor:
         return Supervisor(
             machine,
-            open_bridge(machine.bridge),
+            open_bridge(self._bridge_config(machine)),
             spool=self.spool,
             store=self.store,
             presence=self.presence,
@@ -106,6 +110,11 @@ class Agent:
             shop=self,
             clock=self.clock,
         )
+
+    def _bridge_config(self, machine: MachineSettings) -> BridgeConfig:
+        """The machine's own, with a place for the bridge's checkpoints (kept apart from the spool: written often)."""
+        place = ("checkpoint_file", str(self.config.data_dir / f"{machine.name}.checkpoint"))
+        return replace(machine.bridge, options=(*machine.bridge.options, place))
 
     def _watched(self, supervisor: Supervisor) -> Watched:
         def stop(why: str) -> None:
@@ -119,7 +128,7 @@ class Agent:
         name = supervisor.name
         return Watched(
             supervisor.machine,
-            supervisor.bridge.status,
+            lambda: supervisor.bridge.status(),
             lambda item: self.interlocks.good(name, item),
             hold,
             stop,
@@ -196,12 +205,12 @@ class Agent:
                 supervisor.work(_TURN_S)
 
     def _keep_connected(self, supervisor: Supervisor) -> None:
-        """Connect once, then leave reconnecting to the bridge; try again while the port is not there."""
+        """Connect, then leave reconnecting to the bridge; try again while the machine is not there or not ours."""
         told = ""
         while not self._ending.is_set():
             if supervisor.bridge.status().identity is None:
                 try:
-                    supervisor.bridge.connect()
+                    self._connect(supervisor)
                     told = ""
                 except BridgeError as error:
                     if str(error) != told:
@@ -209,6 +218,17 @@ class Agent:
                         _log.warning("not connected: %s", error, extra={"fields": {"machine": supervisor.name}})
                 supervisor.post(Wake())
             self._ending.wait(_CONNECT_EVERY_S)
+
+    def _connect(self, supervisor: Supervisor) -> None:
+        """One attempt. A bridge that met the wrong machine is closed for good: the next attempt has a new one."""
+        try:
+            supervisor.bridge.connect()
+        except WrongMachine:
+            supervisor.bridge.close()
+            supervisor.adopt(self._open_bridge(self._bridge_config(supervisor.machine)))
+            raise
+        if self.spool.flags(supervisor.name).disarmed:
+            safe_down(supervisor.bridge, supervisor.machine.description.process)
 
     # --- what supervisors need (inputs.Shop) ---------------------------------------------------------------------
 

@@ -81,9 +81,20 @@ class Supervisor:
         """Hand in an event; from any thread, never waits."""
         self._inputs.put(item)
 
-    def recover(self) -> None:
-        """After a start of the agent: whatever was moving then is over, and a person must look before more moves."""
-        for lease in self._spool.leases(self.name, MOVING):
+    def adopt(self, bridge: b.Bridge) -> None:
+        """Use another bridge from now on (the old one is closed)."""
+        self.bridge = bridge
+        bridge.listen(self.post)
+
+    def recover(self, checkpoint: b.Checkpoint | None = None) -> None:
+        """After a start of the agent: whatever was moving then is over, and a person must look before more moves.
+
+        `checkpoint` is what the bridge kept of the last run, finer than the spool's own.
+        """
+        for moving in self._spool.leases(self.name, MOVING):
+            lease = moving
+            if checkpoint is not None and moving.state is not LeaseState.STARTING:  # else it may be an earlier run's
+                lease = replace(moving, last_line=max(moving.last_line, checkpoint.line))
             why = f"the agent ended while the machine ran; line {lease.last_line} was the last confirmed one"
             self.apply(lease, LeaseEvent.AGENT_RESTARTED, Detail(why=why, failure=FailureClass.AGENT_RESTARTED))
 

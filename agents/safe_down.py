@@ -1,0 +1,40 @@
+"""Heaters, beam and spindle off after a run whose host died: the first thing said to a machine that was left alone.
+
+No motion. A printer gets the three off commands through its ordinary flow; a laser or router is reset, which kills
+beam, spindle and steppers in the firmware's interrupt (grbl/motion_control.c `mc_reset`).
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from typing import Final
+
+from agents.contract.vocabulary import Process
+from firmware_bridges.bridge import Bridge, BridgeError, BridgeState
+
+_log = logging.getLogger(__name__)
+
+#: Marlin's and its relatives' words for hot end, bed and fan off (marlinfw.org/docs/gcode/M104, M140, M107).
+_PRINTER_OFF: Final = ("M104 S0", "M140 S0", "M107")
+
+
+class _Off:
+    """The three lines as a toolpath."""
+
+    total_lines = len(_PRINTER_OFF)
+
+    def lines(self, from_line: int = 1) -> Iterator[tuple[int, str]]:
+        """The lines from one on."""
+        return ((number, text) for number, text in enumerate(_PRINTER_OFF, 1) if number >= from_line)
+
+
+def safe_down(bridge: Bridge, process: Process) -> None:
+    """Switch everything off. Raises nothing: what cannot be said is logged, and the machine stays disarmed anyway."""
+    try:
+        if process in {Process.LASER, Process.CNC}:
+            bridge.emergency_stop()
+        elif process is Process.FDM and bridge.status().state is BridgeState.IDLE:
+            bridge.run(_Off())
+    except BridgeError as error:
+        _log.error("the machine could not be told to switch off: %s. Look at it now.", error)
