@@ -234,12 +234,15 @@ class GrblBridge(WireBridge):
     def _cancel_before_start(self) -> None:
         """The controller is still being asked where it stands: nothing of the toolpath was sent."""
         self._drop_dialogue()
+        if self.config.option("dry_run") == "yes":
+            self.link.emergency(RESET)
         self.session.cancelled()
 
     def emergency_stop(self) -> None:
         """Soft reset: the controller kills steppers, spindle and beam in its interrupt (grbl/motion_control.c)."""
-        sent = self.link.emergency(RESET)
+        sent = self.link.emergency(RESET, hush=True)
         with self.session.lock:
+            self.link.speak_again()
             self._drop_run()
             self._lost_position()
             why = "Emergency stop. Look at the machine, then re-arm it."

@@ -20,6 +20,7 @@ from firmware_bridges.session import Happening, Session
 
 RESUME: Final = b"~"
 HOLD: Final = b"!"
+STATUS: Final = b"?"
 RESET: Final = b"\x18"
 SPINDLE_STOP: Final = b"\x9e"
 BEAM_OFF: Final = b"M5S0\n"
@@ -193,6 +194,9 @@ class GrblRun:
             wrong = self.stream.watch.objection(position, report, overrides)
             if wrong:
                 self.give_up(Failure.POSITION_MISMATCH, wrong)
+                return
+            if self.stream.watch.doubts:
+                self._wire.interject(STATUS)
                 return
         if report.state == "Idle":
             self._stands_idle(position, now, asked_at)

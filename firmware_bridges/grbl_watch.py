@@ -5,8 +5,8 @@ that can be under way: those acknowledged but not yet certain to be done (as man
 after them, which the controller may be cutting into pieces. In: moves, acknowledgements, reports. Out: a sentence when
 the report cannot be true of this toolpath, else nothing.
 
-What this cannot see: an excursion that begins and ends between two reports. Its reach is bounded by half the way the
-machine makes at its feed from one report to the next.
+A report may itself be damaged, so it takes two in a row; the second is asked for at once. What this cannot see: an
+excursion that begins and ends between two reports. Its reach is bounded by half the way the machine makes meanwhile.
 """
 
 from __future__ import annotations
@@ -36,6 +36,8 @@ class Watch:
         self._values: deque[float] = deque([0.0], maxlen=planner_blocks + 3)
         self.near_mm = NEAR_MM + (1.0 / steps_per_mm if steps_per_mm > 0 else 0.0)
         self._strikes = 0
+        self.doubts = 0
+        """Objections in a row to a position: the first may be a report damaged on its way, so a second one is asked."""
 
     def sent(self, motion: Motion | None, spindle: float) -> None:
         """A line was sent: its move, and the spindle or beam value it leaves in force."""
@@ -70,7 +72,8 @@ class Watch:
     def objection(self, position: Point, report: Report, overrides: tuple[int, int, int]) -> str:
         """What is wrong with a report, as a sentence; empty when nothing is."""
         off = self.off_by_mm(position)
-        if off > self.near_mm:
+        self.doubts = self.doubts + 1 if off > self.near_mm else 0
+        if self.doubts >= _STRIKES:
             return (
                 f"The machine reports X{position[0]:.3f} Y{position[1]:.3f} Z{position[2]:.3f} (machine coordinates),"
                 f" {off:.2f} mm away from where the toolpath can be. A line was probably changed on the cable."

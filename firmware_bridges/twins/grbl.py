@@ -8,19 +8,17 @@ report fields, not every one of their further commands.
 from __future__ import annotations
 
 import hashlib
-import json
-import math
 from collections import deque
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from firmware_bridges.arcs import Point
-from firmware_bridges.modal import ORIGIN, Offsets
+from firmware_bridges.modal import ORIGIN
 from firmware_bridges.modal_cnc import CncInterpreter
 from firmware_bridges.twins import grbl_reports
 from firmware_bridges.twins.grbl_execution import Wait, Waits, execute
-from firmware_bridges.twins.grbl_variants import FACTORY, GRBL, PROFILES, VARIANTS, Variant
-from firmware_bridges.twins.physics import Beam, Planner
+from firmware_bridges.twins.grbl_holds import OVERRIDES, GrblHolds
+from firmware_bridges.twins.grbl_variants import FACTORY, GRBL, VARIANTS, Variant
 
 if TYPE_CHECKING:
     from firmware_bridges.twins.run import TwinOptions
@@ -31,7 +29,7 @@ BOOT_S: Final = 0.6
 _LINES_KEPT: Final = 200_000
 
 
-class GrblTwin:
+class GrblTwin(GrblHolds):
     """One controller; see `twins.host.Twin` for the methods. `eeprom` survives power cuts and may be shared."""
 
     resets_on_open = True
@@ -47,48 +45,23 @@ class GrblTwin:
         keep_lines: bool = False,
         state_file: Path | None = None,
     ) -> None:
-        self.variant = variant
+        machine_settings = {} if blank_eeprom else (settings or {})
+        super().__init__(variant, "" if blank_eeprom else profile, machine_settings, work_offset, state_file)
         self.blank_eeprom = blank_eeprom
-        self.settings = {number: value for number, (value, _) in FACTORY.items()}
-        self.settings[10] = variant.status_mask
-        if not blank_eeprom:
-            self.settings |= PROFILES.get(profile, {})
-            self.settings |= settings or {}
-        self.systems: list[Point] = [work_offset, *[ORIGIN] * 5]
-        self.stored: list[Point] = [ORIGIN, ORIGIN]
-        self._state_file = state_file
-        self._recall()
         self.keep_lines = keep_lines
         self.consumed: deque[str] = deque(maxlen=_LINES_KEPT)
         self.consumed_count = 0
         self._hash = hashlib.sha256()
-        self.now = 0.0
         self.until = self.deaf_until = 0.0
         self.switch_broken = False
-        self.door_open = False
-        self.physical_offset = ORIGIN
         self.overruns = 0
-        self.stationary_burn_ms = 0.0
-        self.beam = Beam()
         self._out: list[bytes] = []
         self._rx: deque[int] = deque()
         self._later: deque[tuple[float, bytes]] = deque()
-        self.planner = self._fresh_planner(ORIGIN)
         self._listening_from = 0.0
         self._start(ORIGIN)
 
     # --- state of the firmware ------------------------------------------------------------------------------------
-
-    def _fresh_planner(self, position: Point) -> Planner:
-        settings = self.settings
-        planner = Planner(
-            self.variant.planner_blocks,
-            [settings[110 + axis] / 60 for axis in range(3)],
-            [settings[120 + axis] for axis in range(3)],
-            settings[11],
-        )
-        planner.set_position(position)
-        return planner
 
     def _start(self, position: Point) -> None:
         """What every reset clears (grbl/main.c)."""
@@ -99,7 +72,6 @@ class GrblTwin:
         self._task: Waits | None = None
         self._wait: Wait | None = None
         self._rx.clear()
-        self.alarm = getattr(self, "alarm", False)
         self.critical = False
         self.check = self.homing = self.held = self.jogging = self.sleeping = False
         self._was_held = self._jog_cancel = self.door = False
@@ -110,139 +82,9 @@ class GrblTwin:
         self._dynamic = False
 
     @property
-    def laser_mode(self) -> bool:
-        return bool(self.settings[32])
-
-    @property
     def busy(self) -> bool:
         """Motion in the planner, a hold or homing."""
         return bool(self.planner.blocks) or self.held or self.homing
-
-    def offsets(self, *, fresh: bool = False) -> Offsets:
-        """Work offsets as the parser knows them; after a reset G92 and the tool length are gone."""
-        stored = (self.stored[0], self.stored[1])
-        if fresh:
-            return Offsets(systems=tuple(self.systems), stored=stored)
-        state = self.reader.state()
-        return Offsets(tuple(self.systems), state.g92, state.tool_length_mm, stored)
-
-    def offsets_lines(self) -> list[str]:
-        """`$#`."""
-        state = self.reader.state()
-        return grbl_reports.offsets_lines(self.systems, self.stored, state.g92, state.tool_length_mm)
-
-    def remember_offsets(self) -> None:
-        """G10, G28.1 and G30.1 are kept in EEPROM."""
-        offsets = self.reader.offsets()
-        self.systems = list(offsets.systems)
-        self.stored = [point or ORIGIN for point in offsets.stored]
-        self.report_wco()
-        self.keep()
-
-    def _recall(self) -> None:
-        """What the state file kept."""
-        if self._state_file is None or not self._state_file.exists():
-            return
-        kept = json.loads(self._state_file.read_text())
-        self.settings |= {int(number): value for number, value in kept["settings"].items()}
-        self.systems = [(x, y, z) for x, y, z in kept["systems"]]
-        self.stored = [(x, y, z) for x, y, z in kept["stored"]]
-
-    def keep(self) -> None:
-        """Write the EEPROM to the state file."""
-        if self._state_file is not None:
-            kept = {"settings": self.settings, "systems": self.systems, "stored": self.stored}
-            self._state_file.write_text(json.dumps(kept))
-
-    def report_wco(self) -> None:
-        self._fields.wco_wait = 0
-
-    def machine_position(self) -> Point:
-        """Steps counted, in mm, rounded to whole steps."""
-        where, _ = self.planner.where(self.now)
-        steps = [self.settings[100 + axis] for axis in range(3)]
-        rounded = [math.trunc(where[i] * steps[i] + math.copysign(0.5, where[i])) / steps[i] for i in range(3)]
-        return (rounded[0], rounded[1], rounded[2])
-
-    def home_position(self) -> Point:
-        """Where homing ends: pulled off the switch; $23 says which switches are at the negative end (grbl/limits.c)."""
-        mask, pull_off = int(self.settings[23]), self.settings[27]
-        at = [pull_off - self.settings[130 + axis] if mask >> axis & 1 else -pull_off for axis in range(3)]
-        return (at[0], at[1], at[2])
-
-    def homed(self) -> None:
-        home = self.home_position()
-        self.planner.set_position(home)
-        self.reader.stand_at(home)
-        self.physical_offset = ORIGIN
-
-    def within_limits(self, target: Point) -> bool:
-        """Soft limits: machine space is negative, from -max travel to 0 (grbl/system.c)."""
-        return all(-self.settings[130 + axis] - 1e-9 <= target[axis] <= 1e-9 for axis in range(3))
-
-    def apply_settings(self) -> None:
-        """Rates and accelerations in force for later moves."""
-        self.keep()
-        if not self.planner.blocks:
-            self.planner = self._fresh_planner(self._planner_position())
-
-    def _planner_position(self) -> Point:
-        x, y, z = self.planner.position
-        return (x, y, z)
-
-    def restore_defaults(self, which: str) -> None:
-        if which in "$*":
-            self.settings = {number: value for number, (value, _) in FACTORY.items()}
-        if which in "#*":
-            self.systems, self.stored = [ORIGIN] * 6, [ORIGIN, ORIGIN]
-
-    # --- spindle and beam -----------------------------------------------------------------------------------------
-
-    def set_spindle(self, *, standing: bool) -> None:
-        """M3, M4, M5 and S outside a cutting move take effect at once (grbl/spindle_control.c)."""
-        state = self.reader.state()
-        on = state.spindle != "M5"
-        self._dynamic = self.laser_mode and state.spindle == "M4"
-        power = state.spindle_value if on else 0.0
-        if self.laser_mode and standing and (self._dynamic or state.motion in ("G0", "G80")):
-            power = 0.0
-        self._set_power(power)
-        self._fields.overrides_wait = 0
-
-    def _set_power(self, power: float) -> None:
-        self._account()
-        self._power = power
-
-    def _account(self) -> None:
-        self.beam.power = 0.0 if self._spindle_stopped else self._effective_power()
-        self.beam.dynamic = False
-        standing = not self.planner.moving and not self.planner.stopping
-        self.beam.advance(self.now, moving=not standing)
-
-    def _effective_power(self) -> float:
-        """What leaves the pin: in laser mode a cutting block carries its own S, scaled by speed under M4."""
-        if not self.laser_mode:
-            return self._power
-        blocks = self.planner.blocks
-        if not blocks or self.planner.held:
-            return 0.0 if self._dynamic else self._power
-        power = blocks[0].power
-        if self._dynamic:
-            _, speed = self.planner.where(self.now)
-            power *= min(1.0, speed / blocks[0].nominal)
-        return power
-
-    def add_block(self, target: Point, speed_mm_s: float, *, cutting: bool) -> None:
-        """Queue one straight piece."""
-        state = self.reader.state()
-        power = state.spindle_value if state.spindle != "M5" and (cutting or not self.laser_mode) else 0.0
-        if not cutting and self.overrides[1] != 100:
-            speed_mm_s = min(self.settings[110 + axis] for axis in range(3)) / 60 * self.overrides[1] / 100
-        self._account()
-        self._dynamic = self.laser_mode and state.spindle == "M4"
-        if self.laser_mode:
-            self._power = power if not self._dynamic else 0.0
-        self.planner.add(target, speed_mm_s, self.now, power=power)
 
     # --- talking --------------------------------------------------------------------------------------------------
 
@@ -350,62 +192,8 @@ class GrblTwin:
         elif byte == 0x87 and self.variant.full_status_0x87:
             self.report_wco()
             self._status()
-        elif byte in _OVERRIDES:
+        elif byte in OVERRIDES:
             self._override(byte)
-
-    def _override(self, byte: int) -> None:
-        place, change = _OVERRIDES[byte]
-        low, high = ((10, 200), (25, 100), (10, 200))[place]
-        value = change if abs(change) >= 25 else self.overrides[place] + change
-        value = 100 if abs(change) == 100 else value
-        self.overrides[place] = max(low, min(high, value))
-        self._fields.overrides_wait = 0
-
-    def _hold(self) -> None:
-        if self.alarm or self.homing or self.check or self.held:
-            return
-        if self.jogging:
-            self._cancel_jog()
-            return
-        self._account()
-        self.held = True
-        self.planner.hold(self.now)
-
-    def _door(self) -> None:
-        if self.alarm or self.homing or self.check:
-            return
-        self._account()
-        self.held = self.door = True
-        self.planner.hold(self.now)
-
-    def _cycle_start(self) -> None:
-        if not self.held or self.planner.stopping or self.door_open:
-            return
-        if self._spindle_stopped or (self.laser_mode and self._was_held):
-            if self.reader.spindle_on:
-                self.say("[MSG:Restoring spindle]")
-            self._spindle_stopped = False
-        self._account()
-        self.held = self.door = self._was_held = False
-        self.planner.resume(self.now)
-
-    def _cancel_jog(self) -> None:
-        if self.jogging:
-            self._jog_cancel = True
-            self.planner.hold(self.now)
-
-    def _toggle_spindle_stop(self) -> None:
-        """0x9E acts in Hold only (grbl/protocol.c, EXEC_SPINDLE_OVR_STOP)."""
-        if not self.held or self.planner.stopping or self.laser_mode:
-            return
-        self._account()
-        if self._spindle_stopped:
-            if self.reader.spindle_on:
-                self.say("[MSG:Restoring spindle]")
-            self._spindle_stopped = False
-        elif self.reader.spindle_on:
-            self._spindle_stopped = True
-        self._fields.overrides_wait = 0
 
     # --- living ---------------------------------------------------------------------------------------------------
 
@@ -653,9 +441,3 @@ def build_twin(options: TwinOptions) -> GrblTwin:
 
 
 _REALTIME: Final = frozenset({0x3F, 0x21, 0x7E, 0x18})
-#: byte → (which: feed, rapid, spindle; change; ±100 means back to 100, 25 and 50 are absolute). grbl/config.h.
-_OVERRIDES: Final = {
-    0x90: (0, 100), 0x91: (0, 10), 0x92: (0, -10), 0x93: (0, 1), 0x94: (0, -1),
-    0x95: (1, 100), 0x96: (1, 50), 0x97: (1, 25),
-    0x99: (2, 100), 0x9A: (2, 10), 0x9B: (2, -10), 0x9C: (2, 1), 0x9D: (2, -1),
-}  # fmt: skip
