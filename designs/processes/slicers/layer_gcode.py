@@ -18,6 +18,10 @@ Path = tuple[Point, ...]
 
 RETRACT_FROM_MM: Final = 1.5
 """Shorter moves do not ooze enough to matter."""
+RETRACT_INSIDE_FROM_MM: Final = 6.0
+"""Between infill lines, where a string does no harm."""
+BRIDGED_LINES: Final = 2.2
+"""Infill lines whose ends are nearer than so many line widths are drawn as one."""
 MIN_LAYER_S: Final = 8.0
 """A layer gets at least so long to cool, by going slower, but not below MIN_MM_S."""
 MIN_MM_S: Final = 12.0
@@ -60,6 +64,7 @@ class LayerWriter:
         self._at: Point = (0.0, 0.0)
         self._drawn_back = False
         self._feed = 0
+        self._kind = ""
         self.lines: list[str] = []
         width = settings.line_mm
         area = (width - layer_mm) * layer_mm + math.pi * layer_mm**2 / 4
@@ -85,7 +90,7 @@ class LayerWriter:
                 if run.kind != kind:
                     kind = run.kind
                     self.lines.append(f";TYPE:{kind}")
-                self._extrude(tuple((x + offset[0], y + offset[1]) for x, y in run.path), speeds[kind])
+                self._extrude(kind, tuple((x + offset[0], y + offset[1]) for x, y in run.path), speeds[kind])
 
     def finish(self) -> None:
         """Draw the filament back before the end program moves away."""
@@ -107,8 +112,13 @@ class LayerWriter:
         slower = min(1.0, taken / MIN_LAYER_S) if taken > 0 else 1.0
         return {kind: max(min(MIN_MM_S, speed), speed * slower) for kind, speed in limited.items()}
 
-    def _extrude(self, path: Path, speed: float) -> None:
-        self._travel(path[0])
+    def _extrude(self, kind: str, path: Path, speed: float) -> None:
+        inside = kind == self._kind and kind in {"solid", "sparse"}
+        self._kind = kind
+        if inside and not self._drawn_back and math.dist(self._at, path[0]) <= BRIDGED_LINES * self._settings.line_mm:
+            path = (self._at, *path)  # neighbouring infill lines are joined along the wall
+        else:
+            self._travel(path[0], RETRACT_INSIDE_FROM_MM if inside else RETRACT_FROM_MM)
         if self._drawn_back:
             self.lines.append(f"G1 E{self._settings.retract_mm:.4f} F{self._settings.retract_mm_s * 60:.0f}")
             self._drawn_back, self._feed = False, 0
@@ -119,11 +129,11 @@ class LayerWriter:
             self.lines.append(f"G1 X{point[0]:.3f} Y{point[1]:.3f} E{length * self._e_per_mm:.5f}{word}")
             self._at, self._feed = point, feed
 
-    def _travel(self, to: Point) -> None:
+    def _travel(self, to: Point, retract_from_mm: float) -> None:
         distance = math.dist(self._at, to)
         if distance < _SAME_MM:
             return
-        if distance > RETRACT_FROM_MM:
+        if distance > retract_from_mm:
             self._draw_back()
         feed = round(self._settings.travel_mm_s * 60)
         word = f" F{feed}" if feed != self._feed else ""

@@ -28,6 +28,8 @@ _EXTRUSION_RATIO: Final = 1.25
 
 
 _UNITS_PER_MM: Final = 1000
+_NUDGES: Final = (0.0, 0.013, -0.017, 0.07, -0.11, 0.23, -0.29)
+"""Shares of a layer."""
 _CLEAN_MM: Final = 0.015
 """Points nearer than this are one point; finer than any printer resolves."""
 
@@ -44,6 +46,19 @@ def sound_offset(paths: list[Any], amount_mm: float) -> list[Any]:
     grown = pyclipper.CleanPolygons(offset.Execute(amount_mm * _UNITS_PER_MM), _CLEAN_MM * _UNITS_PER_MM)
     found: list[Any] = pyclipper.scale_from_clipper([path for path in grown if len(path) > 2], _UNITS_PER_MM)
     return found
+
+
+class _Model(StlData):  # type: ignore[misc]  # mandoline has no types
+    """A model whose cuts are tried a little higher or lower where a cut through a corner does not close."""
+
+    def slice_at_z(self, z: float, layer_h: float) -> tuple[list[Any], list[Any]]:
+        best: tuple[list[Any], list[Any]] | None = None
+        for nudge in _NUDGES:
+            found: tuple[list[Any], list[Any]] = super().slice_at_z(z + nudge * layer_h, layer_h)
+            if not found[1]:
+                return found
+            best = best or found
+        return best or ([], [])
 
 
 class _Layers(Slicer):  # type: ignore[misc]  # mandoline has no types
@@ -80,7 +95,7 @@ def main(argv: list[str]) -> int:
     resource.setrlimit(resource.RLIMIT_AS, (_MEMORY_BYTES, _MEMORY_BYTES))
     wanted = json.loads(Path(settings_file).read_text(encoding="utf-8"))
     geometry2d.offset = sound_offset
-    stl = StlData()
+    stl = _Model()
     stl.read_file(model)
     points = stl.points
     height = points.maxz - points.minz
