@@ -8,6 +8,7 @@ A kernel module holds plain functions over flat sequences, each calling only fun
 from __future__ import annotations
 
 import importlib.util
+import sys
 from functools import cache
 from types import ModuleType
 from typing import Any
@@ -27,6 +28,7 @@ def compiled(module: ModuleType) -> ModuleType | None:
     if spec is None or spec.loader is None:
         return None
     copy = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = copy  # numba's cache finds a kernel's module by name when it loads
     spec.loader.exec_module(copy)
     for name in copy.KERNELS:
         setattr(copy, name, numba.njit(cache=True, nogil=True, error_model="numpy")(getattr(copy, name)))

@@ -117,7 +117,7 @@ def lint(gcode: Source, limits: MachineLimits) -> tuple[Finding, ...]:
     """All findings of a program for a machine; constant memory. Raises OSError where the file cannot be read."""
     report = _Report()
     words = words_of(limits.dialect, limits.process, limits.has_tool_changer)
-    last = np.zeros(3)
+    last = np.zeros(4)
     end: Table | None = None
     moves = 0
     for block in read_motions(gcode, limits.dialect):
@@ -187,7 +187,7 @@ def _motion(table: Table, last: Table, limits: MachineLimits, report: _Report) -
     report.add_rows(Severity.ERROR, "no_mode", "Axis words without a motion mode.", lost)
     if not len(moves):
         return last, 0
-    ends = moves[:, m.X : m.Z + 1]
+    ends = moves[:, m.X : m.E + 1]
     before = np.vstack([last[None, :], ends[:-1]])
     _envelope(moves, before, limits, report)
     cutting = moves[:, m.KIND] != m.RAPID
@@ -196,7 +196,7 @@ def _motion(table: Table, last: Table, limits: MachineLimits, report: _Report) -
     if limits.process is ProcessKind.LASER or limits.process is ProcessKind.CNC:
         _power(moves, before, limits, report)
     if limits.process is ProcessKind.FDM:
-        _printing(moves, limits, report)
+        _printing(moves, before, limits, report)
     return ends[-1], len(moves)
 
 
@@ -204,7 +204,7 @@ def _envelope(moves: Table, before: Table, limits: MachineLimits, report: _Repor
     reach = np.concatenate([moves[:, m.X : m.Z + 1]] * 2, axis=1)
     arcs = moves[:, m.KIND] == m.ARC
     if arcs.any():
-        reach[arcs] = arc_reach(moves[arcs], before[arcs])
+        reach[arcs] = arc_reach(moves[arcs], before[arcs, :3])
     for axis, name in enumerate("XYZ"):
         low, high = limits.low_mm[axis] - _TOLERANCE_MM, limits.high_mm[axis] + _TOLERANCE_MM
         outside = (reach[:, axis] < low) | (reach[:, 3 + axis] > high) | ~np.isfinite(reach[:, axis])
@@ -236,11 +236,11 @@ def _power(moves: Table, before: Table, limits: MachineLimits, report: _Report) 
     report.add_rows(Severity.ERROR, "rapid_in_stock", "A rapid move inside the material.", moves[rapid])
 
 
-def _printing(moves: Table, limits: MachineLimits, report: _Report) -> None:
+def _printing(moves: Table, before: Table, limits: MachineLimits, report: _Report) -> None:
     if limits.must_home:
         blind = moves[moves[:, m.HOMED] != 7.0]
         report.add_rows(Severity.ERROR, "not_homed", "The machine moves before it is homed (G28).", blind)
-    extrudes = np.diff(moves[:, m.E], prepend=moves[0, m.E]) > 1e-6
+    extrudes = moves[:, m.E] > before[:, 3] + 1e-6
     cold = moves[extrudes & (moves[:, m.NOZZLE] < limits.min_extrude_c)]
     report.add_rows(
         Severity.ERROR, "cold_extrusion", f"Extrudes below {limits.min_extrude_c:g} °C: the firmware refuses.", cold

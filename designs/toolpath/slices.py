@@ -13,6 +13,9 @@ from designs.processes.gcode_writer import number
 from designs.toolpath import motions as m
 from designs.toolpath.parser import Source, is_marlin, read_motions
 
+_PLUNGE_MM_MIN = 200.0
+"""Slow enough for any bit in any material a garage router cuts."""
+
 
 @dataclass(frozen=True, slots=True)
 class StateAt:
@@ -73,8 +76,8 @@ def preamble(state: StateAt, safe_z_mm: float | None) -> list[str]:
     if safe_z_mm is not None:
         if state.spin:
             lines.append("G4 P4")
-        lines.append(f"G1 Z{number(state.z_mm / units, 4)} F{number(max(feed, 1.0), 2)}")
-    elif feed > 0.0:
+        lines.append(f"G1 Z{number(state.z_mm / units, 4)} F{number(_PLUNGE_MM_MIN / units, 2)}")
+    if feed > 0.0:
         lines.append(f"F{number(feed, 2)}")
     if not state.absolute:
         lines.append("G91")
