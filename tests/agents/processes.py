@@ -87,6 +87,13 @@ class AgentProcess(Process):
         self.token_file = config.parent / "token"
         eventually(self.answers, within_s=20, what=f"the agent serves: {self.said()}")
 
+    @classmethod
+    def at(cls, process: Process, port: int, token_file: Path) -> AgentProcess:
+        """The API of an agent that was started in another way."""
+        agent = cls.__new__(cls)
+        agent.process, agent.log, agent.port, agent.token_file = process.process, process.log, port, token_file
+        return agent
+
     def answers(self) -> bool:
         if self.process.poll() is not None:
             raise AssertionError(f"the agent ended: {self.said()}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from datetime import UTC, datetime
@@ -13,9 +14,10 @@ import pytest
 from msgspec import structs
 
 from agents.contract import messages as m
-from agents.contract.vocabulary import Process
+from agents.contract.vocabulary import FailureClass
+from agents.contract.vocabulary import Process as Kind
 from tests.agents.peer import Peer, eventually, file_server, mosquitto
-from tests.agents.processes import AgentProcess, Twin, ending, laser, printer, write_shop
+from tests.agents.processes import PROGRAM, AgentProcess, Process, Twin, ending, laser, printer, write_shop
 from tests.agents.scene import offer_of
 
 pytestmark = [pytest.mark.broker, pytest.mark.processes]
@@ -61,7 +63,7 @@ class Shop:
             eventually(lambda n=name: self.agent.machine(n)["bridge_state"] not in {"offline", "unidentified"})
         return self.agent
 
-    def offer(self, job: str, program: bytes, machine: str, process: Process, material: str) -> m.Offer:
+    def offer(self, job: str, program: bytes, machine: str, process: Kind, material: str) -> m.Offer:
         name = hashlib.sha256(program).hexdigest()
         (self.folder / "files" / name).write_bytes(program)
         offer = offer_of(
@@ -79,10 +81,10 @@ class Shop:
         return offer
 
     def print_it(self, job: str) -> None:
-        self.offer(job, PRINT, "m1", Process.FDM, "PLA")
+        self.offer(job, PRINT, "m1", Kind.FDM, "PLA")
 
     def cut_it(self, job: str, program: bytes = CUT) -> None:
-        self.offer(job, program, "l1", Process.LASER, "plywood")
+        self.offer(job, program, "l1", Kind.LASER, "plywood")
 
 
 @pytest.fixture
@@ -95,13 +97,120 @@ def test_a_print_from_offer_to_finish(shop: Shop) -> None:
     shop.print_it("j1")
     shop.peer.await_kind(m.GatesShut, "j1")
     before = shop.printer.state()
-    assert before["consumed"]["lines"] == 0, "not one line of the toolpath before the bed is confirmed"
+    assert before["heaters"]["E0"][1] == 0, "nothing is heated before the bed is confirmed"
+    assert before["position"] == [0.0, 0.0, 0.0, 0.0] or not before["homed"]
     shop.agent.post("/api/machines/m1/bed-clear")
     finished = shop.peer.await_kind(m.Finished, "j1", within_s=60)
     assert finished.lines == PRINT.count(b"\n")
     told = [kind for kind in shop.peer.kinds("j1") if kind not in {"Progressed", "GatesShut"}]
     assert told == ["Claimed", "Staged", "Ready", "StartIntended", "Running", "Finished"]
     assert shop.agent.machine("m1")["state"] == "occupied"
+    assert shop.printer.state()["position"][:2] == [29.0, 59.0], "the machine's own record: where the toolpath ends"
     assert shop.agent.post("/api/jobs/j1/inspect", good=1, rejected=0) == "j1: 1 good, 0 rejected"
     shop.peer.await_kind(m.Inspected, "j1")
     assert shop.agent.end() == 0
+
+
+def prepared_laser(shop: Shop, job: str, *, for_s: float = 60.0) -> None:
+    """Everything a person does before a cut."""
+    shop.agent.post("/api/machines/l1/bed-clear")
+    shop.agent.post("/api/presence", for_s=for_s, machines=["l1"])
+    shop.agent.post_when_possible(f"/api/jobs/{job}/work-card-confirmed")
+
+
+def test_a_cut_needs_card_and_person_and_ends_dark(shop: Shop) -> None:
+    shop.cut_it("c1")
+    shut = shop.peer.await_kind(m.GatesShut, "c1")
+    assert {"bed_clear", "presence", "work_card"} <= {gate.gate for gate in shut.gates if not gate.open}
+    assert shop.laser.state()["consumed"] == 0
+    prepared_laser(shop, "c1")
+    shop.peer.await_kind(m.Finished, "c1", within_s=60)
+    after = shop.laser.state()
+    assert after["spindle"]["power"] == 0
+    assert after["position"][:2] == [0.0, 0.0]
+    assert after["stationary_burn_ms"] < 50
+
+
+def test_a_person_who_goes_away_stops_the_beam_within_a_second(
+    real_part: Callable[[str], Path], tmp_path: Path
+) -> None:
+    with ExitStack() as stack:
+        shop = Shop(stack, tmp_path, real_part("mosquitto"), speed=1.0)
+        long_cut = CUT.replace(b"F1200", b"F300")
+        shop.cut_it("c1", long_cut)
+        shop.peer.await_kind(m.GatesShut, "c1")
+        prepared_laser(shop, "c1")
+        shop.peer.await_kind(m.Running, "c1", within_s=30)
+        eventually(lambda: shop.laser.state()["spindle"]["power"] > 0, what="the beam is on")
+        shop.broker.kill()
+        left = time.monotonic()
+        shop.agent.post("/api/presence", for_s=0, machines=["l1"])
+        eventually(lambda: shop.laser.state()["spindle"]["power"] == 0, within_s=3, what="the beam is off")
+        assert time.monotonic() - left <= 1.0
+        eventually(lambda: shop.agent.machine("l1")["bridge_state"] == "held")
+        at = shop.laser.state()["position"]
+        shop.agent.post("/api/presence", for_s=60, machines=["l1"])
+        with pytest.raises(AssertionError):
+            eventually(lambda: shop.laser.state()["position"] != at, within_s=1.5)
+        shop.agent.post("/api/machines/l1/resume")
+        eventually(lambda: shop.laser.state()["position"] != at, within_s=5, what="it goes on by a person's word")
+        shop.agent.post("/api/machines/l1/cancel")
+        eventually(lambda: shop.agent.machine("l1")["bridge_state"] == "idle", what="cancelled")
+        assert shop.laser.state()["spindle"]["power"] == 0
+
+
+def test_an_emergency_stop_works_with_the_broker_dead_and_the_buffers_full(shop: Shop) -> None:
+    shop.printer.ask(cmd="speed", speed=1)
+    shop.agent.post("/api/machines/m1/bed-clear")
+    shop.print_it("j1")
+    shop.peer.await_kind(m.Running, "j1")
+    shop.broker.kill()
+    shop.agent.post("/api/machines/m1/stop")
+    eventually(lambda: shop.printer.state()["killed"], within_s=2, what="M112 arrived")
+    assert shop.printer.state()["heaters"]["E0"][1] == 0
+    eventually(lambda: not shop.agent.machine("m1")["jobs"])
+    shop.broker.start()
+    failed = shop.peer.await_kind(m.Failed, "j1", within_s=30)
+    assert failed.failure is FailureClass.EMERGENCY_STOP
+
+
+def test_kill_9_in_mid_print_ends_the_attempt_and_nothing_moves_until_a_person_rearms(shop: Shop) -> None:
+    shop.printer.ask(cmd="speed", speed=3)
+    shop.agent.post("/api/machines/m1/bed-clear")
+    shop.print_it("j1")
+    shop.peer.await_kind(m.Running, "j1")
+    eventually(lambda: shop.printer.state()["heaters"]["bed"][1] == 50)
+    shop.agent.kill()
+    shop.printer.ask(cmd="speed", speed=60)
+    shop.begin()
+    failed = shop.peer.await_kind(m.Failed, "j1")
+    assert failed.failure is FailureClass.AGENT_RESTARTED
+    eventually(lambda: shop.printer.state()["heaters"]["bed"][1] == 0, what="the heaters are off")
+    eventually(lambda: shop.agent.machine("m1")["bridge_state"] == "idle")
+    at = shop.printer.state()["position"]
+    shop.agent.post("/api/machines/m1/bed-clear")
+    shop.print_it("j2")
+    shut = shop.peer.await_kind(m.GatesShut, "j2")
+    assert [gate.gate for gate in shut.gates if not gate.open] == ["armed"]
+    assert shop.printer.state()["position"] == at
+    shop.agent.post("/api/machines/m1/rearm")
+    shop.peer.await_kind(m.Finished, "j2", within_s=60)
+    assert shop.peer.kinds("j1").count("Running") == 1
+
+
+def test_a_file_alone_without_any_broker(tmp_path: Path) -> None:
+    twin = Twin("marlin", tmp_path, "printer")
+    with ending(twin):
+        config, port = write_shop(tmp_path, None, printer("m1", twin.port))
+        program = tmp_path / "part.gcode"
+        program.write_bytes(PRINT)
+        run = [*PROGRAM, "run", str(program), "--machine", "m1", "--config", str(config)]
+        alone = Process(run, tmp_path / "run.log")
+        with ending(alone):
+            agent = AgentProcess.at(alone, port, tmp_path / "token")
+            eventually(agent.answers, what=f"the page is there: {alone.said()}")
+            eventually(lambda: agent.machine("m1")["bridge_state"] == "idle")
+            agent.post("/api/machines/m1/bed-clear")
+            assert alone.process.wait(timeout=60) == 0, alone.said()
+        assert "finished" in alone.said()
+        assert twin.state()["position"][:2] == [29.0, 59.0]
