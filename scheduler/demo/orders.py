@@ -50,7 +50,7 @@ ORDERS: Final = (
         "drawer_divider", 1, "personal", "long.dxf", {"material": "plywood", "process": "laser", "thickness_mm": "3"}
     ),
     Wanted(
-        "shelf_bracket", 1, "outside", "bracket.dxf", {"material": "plywood", "process": "cnc", "thickness_mm": "18"}
+        "shelf_bracket", 1, "outside", "bracket.dxf", {"material": "plywood", "process": "cnc", "thickness_mm": "12"}
     ),
     Wanted("lamp", 1, "survival"),
 )

@@ -14,7 +14,7 @@ from scheduler.broker.access import agent_username
 
 _PRINTER_NOZZLE: Final = {"number": 0, "kind": "nozzle", "diameter_mm": 0.4}
 _BEAM: Final = {"number": 1, "kind": "beam", "diameter_mm": 0.2}
-_PLYWOOD_3: Final = {"material": "plywood", "thickness_mm": 3.0, "width_mm": 400.0, "height_mm": 400.0}
+_PLYWOOD_3: Final = {"material": "plywood", "thickness_mm": 3.0, "width_mm": 390.0, "height_mm": 390.0}
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +32,8 @@ class TwinMachine:
     limits: Mapping[str, float]
     profile: str
     settings: tuple[str, ...] = ()
+    work_zero_mm: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    """Where its owner set the work's zero, in the machine's own coordinates."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,8 +59,8 @@ def _printer(machine: str, name: str, colour: str) -> TwinMachine:
         name,
         "fdm",
         "marlin",
-        "marlin-220",
-        (220.0, 220.0, 240.0),
+        "marlin-200",
+        (200.0, 200.0, 200.0),
         ({"material": "PLA", "colour": colour, "remaining_g": 950.0},),
         (_PRINTER_NOZZLE,),
         {"max_feed_mm_min": 12000.0, "accel_mm_s2": 1000.0, "power_w": 250.0},
@@ -72,13 +74,15 @@ def _laser(machine: str, name: str, watts: float) -> TwinMachine:
         name,
         "laser",
         "grbl",
-        "grbl-laser-400",
-        (400.0, 400.0, 50.0),
+        "grbl-laser-390",
+        (390.0, 390.0, 40.0),
         (_PLYWOOD_3,),
         (_BEAM,),
         {"max_feed_mm_min": 6000.0, "accel_mm_s2": 500.0, "laser_power_w": watts, "power_w": 120.0},
         "laser",
-        ("$32=1",),
+        # Switches at the lower left (grbl/settings.h: $22 homing, $23 direction); it homes to travel less pull-off.
+        ("$32=1", "$22=1", "$23=3"),
+        (-399.0, -399.0, -1.0),
     )
 
 
@@ -87,19 +91,13 @@ _ROUTER: Final = TwinMachine(
     "Bench router",
     "cnc",
     "grbl",
-    "grbl-router-800",
-    (800.0, 800.0, 90.0),
-    (
-        {"material": "plywood", "thickness_mm": 18.0, "width_mm": 700.0, "height_mm": 700.0},
-        {"material": "plywood", "thickness_mm": 12.0, "width_mm": 700.0, "height_mm": 700.0},
-    ),
-    (
-        {"number": 1, "kind": "flat_end_mill", "diameter_mm": 6.0},
-        {"number": 2, "kind": "flat_end_mill", "diameter_mm": 3.175},
-    ),
-    {"max_feed_mm_min": 5000.0, "accel_mm_s2": 300.0, "spindle_max_rpm": 24000.0, "power_w": 900.0},
+    "grbl-router-380",
+    (380.0, 380.0, 38.0),
+    ({"material": "plywood", "thickness_mm": 12.0, "width_mm": 380.0, "height_mm": 380.0},),
+    ({"number": 1, "kind": "flat_end_mill", "diameter_mm": 3.175},),
+    {"max_feed_mm_min": 5000.0, "accel_mm_s2": 400.0, "spindle_max_rpm": 24000.0, "power_w": 900.0},
     "router",
-    ("$32=0", "$30=24000"),
+    work_zero_mm=(-398.0, -398.0, -42.0),
 )
 
 TOWN: Final = (
@@ -114,7 +112,7 @@ TOWN: Final = (
         "fablab",
         "Fab lab by the mill",
         "Jonas",
-        (_printer("printer2", "Lab printer", "grey"), _ROUTER),
+        (_printer("printer2", "Lab printer", "white"), _ROUTER),
         'accept = "auto"\n',
     ),
     TwinShop(
@@ -165,6 +163,8 @@ def twin_command(machine: TwinMachine, files: ShopFiles, *, speed: float, seed: 
         *("--control", str(files.control(machine.machine)), "--speed", f"{speed:g}", "--seed", str(seed)),
         *("--profile", machine.profile),
     ]
+    if any(machine.work_zero_mm):
+        command.append("--work-offset=" + ",".join(f"{value:g}" for value in machine.work_zero_mm))
     for setting in machine.settings:
         command += ["--setting", setting]
     return tuple(command)
