@@ -17,7 +17,7 @@ LEG_MM = 22.0
 PLAY_MM = 0.3
 SOCKET_DEEP_MM = 8.0
 COLLAR_MM = 38.0
-COLLAR_TALL_MM = 4.2
+COLLAR_TALL_MM = 3.6
 SCREW_MM = 3.4
 CIRCLE_MM = 150.0
 """Diameter of the circle on which the legs stand."""
