@@ -341,6 +341,7 @@ class GrblBridge(WireBridge):
         if self.session.state is BridgeState.FAULT:
             return
         stopping = self._run.stopping if self._run is not None else None
+        self.link.emergency(b"")  # nothing that waits to be sent may follow
         self._drop_run()
         failure, why = Failure.MACHINE_ALARM, f"ALARM:{number}: {alarm_text(number, self._firmware)}."
         if stopping is not None and stopping.failure is not None:
@@ -354,6 +355,8 @@ class GrblBridge(WireBridge):
             self._poll_soon()
             return
         self._lost_position()
+        if self._run is not None:
+            self.link.emergency(RESET)  # lines still on the wire would now run in the wrong modes
         self._drop_run()
         if self.session.state is not BridgeState.FAULT:
             self.session.fail(

@@ -198,10 +198,11 @@ def leave_check_mode() -> Script[None]:
 
 def _modes() -> Script[frozenset[str]]:
     """The words in force, from `$G`."""
-    heard = yield Ask(b"$G\n", _ended, ANSWER_S)
-    for line in heard.lines:
-        if line.startswith("[GC:"):
-            return frozenset(line[4:].rstrip("]").split())
+    for send in (b"$G\n", b""):  # an ok that was left over may come first
+        heard = yield Ask(send, _ended, ANSWER_S)
+        for line in heard.lines:
+            if line.startswith("[GC:"):
+                return frozenset(line[4:].rstrip("]").split())
     return frozenset()
 
 

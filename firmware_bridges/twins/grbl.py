@@ -68,7 +68,7 @@ class GrblTwin(GrblHolds):
         self.reader = CncInterpreter(position, self.offsets(fresh=True))
         self._line: list[str] = []
         self._line_too_long = False
-        self._comment = ""
+        self._comment = self._now_line = ""
         self._task: Waits | None = None
         self._wait: Wait | None = None
         self._rx.clear()
@@ -265,8 +265,7 @@ class GrblTwin(GrblHolds):
                 if line == "\x00":
                     self.say("error:11")
                     continue
-                self._consume(line)
-                self._task = execute(self, line)
+                self._task, self._now_line = execute(self, line), line
                 self._wait = None
             elif self._waiting():
                 return
@@ -274,12 +273,15 @@ class GrblTwin(GrblHolds):
             try:
                 self._wait = next(task)
             except StopIteration as end:
+                if end.value == "ok" and not self.check:
+                    self._consume(self._now_line)
                 if end.value:
                     self.say(end.value)
                 if self._task is task:
                     self._task = self._wait = None
 
     def _consume(self, line: str) -> None:
+        """A line of a program was carried out (refused ones and those of check mode are not counted)."""
         if not line or line[0] == "$":
             return
         self.consumed_count += 1
@@ -386,8 +388,11 @@ class GrblTwin(GrblHolds):
     def fault(self, name: str, options: dict[str, Any], now: float) -> bool:
         """alarm: number (1 hard limit, 3 …) · switch_broken: homing finds no switch · skip_steps: x, y, z in mm."""
         self.advance(now)
-        if name == "alarm":
-            self.raise_alarm(int(options.get("number", 1)), critical=int(options.get("number", 1)) in (1, 2))
+        number = int(options.get("number", 1))
+        if name == "alarm" and number == 3:
+            self.soft_reset()
+        elif name == "alarm":
+            self.raise_alarm(number, critical=number in (1, 2))
         elif name == "switch_broken":
             self.switch_broken = bool(options.get("on", True))
         elif name == "skip_steps":
