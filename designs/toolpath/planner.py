@@ -22,6 +22,7 @@ KERNELS = (
     "straight",
     "arc",
     "setting",
+    "heat",
     "wait",
     "advance",
 )
@@ -30,13 +31,16 @@ KERNELS = (
 HEAD, COUNT, ENTRY_2, PREV_NOMINAL, PREV_X, PREV_Y, PREV_Z, PREV_E = range(8)
 TIME, LAST_POINT, POINT_STEP, AT_X, AT_Y, AT_Z, AT_E = range(8, 15)
 RAPID_MM, FEED_MM, ON_S, POWER_S, FILAMENT_MM, BLOCKS, PRINT_MM, REACHED_E = range(15, 23)
-ARRIVED, LAST_LINE, WAIT_S = 23, 24, 25
-PLAN_STATE = 26
+LAST_LINE, WAIT_S = 23, 24
+# Heaters: temperature, target, and when that was so; nozzle, then bed.
+NOZZLE_C, NOZZLE_TARGET_C, NOZZLE_AT_S, BED_C, BED_TARGET_C, BED_AT_S = range(25, 31)
+PLAN_STATE = 31
 # Limits (floats): max speed and acceleration per axis X Y Z E, then these.
 MAX_V, MAX_A, JERK = 0, 4, 8
 ACCEL, TRAVEL_ACCEL, RETRACT_ACCEL, DEVIATION, QUEUE, RAPID_V, ARC_STEP, ARC_TOLERANCE = range(12, 20)
-USE_JERK, LINE_S, HEAT_S, HOME_S, TOOL_S, MIN_V = range(20, 26)
-LIMITS = 26
+USE_JERK, OBEYS, NOZZLE_C_S, HOME_S, TOOL_S, MIN_V, BED_C_S, RESIDENCY_S = range(20, 28)
+LIMITS = 28
+AMBIENT_C = 22.0
 # A block in the queue: length, nominal speed, greatest entry speed squared, acceleration, line, power, cutting.
 LENGTH, NOMINAL, MAX_ENTRY_2, BLOCK_A, BLOCK_LINE, BLOCK_POWER, BLOCK_ON = range(7)
 BLOCK = 7
@@ -274,6 +278,32 @@ def setting(limits: Any, row: Any, base: int) -> None:
             limits[DEVIATION] = value
 
 
+def heat(plan: Any, limits: Any, code: int, target: float) -> float:
+    """Take a heater's new target (M104, M109, M140, M190): seconds the program waits for it, -1 where it does not."""
+    nozzle = code in (101040, 101090)
+    first = NOZZLE_C if nozzle else BED_C
+    rate = limits[NOZZLE_C_S] if nozzle else limits[BED_C_S]
+    if target != target or rate <= 0.0:
+        return -1.0
+    now = plan[TIME]
+    if plan[first + 2] == 0.0 and plan[first] == 0.0:
+        plan[first] = AMBIENT_C
+    warm = plan[first]
+    if plan[first + 1] > warm:
+        warm = min(plan[first + 1], warm + rate * (now - plan[first + 2]))
+    elif plan[first + 1] < warm:
+        warm = max(plan[first + 1], AMBIENT_C, warm - 0.3 * rate * (now - plan[first + 2]))
+    plan[first] = warm
+    plan[first + 1] = target
+    plan[first + 2] = now
+    if code in (101040, 101400) or target <= warm - 1.0:
+        return -1.0
+    seconds = max(0.0, target - warm) / rate + limits[RESIDENCY_S]
+    plan[first] = target
+    plan[first + 2] = now + seconds
+    return float(seconds)
+
+
 def wait(limits: Any, row: Any, base: int) -> float:
     """Seconds the machine stands at this row, -1 where it does not stop at all."""
     kind = int(row[base + _KIND])
@@ -286,8 +316,6 @@ def wait(limits: Any, row: Any, base: int) -> float:
     code = int(row[base + _VALUE])
     if code == 100060:
         return float(limits[TOOL_S])
-    if code == 101090 or code == 101900:
-        return float(limits[HEAT_S])
     if code >= 100000 and code <= 100090:
         return 0.0
     if code == 104000 or code == 100300:
@@ -311,9 +339,16 @@ def advance(
         elif kind == _ARC:
             points = arc(plan, limits, queue, unit, to, row, base, out_lines, out_times, points)
         elif kind == _SETTING:
-            setting(limits, row, base)
+            if limits[OBEYS] > 0.0:
+                setting(limits, row, base)
         else:
-            seconds = wait(limits, row, base)
+            code = int(row[base + _VALUE]) if kind == _CODE else 0
+            if code in (101090, 101900):
+                points = drain(plan, limits, queue, out_lines, out_times, points)
+            if code in (101040, 101090, 101400, 101900):
+                seconds = heat(plan, limits, code, row[base + _PARAM])
+            else:
+                seconds = wait(limits, row, base)
             if seconds >= 0.0:
                 points = drain(plan, limits, queue, out_lines, out_times, points)
                 plan[TIME] += seconds

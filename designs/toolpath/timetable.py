@@ -16,7 +16,7 @@ import numpy as np
 from designs.processes.model import MachineProfile, ProcessKind
 from designs.toolpath import planner
 from designs.toolpath.compiled import pick
-from designs.toolpath.parser import Source, is_marlin, read_motions, wants_compiled
+from designs.toolpath.parser import Source, is_marlin, read_lines, read_motions, wants_compiled
 
 Axes4 = tuple[float, float, float, float]
 _MOST_POINTS = 32_768
@@ -36,15 +36,20 @@ class Kinematics:
     junction_deviation_mm: float = 0.01
     jerk_mm_s: Axes4 | None = None
     """Marlin built with CLASSIC_JERK; None: junction deviation."""
-    queue_blocks: int = 16
-    """Blocks the planner looks ahead: grbl/config.h BLOCK_BUFFER_SIZE 16, Marlin BLOCK_BUFFER_SIZE 16."""
+    queue_blocks: int = 15
+    """Blocks the planner looks ahead: BLOCK_BUFFER_SIZE is 16 in grbl and in Marlin, one is kept free."""
     arc_tolerance_mm: float = 0.002
     """GRBL `$12`; Marlin uses `arc_segment_mm`."""
     arc_segment_mm: float = 1.0
     min_speed_mm_s: float = 0.0
     """Marlin MINIMUM_PLANNER_SPEED 0.05."""
-    heat_s: float = 90.0
-    """Allowance for each wait for a heater."""
+    nozzle_c_s: float = 2.5
+    """How fast the nozzle heats, °C a second."""
+    bed_c_s: float = 0.7
+    residency_s: float = 10.0
+    """Marlin TEMP_RESIDENCY_TIME: at the target so long before the program goes on."""
+    obeys_program: bool = True
+    """M201, M203, M204 and M205 in a program change the limits."""
     home_s: float = 20.0
     tool_change_s: float = 60.0
 
@@ -89,6 +94,32 @@ class Kinematics:
             arc_tolerance_mm=found.get("12", 0.002),
         )
 
+    @classmethod
+    def from_marlin(cls, report: str, dialect: str = "marlin") -> Kinematics:
+        """Limits from a Marlin machine's own M503 answer (lines with M201, M203, M204, M205); others keep defaults."""
+        speed, accel, jerk = [300.0, 300.0, 5.0, 25.0], [3000.0, 3000.0, 100.0, 10000.0], [0.0] * 4
+        single = {"P": 0.0, "T": 0.0, "R": 0.0, "J": 0.0}
+        lists = {"M203": speed, "M201": accel, "M205": jerk}
+        for text in report.splitlines():
+            for line in read_lines(text.removeprefix("echo:").strip().encode("ascii", "replace"), dialect):
+                name = f"{line.words[0].letter}{line.words[0].value or 0:g}"
+                for word in line.words[1:]:
+                    if word.value is not None and name in lists and word.letter in "XYZE":
+                        lists[name]["XYZE".index(word.letter)] = word.value
+                    elif word.value is not None and name in ("M204", "M205") and word.letter in single:
+                        single[word.letter] = word.value
+        return cls(
+            dialect=dialect,
+            max_speed_mm_s=(speed[0], speed[1], speed[2], speed[3]),
+            max_accel_mm_s2=(accel[0], accel[1], accel[2], accel[3]),
+            accel_mm_s2=single["P"],
+            travel_accel_mm_s2=single["T"],
+            retract_accel_mm_s2=single["R"],
+            junction_deviation_mm=single["J"] or 0.013,
+            jerk_mm_s=None if single["J"] or not any(jerk) else (jerk[0], jerk[1], jerk[2], jerk[3]),
+            min_speed_mm_s=0.05,
+        )
+
     def registers(self) -> list[float]:
         """The limits as the planner's kernel reads them."""
         jerk = self.jerk_mm_s or (10.0, 10.0, 0.3, 5.0)
@@ -99,8 +130,8 @@ class Kinematics:
             *self.max_speed_mm_s, *self.max_accel_mm_s2, *jerk,
             accel, (self.travel_accel_mm_s2 or accel), (self.retract_accel_mm_s2 or accel), self.junction_deviation_mm,
             float(max(2, self.queue_blocks)), rapid, self.arc_segment_mm, 0.0 if marlin else self.arc_tolerance_mm,
-            1.0 if self.jerk_mm_s is not None else 0.0, 0.0, self.heat_s, self.home_s, self.tool_change_s,
-            self.min_speed_mm_s,
+            1.0 if self.jerk_mm_s is not None else 0.0, 1.0 if self.obeys_program else 0.0, self.nozzle_c_s,
+            self.home_s, self.tool_change_s, self.min_speed_mm_s, self.bed_c_s, self.residency_s,
         ]  # fmt: skip
 
 
