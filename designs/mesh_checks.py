@@ -1,7 +1,6 @@
-"""What is wrong with a mesh, what was safely repaired, and how it would print: thin walls, overhang, size.
+"""What is wrong with a mesh, and how it would print: holes, thin walls, overhang, size.
 
-Repairs are only those that cannot change the intended shape: dropping triangles without area and duplicates, turning
-triangles and whole shells the right way out, closing holes of three or four edges. All else is said and left alone.
+What may be repaired, and how, is in `designs.mesh_repair`. All else is said and left alone.
 """
 
 from __future__ import annotations
@@ -14,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import trimesh
 
+from designs.mesh_repair import repair
 from designs.processes.model import Finding, Severity
 from designs.safe_files import BadGeometry
 
@@ -45,7 +45,7 @@ class CheckedMesh:
 def check_mesh(mesh: trimesh.Trimesh, name: str) -> CheckedMesh:
     """Repair what is safe, then check; the given mesh is not changed. Raises BadGeometry for what is no solid."""
     mesh = mesh.copy()
-    repaired = _repair(mesh)
+    repaired = repair(mesh)
     if len(mesh.faces) == 0:
         raise BadGeometry(f"{name} holds no shape", "all its triangles have no area", "Export it again.")
     sides = np.ptp(np.asarray(mesh.vertices), axis=0)
@@ -69,41 +69,6 @@ def check_mesh(mesh: trimesh.Trimesh, name: str) -> CheckedMesh:
         text = f"The thinnest wall found is {thin:.2f} mm; under {THIN_WALL_MM} mm a 0.4 mm nozzle may not print it."
         findings.append(Finding(Severity.WARNING, "thin_wall", text))
     return CheckedMesh(mesh, tuple(findings), tuple(repaired), watertight)
-
-
-def _repair(mesh: trimesh.Trimesh) -> list[str]:
-    said: list[str] = []
-    before = len(mesh.faces)
-    mesh.update_faces(np.asarray(mesh.area_faces) > 1e-9)
-    if len(mesh.faces) < before:
-        said.append(f"left out {before - len(mesh.faces)} triangles without area")
-    before = len(mesh.faces)
-    mesh.update_faces(mesh.unique_faces())
-    if len(mesh.faces) < before:
-        said.append(f"left out {before - len(mesh.faces)} double triangles")
-    mesh.remove_unreferenced_vertices()
-    if len(mesh.faces) == 0:
-        return said
-    if not mesh.is_watertight:
-        before = len(mesh.faces)
-        trimesh.repair.fill_holes(mesh)
-        if len(mesh.faces) > before:
-            said.append(f"closed small holes with {len(mesh.faces) - before} triangles")
-    if not mesh.is_winding_consistent:
-        trimesh.repair.fix_winding(mesh)
-        if mesh.is_winding_consistent:
-            said.append("turned triangles so that all face the same way")
-    if mesh.is_watertight and mesh.is_winding_consistent:
-        before_volume = float(mesh.volume)
-        multibody = _bodies(mesh) > 1
-        if before_volume < 0 or multibody:
-            copy = np.asarray(mesh.faces).copy()
-            if multibody and before_volume > 0:
-                return said  # bodies inside others are cavities; turning them would fill them
-            trimesh.repair.fix_inversion(mesh)
-            if not np.array_equal(copy, np.asarray(mesh.faces)):
-                said.append("turned it the right way out (its faces pointed inwards)")
-    return said
 
 
 def _bodies(mesh: trimesh.Trimesh) -> int:
