@@ -49,7 +49,7 @@ from firmware_bridges.marlin_answers import (
 )
 from firmware_bridges.marlin_stops import cancel_lines, hold_lines, resume_lines
 from firmware_bridges.printer_dialect import DIALECTS, MARLIN, PrinterDialect
-from firmware_bridges.printer_flow import PATIENCE_S, Phase, PrinterFlow
+from firmware_bridges.printer_flow import PATIENCE_S, PrinterFlow
 from firmware_bridges.session import Happening
 from firmware_bridges.wire_bridge import WireBridge
 
@@ -288,7 +288,7 @@ class MarlinBridge(WireBridge):
         if flow is None:
             return
         now = self.clock.monotonic()
-        data = flow.after_barrier(now)
+        data = flow.next_bytes(now)
         if data:
             self.link.write(data)
         session = self.session
@@ -300,6 +300,7 @@ class MarlinBridge(WireBridge):
             flow.done_marks.clear()
         if flow.failure is not None:
             failure, why = flow.failure
+            session.confirmed_line = flow.confirmed  # may be less than was believed
             self._fail(failure, why, Happening.ENDED, may_be_moving=True)
         elif flow.exhausted and self._flow is flow and not self._finish_asked:
             self._ask_finish(flow)
@@ -335,7 +336,7 @@ class MarlinBridge(WireBridge):
 
     def _verify_off(self) -> Script[str]:
         """Targets must read zero; where the firmware reports none, its ok has to do."""
-        if not self.protocol.barrier:
+        if not self.protocol.question:
             return ""
         for _ in range(QUESTIONS):
             heard = yield Ask(b"M105\n", _tells_heat, ANSWER_S)
@@ -423,7 +424,7 @@ class MarlinBridge(WireBridge):
             case Ok(number=int(number)):
                 flow.acknowledged(number, now)
             case Resend():
-                self.link.write(flow.resend(answer.number, now))
+                flow.resend(answer.number, now)
                 self._warn_of_resends(flow)
             case LineError():
                 flow.line_error(answer.last, now)
@@ -434,10 +435,8 @@ class MarlinBridge(WireBridge):
                 flow.alive(now)
             case Heat(waiting=True):
                 flow.alive(now)
-            case Heat() if flow.phase is Phase.BARRIER and not text.startswith(" ") and self.protocol.echo_of_number:
-                flow.warm_ok(now)
             case Skipped():
-                flow.skipped(answer.number, now)
+                flow.skipped(now)
             case Waiting():
                 self.link.write(flow.queue_empty(now))
             case Refused():
@@ -564,9 +563,9 @@ class MarlinBridge(WireBridge):
             self.link.write(data)
         if self.session.state is BridgeState.CANCELLING:
             self._press_cancel(flow, now)
-        elif not self._auto_temperature and self.protocol.barrier and now - self._polled_at > POLL_S:
+        elif not self._auto_temperature and self.protocol.question and now - self._polled_at > POLL_S:
             self._polled_at = now
-            self.link.write(flow.beside("M105"))
+            flow.insert(self.protocol.question)
         self._pump()
 
     def _press_cancel(self, flow: PrinterFlow, now: float) -> None:
@@ -575,17 +574,17 @@ class MarlinBridge(WireBridge):
             return
         if now - self._break_at > BREAK_AGAIN_S:
             self._break_at = now
-            self.link.write(flow.beside("M108"))
+            self.link.write(flow.force("M108"))
         if not self._quick_stopped and now - self._cancel_began > QUICK_STOP_AFTER_S:
             self._quick_stopped = True
             self._homed = False
-            self.link.write(flow.beside("M410"))
+            self.link.write(flow.force("M410"))
 
     def _poll(self, now: float) -> None:
-        polling = not self._auto_temperature and bool(self.protocol.barrier) and self._dialogue is None
+        polling = not self._auto_temperature and bool(self.protocol.question) and self._dialogue is None
         if polling and self.session.state is BridgeState.IDLE and now - self._polled_at > POLL_S:
             self._polled_at = now
-            self.link.write(self.protocol.barrier.encode() + b"\n")
+            self.link.write(self.protocol.question.encode() + b"\n")
 
     def _stopped(self) -> None:
         """After `emergency_stop`: the run is over whatever the machine says."""

@@ -38,11 +38,9 @@ class PrinterDialect:
     """Size of the receive ring; at most one byte less may be unacknowledged."""
     lines_in_flight: int = 1
     """Lines unacknowledged where the firmware does not tell its free slots."""
-    ok_to_blank: bool = False
-    """Whether an empty line is acknowledged."""
-    emergency: bytes = b"\nM112\n"
-    barrier: str = "M105"
-    """A question whose answer cannot be taken for another line's ok."""
+    emergency: bytes = b"\nM112\nM112\n"
+    question: str = "M105"
+    """Asks for temperatures, and whether anybody is there."""
     finish: tuple[str, ...] = ("M400", "M114")
     heaters_off: tuple[str, ...] = ("M104 S0", "M140 S0", "M107")
     echo_of_number: bool = False
@@ -72,7 +70,6 @@ KLIPPER: Final = PrinterDialect(
     numbered=False,
     receive_bytes=4096,
     lines_in_flight=1,
-    ok_to_blank=True,
     clears_halt=b"FIRMWARE_RESTART\n",
 )
 #: Smoothieware (src/modules/communication/GcodeDispatch.cpp, src/libs/USBDevice/USBSerial/USBSerial.cpp).
@@ -80,7 +77,6 @@ SMOOTHIE: Final = PrinterDialect(
     "smoothie",
     r"FIRMWARE_NAME:\s?Smoothieware",
     _PRINTER | {Capability.CHECKSUMS},
-    ok_to_blank=True,
     emergency=b"\x18\nM112\n",
     refuses_without_ok=True,
     clears_halt=b"M999\n",
@@ -108,7 +104,7 @@ ACKNOWLEDGE_ONLY: Final = PrinterDialect(
     "",
     frozenset({Capability.HOLD, Capability.RESUME, Capability.FLOW_BY_ACKNOWLEDGEMENT}),
     numbered=False,
-    barrier="",
+    question="",
     finish=(),
     heaters_off=(),
     emergency=b"",

@@ -7,9 +7,12 @@ Knows no port and no thread: time comes in as a number, bytes go out as values.
 - More than one line is in flight only where every ok names its line (ADVANCED_OK), and only after CLEAN_LINES
   lines without an error: Marlin throws away its receive ring when it asks for a resend (queue.cpp
   flush_and_request_resend), which can cut a line in flight so that its tail looks like a command without a number.
-- After any doubt (resend, silence) the flow stops and sends a barrier, `M105`: its answer carries temperatures and so
-  cannot be taken for another ok, and it comes after everything that was on the wire. Then it goes on from the number
-  that the firmware asked for. A repeated number is dropped by the firmware (queue.cpp), so no line runs twice.
+- After a Resend the flow goes back to that number, once nothing more comes that was on the wire before.
+- After a silence it sends an empty line (it ends a line whose end was lost) and the next numbered line: the firmware
+  takes it, or asks for what it lacks. A repeated number is dropped by the firmware (queue.cpp), so no line runs twice.
+- Nothing is sent without a number while a toolpath runs: a damaged `M105` is another command, and would be executed.
+
+XOR sees every single damaged byte of a line, but two in one line may cancel: that is the protocol's limit.
 """
 
 from __future__ import annotations
@@ -27,10 +30,14 @@ from firmware_bridges.printer_lines import clean, numbered
 
 CLEAN_LINES: Final = 100
 HISTORY: Final = 64
-BARRIER_AGAIN_S: Final = 2.5
-MOST_BARRIERS: Final = 8
+QUIET_S: Final = 0.04
+"""More than the time that 127 bytes take at 57600 baud, with what the firmware answers to them."""
+RENUMBER_AGAIN_S: Final = 2.0
+MOST_RENUMBERS: Final = 8
+MOST_NUDGES: Final = 10
 SAME_RESEND_MOST: Final = 10
 CHECK: Final = "G4 P0"
+"""Does nothing, but takes a number."""
 PATIENCE_S: Final = 4.0
 """Silence about a line, from a firmware that says busy, before it is asked."""
 
@@ -38,8 +45,8 @@ PATIENCE_S: Final = 4.0
 class Phase(Enum):
     """What the flow is doing."""
 
-    BARRIER = "barrier"
-    """Waiting for the answer to the barrier."""
+    QUIET = "quiet"
+    """Waiting until nothing more comes."""
     RENUMBER = "renumber"
     """Waiting for the ok to M110."""
     STREAM = "stream"
@@ -58,15 +65,12 @@ class Sent:
 
 @dataclass(slots=True)
 class Doubt:
-    """What was counted since a barrier was asked for."""
+    """What the firmware asked for before it fell quiet."""
 
-    bare_oks: int = 0
-    expected_oks: int = 0
     resend: int | None = None
     sure: bool = False
     """The error line and the Resend named the same number."""
-    asked_at: float = 0.0
-    barriers: int = 0
+    heard_at: float = 0.0
 
 
 @dataclass(slots=True)
@@ -75,7 +79,7 @@ class Counters:
 
     sent: int = 0
     resends: int = 0
-    barriers: int = 0
+    silences: int = 0
     lost_oks: int = 0
 
 
@@ -97,9 +101,12 @@ class PrinterFlow:
         self.confirmed_number = 0
         self._exhausted = False
         self.paused = False
-        self.phase = Phase.BARRIER if dialect.barrier else Phase.STREAM
+        self.phase = Phase.QUIET if dialect.numbered else Phase.STREAM
         self._renumbered = not dialect.numbered
         self._renumber_tries = 0
+        self._renumber_at = 0.0
+        self._presumed: deque[Sent] = deque()
+        self._nudges = 0
         self._doubt = Doubt()
         self._candidate = 0
         self.echoes_number = dialect.echo_of_number
@@ -111,6 +118,7 @@ class PrinterFlow:
         self._unknown_pending = False
         self._same_resend = (0, 0)
         self._fresh_ok: Sent | None = None
+        self._swallow_ok = False
         self.last_word = 0.0
         self.done_marks: list[str] = []
         self.rejected: Sent | None = None
@@ -145,14 +153,14 @@ class PrinterFlow:
         """Send a control line before the next line of the toolpath; `mark` shows up in `done_marks` when confirmed."""
         self._inserts.append((text, mark))
 
-    def beside(self, text: str) -> bytes:
-        """A line without a number, now, where there is room for it; b"" where there is none."""
-        data = text.encode("ascii") + b"\n"
-        if self.phase is not Phase.STREAM or self._flight_bytes + len(data) > self.dialect.receive_bytes - 1:
-            return b""
-        self.flight.append(Sent(None, self.confirmed, data, text, "beside"))
-        self._flight_bytes += len(data)
-        return data
+    def force(self, text: str) -> bytes:
+        """A control line now, whatever the window: for lines that act as they arrive (Marlin's emergency parser)."""
+        if self.phase is not Phase.STREAM or self._carry is not None or self._cursor != self._next:
+            return text.encode("ascii") + b"\n"
+        entry = self._make(self.pulled, text, "control")
+        self.flight.append(entry)
+        self._flight_bytes += len(entry.data)
+        return entry.data
 
     def end_toolpath(self) -> None:
         """No further line of the toolpath is pulled: the run is being cancelled."""
@@ -165,9 +173,9 @@ class PrinterFlow:
         self._inserts.clear()
 
     def begin(self, now: float) -> bytes:
-        """The first bytes: a barrier, so that whatever was on the wire is over."""
-        self.last_word = now
-        return self._ask_barrier(now) if self.phase is Phase.BARRIER else self.fill()
+        """The first bytes: an empty line, so that whatever was on the wire is over."""
+        self.last_word = self._doubt.heard_at = now
+        return self.fill() if self.phase is Phase.STREAM else b"\n"
 
     def fill(self) -> bytes:
         """The bytes that may be sent now, b"" when none."""
@@ -206,23 +214,20 @@ class PrinterFlow:
 
     def acknowledged(self, number: int, now: float) -> None:
         """`ok N…`: the line of this number was taken, and so was every one before it."""
-        self.last_word = now
+        self._word(now)
         self._unknown_pending = self._error_pending = False
         self._fresh_ok = None
         flight = self.flight
         if self.dialect.number_modulo:
             number = self._whole_number(number)
-        if self.phase is not Phase.STREAM:
-            if self.phase is Phase.RENUMBER and number == 0:
+        if self.phase is Phase.RENUMBER:
+            if number == 0:
                 self._renumber_done()
-            elif self.confirmed_number < number < self._cursor:
-                self._confirm_through(number)
-            return
-        if flight and flight[0].number == number:
+        elif self.phase is Phase.STREAM and flight and flight[0].number == number:
             self._clean += 1
             self._candidate = 0
             self._pop()
-        elif self.confirmed_number < number < self._cursor:
+        elif self.confirmed_number < number < self._next:
             # An ok was lost or this number is damaged: a second witness decides.
             if self._candidate and number >= self._candidate:
                 self.counters.lost_oks += 1
@@ -233,135 +238,158 @@ class PrinterFlow:
 
     def ok(self, now: float, *, slots: bool = False) -> None:
         """A bare `ok`; `slots`: it told free slots, so it answers a command and not a refused line."""
-        self.last_word = now
-        if slots:
-            self.advanced = True
+        self._word(now)
+        self.advanced = self.advanced or slots
         if self._unknown_pending:
             self._unknown_pending = False
-            return
-        if self.phase is Phase.RENUMBER:
-            if self._error_pending:
-                self._error_pending = False
-            else:
-                self.echoes_number = self.echoes_number or self.advanced
-                self._renumber_done()
-            return
-        if self.phase is Phase.BARRIER:
-            self._doubt.bare_oks += 1
-            if slots and self.echoes_number and self.confirmed_number and not self._pop_unnumbered():
+        elif self._error_pending:
+            pass  # it belongs to the refused line; its Resend is due
+        elif self._swallow_ok and not slots:
+            self._swallow_ok = False
+        elif self.phase is Phase.RENUMBER:
+            self.echoes_number = self.echoes_number or self.advanced
+            self._renumber_done()
+        elif self.echoes_number and self.dialect.numbered:
+            if slots and self.counters.sent:
                 self._damaged()
-            return
-        if self._error_pending:
-            return  # it belongs to the refused line; its Resend is due
-        if self.echoes_number and self.dialect.numbered:
-            if slots and not self._pop_unnumbered():
+        elif self.phase is Phase.QUIET:
+            if self._presumed:
+                self._presumed.popleft()
+            elif self.counters.sent:
                 self._damaged()
-            return
-        if self.flight:
+        elif self.flight:
             self._clean += 1
             self._fresh_ok = self.flight[0]
             self._pop()
 
     def warm_ok(self, now: float) -> None:
-        """`ok T:…`: the answer to M105, whoever asked."""
-        self.last_word = now
-        if self.phase is Phase.BARRIER:
-            self._doubt.barriers = 0
-            self._leave_barrier()
-            return
+        """`ok T:…`: the answer to M105, which is sent with a number like any line."""
+        self._word(now)
         for entry in self.flight:
-            if entry.number is None and entry.text == "M105":
-                self.flight.remove(entry)
-                self._flight_bytes -= len(entry.data)
+            if entry.text == "M105":
+                while self.flight[0] is not entry:
+                    self._pop()
+                self._pop()
                 return
 
     def line_error(self, last: int | None, now: float) -> None:
         """`Error:…, Last Line: n`: a Resend follows; where it is lost or damaged, this tells its number."""
-        self.last_word = now
+        self._word(now)
         self._error_pending = True
         self._error_last = last
         self._error_at = now
 
-    def resend(self, number: int, now: float) -> bytes:
-        """The firmware asks for `number` again. Returns bytes to send (the barrier)."""
-        self.last_word = now
+    def resend(self, number: int, now: float) -> None:
+        """The firmware asks for `number` again."""
+        self._word(now)
         self.counters.resends += 1
         self._clean = 0
         told = None if self._error_last is None else self._error_last + 1
         self._error_pending, self._error_last = False, None
+        self._swallow_ok = True
         if self.dialect.number_modulo:
             number = self._whole_number(number)
         sure = told == number
         if told is not None and not sure:
-            number = 0  # one of the two is damaged; the barrier and the next line will tell
+            number = 0  # one of the two is damaged: the next line will tell
         undone = self._fresh_ok
         if undone is not None and undone.number == number:
-            # `ok` and then `Resend`: that ok was the refusal's.
-            self._unconfirm(undone)
+            self._unconfirm(undone)  # `ok` and then `Resend`: that ok was the refusal's
+            self._swallow_ok = False
         self._fresh_ok = None
         if self.phase is Phase.RENUMBER:
-            self._doubt = Doubt()
-            return self._ask_barrier(now)
-        sent = b"" if self.phase is Phase.BARRIER else self._enter_doubt(now)
-        self._doubt.expected_oks += 1
+            self.phase = Phase.QUIET
+            return
+        alone = self.phase is Phase.STREAM and len(self.flight) == 1 and self.echoes_number
+        if self.phase is Phase.STREAM:
+            self._doubt = Doubt(heard_at=now)
+            self._put_back_carry()
+            self.phase = Phase.QUIET
         if number > 0 and (sure or not self._doubt.sure):
             self._doubt.resend, self._doubt.sure = number, sure
-        return sent
+        if alone and sure:
+            self._leave_quiet(now)
 
     def unknown(self, command: str, now: float) -> None:
         """`Unknown command`: the next ok is not a line's, unless this is a line of ours."""
-        self.last_word = now
+        self._word(now)
         ours = any(entry.text == command for entry in self.flight)
         self._unknown_pending = not ours
 
     def refused(self, now: float) -> None:
         """`!!` about the line that is first in flight."""
-        self.last_word = now
+        self._word(now)
         self.rejected = self.flight[0] if self.flight else None
 
-    def skipped(self, number: int, now: float) -> None:
+    def skipped(self, now: float) -> None:
         """Repetier: a repeated line was not executed again; an ok follows."""
-        self.last_word = now
+        self._word(now)
         self._unknown_pending = True
 
     def queue_empty(self, now: float) -> bytes:
         """`wait`: nothing is queued. A line still counted as in flight has lost its ok."""
         if self.phase is Phase.STREAM and self.flight and now - self.last_word > 1.0:
-            return self._enter_doubt(now)
+            return self._nudge(now)
         return b""
 
     def alive(self, now: float) -> None:
         """`busy`, or a report from inside a wait: the line in work takes its time."""
         self.last_word = now
+        self._nudges = 0
 
     def tick(self, now: float, patience_s: float) -> bytes:
-        """Look at the clock: a refusal whose Resend never came, a silence, a barrier to repeat."""
+        """Look at the clock: a refusal whose Resend never came, a silence, M110 to repeat."""
         if self.failure is not None:
             return b""
         if self._error_pending and now - self._error_at > 1.0:
             self._error_pending = False
             if self._error_last is not None:
-                return self.resend(self._error_last + 1, now)
-        silent = now - self.last_word
-        if self.phase is Phase.STREAM:
-            if self.flight and silent > patience_s and self.dialect.barrier:
-                self.counters.lost_oks += 1
-                return self._enter_doubt(now)
-            return b""
-        if silent > BARRIER_AGAIN_S and now - self._doubt.asked_at > BARRIER_AGAIN_S:
-            if self._doubt.barriers >= MOST_BARRIERS:
-                self._fail(f"The machine spoke, but left {MOST_BARRIERS} questions unanswered.")
-                return b""
-            return self._ask_barrier(now)
+                self.resend(self._error_last + 1, now)
+        if self.phase is Phase.QUIET:
+            if now - self._doubt.heard_at >= QUIET_S:
+                self._leave_quiet(now)
+        elif self.phase is Phase.RENUMBER:
+            if self._renumber_at and now - self._renumber_at > RENUMBER_AGAIN_S and now - self.last_word > 1.0:
+                self._renumber_at = 0.0
+        elif self.flight and now - self.last_word > patience_s:
+            return self._nudge(now)
         return b""
 
-    def after_barrier(self, now: float) -> bytes:
-        """Call when the phase may have changed: M110 if it is due, else lines."""
-        if self.phase is Phase.RENUMBER and self._doubt.asked_at == 0.0:
+    def next_bytes(self, now: float) -> bytes:
+        """What may be sent now: M110 when it is due, else lines."""
+        if self.phase is Phase.RENUMBER and self._renumber_at == 0.0:
             return self._renumber(now)
         return self.fill()
 
     # --- inside -------------------------------------------------------------------------------------------------------
+
+    def _word(self, now: float) -> None:
+        """The firmware said something about lines."""
+        self.last_word = self._doubt.heard_at = now
+
+    def _nudge(self, now: float) -> bytes:
+        """Nothing came back: end a line whose end was lost, and let the next number tell."""
+        if not self.dialect.numbered:
+            self._fail(
+                "An acknowledgement did not come from a firmware without line numbers: nobody can tell whether"
+                " the line ran."
+            )
+            return b""
+        self.counters.silences += 1
+        self._nudges += 1
+        self._clean = 0
+        if self._nudges > MOST_NUDGES:
+            self._fail(f"The machine left {MOST_NUDGES} lines in a row unanswered.")
+            return b""
+        self._presumed.extend(self.flight)
+        self.flight.clear()
+        self._flight_bytes = 0
+        self._candidate = 0
+        self._error_pending = self._unknown_pending = self._swallow_ok = False
+        self.last_word = now
+        if self._carry is None and self._cursor == self._next:
+            self._inserts.appendleft((CHECK, "check"))
+        return b"\n" + self.fill()
 
     def _pull(self) -> Sent | None:
         if self._cursor < self._next:
@@ -408,16 +436,12 @@ class PrinterFlow:
         self._flight_bytes -= len(entry.data)
         self._confirm(entry)
 
-    def _pop_unnumbered(self) -> bool:
-        for entry in self.flight:
-            if entry.number is None:
-                self.flight.remove(entry)
-                self._flight_bytes -= len(entry.data)
-                self._confirm(entry)
-                return True
-        return False
-
     def _confirm(self, entry: Sent) -> None:
+        while self._presumed and self._presumed[0] is not entry:
+            self._confirm(self._presumed.popleft())
+        if self._presumed:
+            self._presumed.popleft()
+        self._nudges = 0
         if entry.line > self.confirmed:
             self.confirmed = entry.line
         if entry.number is not None:
@@ -446,48 +470,26 @@ class PrinterFlow:
         modulo = self.dialect.number_modulo
         return self._cursor - ((self._cursor - number) % modulo)
 
-    def _enter_doubt(self, now: float) -> bytes:
-        self._doubt = Doubt(expected_oks=len(self.flight) + int(self.dialect.ok_to_blank))
-        if self._carry is not None:
-            if self._carry.number is not None:
-                self._cursor = min(self._cursor, self._carry.number)
-            else:
-                self._inserts.appendleft((self._carry.text, self._carry.mark or "control"))
-            self._carry = None
-        self.phase = Phase.BARRIER
-        self._clean = 0
-        return self._ask_barrier(now)
+    def _put_back_carry(self) -> None:
+        """A line that was made and not sent yet: it comes again from the history."""
+        if self._carry is not None and self._carry.number is not None:
+            self._cursor = min(self._cursor, self._carry.number)
+        self._carry = None
 
-    def _ask_barrier(self, now: float) -> bytes:
-        self.phase = Phase.BARRIER
-        self._doubt.asked_at = now
-        self._doubt.barriers += 1
-        self.counters.barriers += 1
-        return b"\n" + self.dialect.barrier.encode() + b"\n"
-
-    def _leave_barrier(self) -> None:
+    def _leave_quiet(self, now: float) -> None:
         """All that was on the wire is over: go on where the firmware wants to."""
+        doubt, self._doubt = self._doubt, Doubt(heard_at=now)
         if not self._renumbered:
-            self.phase = Phase.RENUMBER
-            self._doubt = Doubt()
+            self.phase, self._renumber_at = Phase.RENUMBER, 0.0
             return
-        doubt, self._doubt = self._doubt, Doubt()
-        flight, self.flight = self.flight, deque()
+        self._presumed.extend(self.flight)
+        self.flight.clear()
         self._flight_bytes = 0
         self._candidate = 0
         self.phase = Phase.STREAM
-        if not self.dialect.numbered:
-            # Nothing tells a lost line from a lost ok.
-            if flight:
-                self._fail("An acknowledgement was lost on a line without numbers: nobody can tell whether it ran.")
-            return
-        surplus = doubt.bare_oks - doubt.expected_oks
-        if surplus > 0 and not self.echoes_number and self.counters.sent:
-            self._damaged()
-        elif doubt.resend is not None:
+        if doubt.resend is not None:
             self._go_back(doubt.resend, sure=doubt.sure)
-        if flight and self._cursor == self._next:
-            # The oks were lost: a numbered line that does nothing will tell, as the firmware asks for what it lacks.
+        if self._presumed and self._cursor == self._next:
             self._inserts.appendleft((CHECK, "check"))
 
     def _go_back(self, wanted: int, *, sure: bool) -> None:
@@ -499,7 +501,8 @@ class PrinterFlow:
         elif sure and wanted > self._next and self.confirmed_number == 0:
             self._renumbered = False  # it did not take M110
             self._cursor = 1
-            self.phase = Phase.RENUMBER
+            self._presumed.clear()
+            self.phase, self._renumber_at = Phase.RENUMBER, 0.0
         elif wanted <= self.confirmed_number:
             # Once, the number may be damaged; twice, the firmware lacks a line that it acknowledged.
             if sure or repeats > 1:
@@ -511,14 +514,16 @@ class PrinterFlow:
             if sure:
                 self._confirm_through(wanted - 1)
             self._cursor = min(self._cursor, wanted)
+            self._presumed = deque(entry for entry in self._presumed if (entry.number or 0) < wanted)
 
     def _renumber(self, now: float) -> bytes:
         self._renumber_tries += 1
-        if self._renumber_tries > MOST_BARRIERS:
+        self._swallow_ok = False
+        if self._renumber_tries > MOST_RENUMBERS:
             self._fail("The firmware did not take the request to count lines from 1 (M110).")
             return b""
-        self._doubt.asked_at = now
-        return numbered(0, "M110 N0")
+        self._renumber_at = now
+        return b"\n" + numbered(0, "M110 N0")
 
     def _renumber_done(self) -> None:
         self._renumbered = True

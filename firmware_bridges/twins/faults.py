@@ -20,6 +20,9 @@ class Noise:
     corrupt: float = 0.0
     duplicate: float = 0.0
     printable: bool = False
+    gap: int = 0
+    """Bytes that stay whole after a fault: longer than a line, no line has two."""
+    _whole: int = 0
 
     def apply(self, data: bytes, dice: random.Random) -> bytes:
         """The bytes as they arrive."""
@@ -28,6 +31,12 @@ class Noise:
         out = bytearray()
         for byte in data:
             roll = dice.random()
+            if self._whole > 0:
+                self._whole -= 1
+                out.append(byte)
+                continue
+            if roll < self.drop + self.corrupt + self.duplicate:
+                self._whole = self.gap
             if roll < self.drop:
                 continue
             if roll < self.drop + self.corrupt:
@@ -60,7 +69,7 @@ class FaultyWire:
     def fault(self, name: str, options: dict[str, Any], now: float) -> bool:
         """Set a fault. Times are the twin's seconds. False for a name that is not the wire's.
 
-        noise: direction, drop, corrupt, duplicate (chances per byte), printable · stall: for_s (nothing moves) · mute:
+        noise: direction, drop, corrupt, duplicate (chances per byte), printable, gap · stall: for_s (nothing moves) · mute:
         for_s (nothing comes back) · garbage: bytes (random ones to the host) · lose_ok: count · slow_ok: delay_s ·
         clear: all of them end.
         """
@@ -73,6 +82,7 @@ class FaultyWire:
                     float(options.get("corrupt", 0.0)),
                     float(options.get("duplicate", 0.0)),
                     bool(options.get("printable", False)),
+                    int(options.get("gap", 0)),
                 )
         elif name == "stall":
             self._stalled_until = now + for_s

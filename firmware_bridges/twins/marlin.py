@@ -24,7 +24,7 @@ EMERGENCY: Final = re.compile(rb"^ *(?:N[-0-9 ]*)?M(108|112|410|876 S\d+)")
 #: Questions and settings of the conversation: they are no part of a program.
 HOUSEKEEPING: Final = frozenset(
     {"M105", "M108", "M110", "M112", "M113", "M114", "M115", "M119", "M154", "M155"}
-    | {"M27", "M31", "M410", "M503", "M876"}
+    | {"M27", "M31", "M400", "M410", "M503", "M876"}
 )
 
 
@@ -458,11 +458,13 @@ def _leading_int(text: str) -> int:
 
 def build_twin(options: TwinOptions) -> MarlinTwin:
     """For `twins.run`: settings name fields of `MarlinBuild` (advanced_ok=0, queue_lines=8, machine_type=…)."""
-    known = {field.name: field for field in fields(MarlinBuild)}
+    known = [field.name for field in fields(MarlinBuild)]
     values: dict[str, Any] = {}
     for name, value in options.settings:
         if name not in known:
             raise ValueError(f"A Marlin twin has no setting {name!r}; it has {', '.join(known)}.")
-        kind = type(known[name].default)
-        values[name] = value.lower() in ("1", "true", "yes", "on") if kind is bool else kind(value)
+        default = getattr(MarlinBuild(), name)
+        values[name] = (
+            value.lower() in ("1", "true", "yes", "on") if isinstance(default, bool) else type(default)(value)
+        )
     return MarlinTwin(MarlinBuild(**values))
