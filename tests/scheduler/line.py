@@ -1,7 +1,7 @@
 """A whole line in one thread: the real scheduler, agents that keep the protocol, and a post office between.
 
 Nothing here waits: time is a clock one sets, messages lie in boxes until they are delivered, and every part can be
-killed and started again on what it had written. The agents are the other half of the contract as the contract states it.
+killed and started again on what it had written. The agents are the other half of the contract as it is stated.
 """
 
 from __future__ import annotations
