@@ -231,6 +231,7 @@ class Demo:
         jobs = [job for order in orders for job in order["jobs"]]
         pages = {job["id"]: self.network.job(job["id"]) for job in jobs}
         open_jobs = [job for job in jobs if job["state"] not in {"inspected", "cancelled"}]
+        again = frozenset(shop.shop for shop in TOWN if self._children.starts(f"agent-{shop.shop}") > 1)
         hands: Counter[str] = Counter()
         for operator in self._operators:
             hands.update(operator.tally)
@@ -238,7 +239,7 @@ class Demo:
             orders,
             pages,
             {job["id"]: self.network.why(job["id"])["why"] for job in open_jobs},
-            checks=check_machines(TOWN, self._shops, pages, self.network.toolpath),
+            checks=check_machines(TOWN, self._shops, pages, self.network.toolpath, reset=again),
             hands=hands,
             elapsed_s=time.monotonic() - self._started,
             speed=self.options.speed,

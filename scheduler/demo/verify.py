@@ -2,7 +2,7 @@
 
 A twin counts and hashes the lines that its firmware executed, comments and blanks taken out as that firmware does it
 (grbl/protocol.c `protocol_main_loop`; Marlin src/gcode/queue.cpp). The same is done here to the programs, apart from
-any bridge, and compared.
+any bridge, and compared. Between programs a router or laser may be told to be off and in its usual modes; nothing else.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import json
 import math
 import re
 import socket
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -23,6 +23,9 @@ _TIMEOUT_S: Final = 5.0
 _POSITION_TOLERANCE_MM: Final = 0.05
 #: Questions that a program may carry too; the Marlin twin leaves them out of its record, as they make nothing.
 _QUESTIONS: Final = re.compile(r"M(?:105|108|110|112|113|114|115|119|154|155|27|31|400|410|503|876)(?!\d)")
+#: What may stand before or after a program: off, and off with the modes that GRBL wakes up with (grbl/gcode.c).
+_SAFE_LINES: Final = ("M5S0", "G0G17G21G40G49G54G90G91.1G94M5M9")
+_MOST_SAFE_LINES: Final = 8
 _COMMENT: Final = re.compile(r"\([^)]*\)|;.*")
 _WORD: Final = re.compile(r"([A-Z])\s*(-?\d*\.?\d+)")
 
@@ -51,8 +54,14 @@ def check_machines(
     shops: Mapping[str, ShopFiles],
     pages: Mapping[str, Mapping[str, Any]],
     toolpath: Callable[[str], bytes],
+    *,
+    reset: frozenset[str] = frozenset(),
 ) -> tuple[Check, ...]:
-    """Every machine that ran something: has it executed exactly its programs' lines, and does it stand at their end?"""
+    """Every machine that ran something: has it executed exactly its programs' lines, and does it stand at their end?
+
+    `reset`: shops whose agent was started again. Opening the port resets a controller, which then counts its position
+    from zero: where it stands says nothing about its last run any more.
+    """
     checks: list[Check] = []
     for shop in town:
         for machine in shop.machines:
@@ -65,7 +74,7 @@ def check_machines(
                 checks.append(Check(machine.name, agrees=False, detail=f"its twin does not answer: {error}"))
                 continue
             programs = [toolpath(run.sha256).decode("utf-8", "replace") for run in runs]
-            checks += check_machine(machine, runs, programs, twin)
+            checks += check_machine(machine, runs, programs, twin, moved_since=shop.shop in reset)
     return tuple(checks)
 
 
@@ -88,23 +97,31 @@ def _on(event: Mapping[str, Any], machine: str) -> bool:
 
 
 def check_machine(
-    machine: TwinMachine, runs: Sequence[Ran], programs: Sequence[str], twin: Mapping[str, Any]
+    machine: TwinMachine,
+    runs: Sequence[Ran],
+    programs: Sequence[str],
+    twin: Mapping[str, Any],
+    *,
+    moved_since: bool = False,
 ) -> list[Check]:
     """Lines and last position of one machine."""
     lines_of = printer_lines if machine.dialect == "marlin" else router_lines
-    lines = [line for program in programs for line in lines_of(program)]
+    lines = [lines_of(program) for program in programs]
+    wanted = sum(map(len, lines))
     counted = int(twin.get("lines", twin.get("consumed", -1)))
     digest = str(twin.get("sha256", twin.get("consumed_sha256", "")))
-    whole = all(run.whole for run in runs)
     checks: list[Check] = []
-    if whole:
-        detail = f"{len(lines)} lines in its programs, {counted} executed"
-        checks.append(Check(f"{machine.name}: lines executed", digest == sha256_of(lines), detail))
+    if all(run.whole for run in runs):
+        safe = () if machine.dialect == "marlin" else _SAFE_LINES
+        agrees = explained(lines, counted - wanted, digest, safe)
+        detail = f"{wanted} lines in its {len(programs)} programs, {counted} executed"
+        checks.append(Check(f"{machine.name}: lines executed", agrees, detail))
     else:
         broken = [run.job for run in runs if not run.whole]
-        detail = f"{counted} lines executed, runs ended early: {', '.join(broken)}"
-        checks.append(Check(f"{machine.name}: no more lines than asked for", counted <= len(lines), detail))
-    if programs and runs[-1].whole:
+        detail = f"{wanted} lines asked for, {counted} executed; runs ended early: {', '.join(broken)}"
+        within = 0 < counted <= wanted + _MOST_SAFE_LINES
+        checks.append(Check(f"{machine.name}: no more lines than asked for", within, detail))
+    if programs and runs[-1].whole and not moved_since:
         want, have = last_position(programs[-1]), work_position(twin)
         near = all(
             wanted is None or math.isclose(wanted, got, abs_tol=_POSITION_TOLERANCE_MM)
@@ -145,9 +162,26 @@ def printer_lines(program: str) -> list[str]:
     return [line for line in cleaned if line and not _QUESTIONS.match(line)]
 
 
-def sha256_of(lines: Iterable[str]) -> str:
-    """Hash of lines as a twin makes it: each followed by a line feed."""
-    return hashlib.sha256("".join(line + "\n" for line in lines).encode()).hexdigest()
+def explained(programs: Sequence[Sequence[str]], extra: int, digest: str, safe: Sequence[str]) -> bool:
+    """Whether `digest` is that of the programs in order, with `extra` safe lines before, between or after them."""
+    if not 0 <= extra <= _MOST_SAFE_LINES or (extra and not safe):
+        return False
+    texts = ["".join(line + "\n" for line in lines).encode() for lines in programs]
+    own = [(line + "\n").encode() for line in safe]
+
+    def from_here(index: int, left: int, so_far: hashlib._Hash) -> bool:
+        for text in own if left else ():
+            with_it = so_far.copy()
+            with_it.update(text)
+            if from_here(index, left - 1, with_it):
+                return True
+        if index == len(texts):
+            return left == 0 and so_far.hexdigest() == digest
+        so_far = so_far.copy()
+        so_far.update(texts[index])
+        return from_here(index + 1, left, so_far)
+
+    return from_here(0, extra, hashlib.sha256())
 
 
 def last_position(program: str) -> tuple[float | None, float | None, float | None]:
@@ -155,11 +189,12 @@ def last_position(program: str) -> tuple[float | None, float | None, float | Non
     at: dict[str, float | None] = {"X": None, "Y": None, "Z": None}
     absolute = True
     for raw in program.splitlines():
-        words = [(letter, float(value)) for letter, value in _WORD.findall(_COMMENT.sub("", raw).upper())]
+        line = _COMMENT.sub("", raw).upper()
+        words = [(letter, float(value)) for letter, value in _WORD.findall(line)]
         codes = {(letter, value) for letter, value in words if letter == "G"}
         absolute = (absolute or ("G", 90.0) in codes) and ("G", 91.0) not in codes
         if ("G", 28.0) in codes:
-            named = [letter for letter, _ in words if letter in at] or list(at)
+            named = [letter for letter in at if letter in line] or list(at)
             at.update(dict.fromkeys(named, 0.0))
             continue
         if any(letter == "M" for letter, _ in words) or ("G", 92.0) in codes:
