@@ -279,7 +279,7 @@ class GrblBridge(WireBridge):
 
     def _home_script(self) -> Script[None]:
         if self._needs_reset:
-            yield from grbl_scripts.rearm(reset_first=True)
+            yield from grbl_scripts.rearm()
             self._needs_reset = False
         self._homed = False
         yield from grbl_scripts.home(self._firmware)
@@ -290,7 +290,7 @@ class GrblBridge(WireBridge):
         self._poll_soon()
 
     def _rearm_script(self) -> Script[Happening]:
-        outcome = yield from grbl_scripts.rearm(reset_first=self._needs_reset)
+        outcome = yield from grbl_scripts.rearm()
         self._needs_reset = False
         self._heard_at = self.clock.monotonic()
         return outcome

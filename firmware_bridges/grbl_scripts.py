@@ -75,18 +75,16 @@ def _ask_status(*, inches: bool = False, timeout_s: float = 1.0) -> Script[Repor
 def identify(dialect: str, port: str, process: str) -> Script[Found]:
     """Listen for a greeting, then `?`, `$I` and `$$`. A machine found in motion is stopped: its host is gone.
 
-    Raises WrongMachine.
+    A controller that did not greet is reset at rest: half a line of an earlier host may wait in it, and a line end
+    would make it move. Raises WrongMachine.
     """
     greeting = (yield Ask(b"", _is_banner, BANNER_S)).lines
-    if not any(map(_is_banner, greeting)):
-        yield Ask(b"\n", _ended, 0.5)
     report = yield from _ask_status()
-    if report is None:
-        heard = yield Ask(RESET, _is_banner, BANNER_S, interject=True)
-        greeting = (*greeting, *heard.lines)
+    moving = report is not None and report.state not in ("Idle", "Alarm")
+    if moving or not any(map(_is_banner, greeting)):
+        lines = yield from _stand_down(moving=moving)
+        greeting = (*greeting, *lines)
         report = yield from _ask_status()
-    if report is not None and report.state in ("Run", "Hold", "Jog", "Door", "Check", "Home"):
-        report = yield from _stand_down()
     heard = yield Ask(b"$I\n", _ended, ANSWER_S)
     build = grbl_lines.build((*greeting, *heard.lines))
     if build is None or (report is None and not heard.complete):
@@ -105,17 +103,17 @@ def identify(dialect: str, port: str, process: str) -> Script[Found]:
     return Found(_identity(build, settings, process), build, settings, report)
 
 
-def _stand_down() -> Script[Report | None]:
-    """Feed hold, wait until it stands, reset: nothing is left in the controller."""
-    yield Ask(HOLD, lambda line: line.startswith("<"), 0.05, interject=True)
-    report: Report | None = None
-    for _ in range(30):
+def _stand_down(*, moving: bool) -> Script[tuple[str, ...]]:
+    """Feed hold, wait until it stands, reset: nothing is left in the controller. Returns its greeting."""
+    if moving:
+        yield Ask(HOLD, _is_report, 0.05, interject=True)
+    for _ in range(30 if moving else 0):
         report = yield from _ask_status(timeout_s=0.5)
-        if report is None or (report.state != "Run" and not (report.state == "Hold" and report.substate == 1)):
+        if report is None or (report.state not in ("Run", "Jog") and report.substate == 0):
             break
         yield Ask(b"", lambda _line: False, 0.1)
-    yield Ask(RESET, _is_banner, BANNER_S, interject=True)
-    return (yield from _ask_status())
+    heard = yield Ask(RESET, _is_banner, BANNER_S, interject=True)
+    return heard.lines
 
 
 def _floats(found: dict[int, str]) -> dict[int, float]:
@@ -231,14 +229,14 @@ def home(firmware: str) -> Script[None]:
     raise BridgeError(f"Homing did not end ({last}): look at the machine.")
 
 
-def rearm(*, reset_first: bool) -> Script[Happening]:
-    """Unlock and switch spindle and beam off. Moves nothing. Raises BridgeError when the controller stays mute."""
-    report = None
-    if not reset_first:
-        report = yield from _ask_status()
-    if report is None or report.state not in ("Idle", "Alarm"):
-        yield Ask(RESET, _is_banner, BANNER_S, interject=True)
-        report = yield from _ask_status()
+def rearm() -> Script[Happening]:
+    """Reset, unlock, spindle and beam off. Moves nothing. Raises BridgeError when the controller stays mute.
+
+    The reset throws away half a line that may wait in the controller (grbl/protocol.c keeps it until a line end).
+    """
+    report = yield from _ask_status()
+    yield from _stand_down(moving=report is not None and report.state not in ("Idle", "Alarm"))
+    report = yield from _ask_status()
     if report is None:
         raise BridgeError("The controller does not answer: switch it off and on, then re-arm.")
     if report.state == "Alarm":
