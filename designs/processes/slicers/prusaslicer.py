@@ -71,12 +71,13 @@ class PrusaSlicer:
 
 
 def _one_mesh(plate: Plate) -> trimesh.Trimesh:
-    placed = []
+    vertices, faces, count = [], [], 0
     for index, x, y in plate.copies:
-        copy = plate.meshes[index].copy()
-        copy.apply_translation(np.array([x, y, 0.0]))
-        placed.append(copy)
-    return trimesh.util.concatenate(placed)
+        mesh = plate.meshes[index]
+        vertices.append(np.asarray(mesh.vertices) + np.array([x, y, 0.0]))
+        faces.append(np.asarray(mesh.faces) + count)
+        count += len(mesh.vertices)
+    return trimesh.Trimesh(np.vstack(vertices), np.vstack(faces), process=False)
 
 
 def profile_ini(settings: PrintSettings, start: Sequence[str], end: Sequence[str]) -> str:
