@@ -107,8 +107,7 @@ def lines(title: str, what: str, unit: str, *queries: Query, span: int = 12, sta
 def machine_states() -> statetimeline.Panel:
     """One band a machine: the state gauges folded into one number, and the number mapped back to its word."""
     folded = " + ".join(
-        f'sum by (shop, machine) (workshed_machine_state{{state="{state}"}}) * {rank}'
-        for rank, state in enumerate(STATES)
+        f'sum by (machine) (workshed_machine_state{{state="{state}"}}) * {rank}' for rank, state in enumerate(STATES)
     )
     words = {
         str(rank): dashboard.ValueMappingResult(text=state, color=colour, index=rank)
@@ -126,7 +125,7 @@ def machine_states() -> statetimeline.Panel:
         .show_value(common.VisibilityMode.AUTO)
         .mappings([dashboard.ValueMap(options=words)])
     )
-    return attach(panel, [Query(folded, "{{shop}} · {{machine}}")])
+    return attach(panel, [Query(folded, "{{machine}}")])
 
 
 def quantile(of: float, by: str, metric: str) -> str:
@@ -200,15 +199,15 @@ def sections() -> list[tuple[str, list[object]]]:
                     "Share of the last minutes that a machine was on a run.",
                     "percentunit",
                     Query(
-                        "sum by (shop, machine) (rate(workshed_machine_busy_seconds_total[$__rate_interval]))",
-                        "{{shop}} · {{machine}}",
+                        'avg by (machine) (avg_over_time(workshed_machine_state{state="running"}[$__rate_interval]))',
+                        "{{machine}}",
                     ),
                 ),
                 lines(
                     "Last heard of",
                     "Age of the last word about each machine.",
                     "s",
-                    Query("max by (shop, machine) (workshed_machine_report_age_seconds)", "{{shop}} · {{machine}}"),
+                    Query("max by (machine) (workshed_machine_report_age_seconds)", "{{machine}}"),
                 ),
             ],
         ),
@@ -260,8 +259,7 @@ def sections() -> list[tuple[str, list[object]]]:
                     "Planning round",
                     "How long the planner took.",
                     "s",
-                    Query(quantile(0.5, "", "workshed_plan_seconds"), "half"),
-                    Query(quantile(0.99, "", "workshed_plan_seconds"), "99 in 100"),
+                    Query("workshed_plan_seconds", "newest round"),
                 ),
             ],
         ),

@@ -327,8 +327,10 @@ def test_metrics_are_prometheus_text_without_ids(api: Api) -> None:
     text = api.client.get("/metrics").text
     families = {family.name: family for family in text_string_to_metric_families(text)}
     assert order["id"] not in text
-    waiting = [s.value for s in families["workshed_jobs"].samples if s.labels == {"state": "waiting"}]
-    assert waiting == [1.0]
+    waiting = {
+        s.labels["process"]: s.value for s in families["workshed_jobs"].samples if s.labels["state"] == "waiting"
+    }
+    assert waiting == {"fdm": 1.0, "laser": 0.0, "cnc": 0.0, "manual": 0.0}
     states = [s for s in families["workshed_machine_state"].samples if s.labels["machine"] == "mill.pi.m1"]
     assert sum(s.value for s in states) == 1.0
     assert len(states) == len(MachineState)
