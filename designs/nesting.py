@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from shapely import affinity
 from shapely.geometry import Polygon
+from shapely.strtree import STRtree
 
 Matrix = tuple[float, float, float, float, float, float]
 """(a, b, c, d, e, f): x' = a·x + b·y + e, y' = c·x + d·y + f."""
@@ -87,6 +88,49 @@ def rows(parts: Sequence[NestPart], sheet: Sheet, gap_mm: float) -> Nest:
     return Nest(tuple(placements), tuple(sorted(left.items())), (right, top), density)
 
 
-def nest(parts: Sequence[NestPart], sheet: Sheet, gap_mm: float) -> Nest:
-    """Place all parts on the sheet."""
-    return rows(parts, sheet, gap_mm)
+def nest(parts: Sequence[NestPart], sheet: Sheet, gap_mm: float, *, budget_s: int = 0, seed: int = 1) -> Nest:
+    """Place the parts on a sheet; earlier parts first where not all fit.
+
+    Rows of boxes always; with a budget of seconds also true-shape nesting (designs/nesting_strip.py), and the better of
+    the two: more pieces, then less of the sheet. Without a budget the answer is the same on every machine.
+    """
+    quick = rows(parts, sheet, gap_mm)
+    if budget_s <= 0:
+        return quick
+    from designs.nesting_strip import true_shape
+
+    tight = true_shape(parts, sheet, gap_mm, budget_s=budget_s, seed=seed)
+    if tight is None:
+        return quick
+    quick_count, tight_count = len(quick.placements), len(tight.placements)
+    quick_area, tight_area = quick.used_mm[0] * quick.used_mm[1], tight.used_mm[0] * tight.used_mm[1]
+    return tight if (tight_count, -tight_area) > (quick_count, -quick_area) else quick
+
+
+def measured(
+    parts: Sequence[NestPart], placements: Sequence[Placement], left_over: dict[str, int], margin: float
+) -> Nest:
+    """The nest of these placements: used size and density worked out."""
+    outlines = {part.key: part.outline for part in parts}
+    areas = [p.apply(outlines[p.key]) for p in placements]
+    right = max((a.bounds[2] for a in areas), default=margin)
+    top = max((a.bounds[3] for a in areas), default=margin)
+    used = max(1e-9, (right - margin) * (top - margin))
+    left = tuple(sorted((key, count) for key, count in left_over.items() if count))
+    return Nest(tuple(placements), left, (right, top), sum(a.area for a in areas) / used)
+
+
+def faults(parts: Sequence[NestPart], nest: Nest, area: Polygon, gap_mm: float) -> list[str]:
+    """What is wrong with a nest: pieces outside `area` or nearer than `gap_mm` (0.01 mm forgiven); empty is good."""
+    outlines = {part.key: part.outline for part in parts}
+    placed = [(p, p.apply(outlines[p.key])) for p in nest.placements]
+    wrong = [f"{p.key}.{p.copy} lies outside" for p, shape in placed if not area.buffer(0.01).contains(shape)]
+    tree = STRtree([shape for _, shape in placed])
+    for k, (p, shape) in enumerate(placed):
+        near = tree.query(shape, predicate="dwithin", distance=max(0.0, gap_mm - 0.01)) if placed else ()
+        wrong.extend(
+            f"{p.key}.{p.copy} is too near {placed[n][0].key}.{placed[n][0].copy}"
+            for n in (int(other) for other in near)
+            if n > k and (shape.distance(placed[n][1]) > 0.0 or shape.intersection(placed[n][1]).area > 1e-6)
+        )
+    return wrong

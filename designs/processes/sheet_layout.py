@@ -16,6 +16,9 @@ from designs.processes.model import CannotMake, Finding, GeometryKind, Piece, Se
 
 DRAWINGS = (GeometryKind.DXF, GeometryKind.SVG)
 
+_TIGHT_S = 4
+"""Seconds for true-shape nesting, spent only where rows of boxes leave pieces over."""
+
 
 @dataclass(frozen=True, slots=True)
 class Laid:
@@ -100,6 +103,8 @@ def _place(pieces: Sequence[Piece], drawings: Sequence[Drawing], sheet: Sheet, t
         for k, (piece, drawing) in enumerate(zip(pieces, drawings, strict=True))
     ]
     found = nest(parts, sheet, gap_mm)
+    if found.left_over:
+        found = nest(parts, sheet, gap_mm, budget_s=_TIGHT_S)
     if found.left_over:
         key, count = found.left_over[0]
         width, height = drawings[int(key)].size_mm

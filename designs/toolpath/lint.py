@@ -102,7 +102,7 @@ _ODD: dict[int, tuple[Severity, str, str]] = {
     scanning.GARBAGE: (Severity.ERROR, "no_gcode", "This is no G-code"),
     scanning.BAD_NUMBER: (Severity.ERROR, "bad_number", "A number is damaged"),
     scanning.LONG_LINE: (Severity.ERROR, "line_too_long", "The line is longer than the firmware takes"),
-    scanning.CUT_LINE: (Severity.ERROR, "line_too_long", "The line is longer than a quarter megabyte"),
+    scanning.CUT_LINE: (Severity.ERROR, "line_too_long", "The line is longer than an eighth of a megabyte"),
     scanning.NON_ASCII_COMMENT: (Severity.NOTE, "comment_not_ascii", "A comment is not ASCII: it must not be sent"),
     scanning.OPEN_COMMENT: (Severity.WARNING, "open_comment", "A comment in brackets does not end on its line"),
     scanning.BLOCK_DELETE: (

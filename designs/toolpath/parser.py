@@ -1,6 +1,6 @@
 """Any program, of any size, read in constant memory: blocks of words, and blocks of motions with their modal state.
 
-`read_blocks` looks at every byte once, in windows of a quarter megabyte; `read_motions` interprets the words. Any bytes
+`read_blocks` looks at every byte once, an eighth of a megabyte at a time; `read_motions` interprets the words. Any bytes
 give a result: what is no G-code becomes oddities with line numbers, for lint to judge.
 """
 
@@ -21,7 +21,7 @@ from designs.toolpath.compiled import COMPILE_FROM_BYTES, pick
 Source = bytes | Path
 """A program: its bytes, or the file that holds it."""
 
-_WINDOW = 262_144
+_WINDOW = 131_072
 _MOST_ODDITIES = 512
 _LONGEST_LINE = {"grbl": 79, "marlin": 82}
 """Bytes a line may have without comments and blanks: grbl/protocol.h LINE_BUFFER_SIZE 80 with its end mark; Marlin
