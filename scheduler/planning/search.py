@@ -84,7 +84,7 @@ RELOCATE, EXCHANGE = 62, 84
 #: Every so many moves the list of late operations is made anew.
 REFRESH = 4_096
 #: Estimates this many temperatures worse are refused without timing them exactly.
-HOPELESS = 9.0
+HOPELESS = 4.0
 
 
 @inlined
@@ -215,6 +215,7 @@ def relocate(
         return 0
     begin(j)
     note(p, s, j, o)
+    behind = s.seq[m1, i1 + 1] if i1 + 1 < s.length[m1] else -1
     take_out(s, m1, i1)
     if m2 == m1 and i2 > i1:
         i2 -= 1
@@ -222,8 +223,8 @@ def relocate(
     choose(p, s, o, k2)
     s.at[o, END], s.at[o, AVAIL] = -1, -1
     seed(j, o)
-    if i1 < s.length[m1]:
-        seed(j, s.seq[m1, i1])
+    if behind >= 0:
+        seed(j, behind)
     if i2 + 1 < s.length[m2]:
         seed(j, s.seq[m2, i2 + 1])
     seed_after(p, s, j, o)
@@ -406,9 +407,9 @@ def improve(
     budget_s: float | None = None,
     moves: int | None = None,
     frozen: int = 0,
-    hot: float = 15_000.0,
-    cold: float = 900.0,
-    samples: int = 4,
+    hot: float = 12_000.0,
+    cold: float = 1_500.0,
+    samples: int = 24,
     steps: int = 20,
     progress: Callable[[float, int], None] | None = None,
 ) -> Improved:

@@ -1,0 +1,663 @@
+"""The flexible job shop: jobs as chains of operations, each on one of several machines, the last finish to be earliest.
+
+Tabu search over critical operations with heads and tails: the insertion neighbourhood of Mastrolilli and Gambardella
+(Journal of Scheduling 3, 2000), moves on the same machine estimated as by Balas and Vazacopoulos (Management Science 44,
+1998). Also here: the readers of the public text formats. Durations are integers without a unit.
+"""
+
+# Elements of arrays have no static type here: the arrays do, and the compiler checks the rest.
+# mypy: disable-error-code="no-any-return, arg-type"
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from scheduler.planning.jit import compiled, inlined
+from scheduler.planning.problem import Ints, Longs
+from scheduler.planning.search import draw
+
+FAR = 1 << 40
+#: Iterations without a new best after which the search returns to the best and shakes it.
+PATIENCE = 4_000
+#: Moves of the first turn of either search, and how many more every later turn has.
+FIRST_BATCH, ANNEALED, SEARCHED = 5_000, 200_000, 60_000
+
+
+@dataclass(frozen=True)
+class FlexibleShop:
+    """n operations in job order. `before`/`after`: neighbours in the job, -1 at its ends; alternatives as in Problem."""
+
+    machines: int
+    before: Longs
+    after: Longs
+    elig_ptr: Longs
+    elig_machine: Longs
+    elig_time: Longs
+
+    @property
+    def operations(self) -> int:
+        """n"""
+        return len(self.before)
+
+
+@dataclass(frozen=True)
+class ShopPlan:
+    """Finish of the last operation, and per operation machine and start."""
+
+    makespan: int
+    machine: Longs
+    start: Longs
+    iterations: int
+    wall_s: float
+
+
+def read_shop(text: str) -> FlexibleShop:
+    """The public format: `#jobs #machines …`, then a line a job: `#ops (#options (machine duration)*)*`, machines from 1.
+
+    Raises:
+        ValueError: the numbers end early or name a machine that does not exist.
+    """
+    lines = [line.split() for line in text.splitlines() if line.strip()]
+    if not lines or len(lines[0]) < 2:
+        raise ValueError("the file does not start with the number of jobs and of machines")
+    jobs, machines = int(float(lines[0][0])), int(float(lines[0][1]))
+    if len(lines) < jobs + 1:
+        raise ValueError(f"the file announces {jobs} jobs and has {len(lines) - 1}")
+    chains = []
+    for number, line in enumerate(lines[1 : jobs + 1], 1):
+        numbers = iter(int(float(word)) for word in line)
+        try:
+            chains.append(
+                [[(next(numbers), next(numbers)) for _ in range(next(numbers))] for _ in range(next(numbers))]
+            )
+        except (StopIteration, RuntimeError):
+            raise ValueError(f"the line of job {number} ends early") from None
+    return shop_of(machines, [[[(m - 1, d) for m, d in options] for options in chain] for chain in chains])
+
+
+def read_shop_file(path: Path) -> FlexibleShop:
+    """`read_shop` of a file."""
+    return read_shop(path.read_text())
+
+
+def shop_of(machines: int, chains: list[list[list[tuple[int, int]]]]) -> FlexibleShop:
+    """From jobs as lists of operations as lists of (machine from 0, duration).
+
+    Raises:
+        ValueError: an operation has no option, or an option names a machine that does not exist.
+    """
+    before, after, ptr, machine, duration = [], [], [0], [], []
+    for chain in chains:
+        for i, options in enumerate(chain):
+            if not options or any(not 0 <= m < machines for m, _ in options):
+                raise ValueError("an operation has no machine, or one that does not exist")
+            o = len(before)
+            before.append(o - 1 if i else -1)
+            after.append(o + 1 if i + 1 < len(chain) else -1)
+            for m, d in sorted(options):
+                machine.append(m)
+                duration.append(d)
+            ptr.append(len(machine))
+    columns = [np.array(column, np.int64) for column in (before, after, ptr, machine, duration)]
+    return FlexibleShop(machines, *columns)
+
+
+@compiled
+def evaluate(jp: Longs, js: Longs, mp: Longs, ms: Longs, dur: Longs, head: Longs, tail: Longs, order: Longs) -> int:
+    """Heads, tails and a topological order from the neighbours in job and machine. The makespan; -1 for a circle."""
+    n = len(jp)
+    first, last = 0, 0
+    for o in range(n):
+        head[o] = (1 if jp[o] >= 0 else 0) + (1 if mp[o] >= 0 else 0)
+        if head[o] == 0:
+            order[last] = o
+            last += 1
+    waits = tail
+    for o in range(n):
+        waits[o] = head[o]
+        head[o] = 0
+    makespan = 0
+    while first < last:
+        o = order[first]
+        first += 1
+        end = head[o] + dur[o]
+        makespan = max(makespan, end)
+        for y in (js[o], ms[o]):
+            if y >= 0:
+                head[y] = max(head[y], end)
+                waits[y] -= 1
+                if waits[y] == 0:
+                    order[last] = y
+                    last += 1
+    if last < n:
+        return -1
+    for i in range(n - 1, -1, -1):
+        o = order[i]
+        t = 0
+        if js[o] >= 0:
+            t = tail[js[o]] + dur[js[o]]
+        if ms[o] >= 0:
+            t = max(t, tail[ms[o]] + dur[ms[o]])
+        tail[o] = t
+    return makespan
+
+
+@inlined
+def unlink(v: int, first: Longs, on: Longs, mp: Longs, ms: Longs) -> None:
+    """Take v out of its machine's queue."""
+    if mp[v] >= 0:
+        ms[mp[v]] = ms[v]
+    else:
+        first[on[v]] = ms[v]
+    if ms[v] >= 0:
+        mp[ms[v]] = mp[v]
+
+
+@inlined
+def link(v: int, m: int, u: int, first: Longs, on: Longs, mp: Longs, ms: Longs) -> None:
+    """Put v on machine m behind u (-1: first)."""
+    on[v] = m
+    mp[v] = u
+    w = first[m] if u < 0 else ms[u]
+    ms[v] = w
+    if u < 0:
+        first[m] = v
+    else:
+        ms[u] = v
+    if w >= 0:
+        mp[w] = v
+
+
+@compiled
+def behind_estimate(
+    v: int,
+    u: int,
+    jp: Longs,
+    js: Longs,
+    mp: Longs,
+    ms: Longs,
+    dur: Longs,
+    head: Longs,
+    tail: Longs,
+    hs: Longs,
+    qs: Longs,
+) -> int:
+    """Makespan through the operations moved when v goes behind u, further back on its machine."""
+    free = head[mp[v]] + dur[mp[v]] if mp[v] >= 0 else 0
+    x = ms[v]
+    while True:
+        h = free
+        if jp[x] >= 0:
+            h = max(h, head[jp[x]] + dur[jp[x]])
+        hs[x] = h
+        free = h + dur[x]
+        if x == u:
+            break
+        x = ms[x]
+    h = free
+    if jp[v] >= 0:
+        h = max(h, head[jp[v]] + dur[jp[v]])
+    q = tail[js[v]] + dur[js[v]] if js[v] >= 0 else 0
+    if ms[u] >= 0:
+        q = max(q, tail[ms[u]] + dur[ms[u]])
+    worst = h + dur[v] + q
+    rest = q + dur[v]
+    x = u
+    while x != v:
+        q = rest
+        if js[x] >= 0:
+            q = max(q, tail[js[x]] + dur[js[x]])
+        worst = max(worst, hs[x] + dur[x] + q)
+        rest = q + dur[x]
+        x = mp[x]
+    return worst
+
+
+@compiled
+def before_estimate(
+    v: int,
+    w: int,
+    jp: Longs,
+    js: Longs,
+    mp: Longs,
+    ms: Longs,
+    dur: Longs,
+    head: Longs,
+    tail: Longs,
+    hs: Longs,
+    qs: Longs,
+) -> int:
+    """Makespan through the operations moved when v goes before w, further ahead on its machine."""
+    rest = tail[ms[v]] + dur[ms[v]] if ms[v] >= 0 else 0
+    x = mp[v]
+    while True:
+        q = rest
+        if js[x] >= 0:
+            q = max(q, tail[js[x]] + dur[js[x]])
+        qs[x] = q
+        rest = q + dur[x]
+        if x == w:
+            break
+        x = mp[x]
+    q = rest
+    if js[v] >= 0:
+        q = max(q, tail[js[v]] + dur[js[v]])
+    h = head[jp[v]] + dur[jp[v]] if jp[v] >= 0 else 0
+    if mp[w] >= 0:
+        h = max(h, head[mp[w]] + dur[mp[w]])
+    worst = h + dur[v] + q
+    free = h + dur[v]
+    x = w
+    while x != v:
+        h = free
+        if jp[x] >= 0:
+            h = max(h, head[jp[x]] + dur[jp[x]])
+        worst = max(worst, h + dur[x] + qs[x])
+        free = h + dur[x]
+        x = ms[x]
+    return worst
+
+
+@compiled
+def tabu(
+    jp: Longs,
+    js: Longs,
+    ptr: Longs,
+    em: Longs,
+    et: Longs,
+    machines: int,
+    first: Longs,
+    on: Longs,
+    mp: Longs,
+    ms: Longs,
+    dur: Longs,
+    best_first: Longs,
+    best_on: Longs,
+    best_mp: Longs,
+    best_ms: Longs,
+    best_dur: Longs,
+    forbidden: Ints,
+    rng: Longs,
+    clock: Longs,
+    iterations: int,
+    best: int,
+    goal: int,
+) -> int:
+    """So many iterations from the current queues; the best queues are kept apart. `clock`: iteration, last new best."""
+    n = len(jp)
+    head, tail, order = np.empty(n, np.int64), np.empty(n, np.int64), np.empty(n, np.int64)
+    hs, qs = np.empty(n, np.int64), np.empty(n, np.int64)
+    current = evaluate(jp, js, mp, ms, dur, head, tail, order)
+    for _ in range(iterations):
+        if best <= goal:
+            break
+        clock[0] += 1
+        now = clock[0]
+        value, count = FAR, 0
+        mv, mm, mu, mt = -1, -1, -1, 0
+        spare, sv, sm, su, st = 0, -1, -1, -1, 0
+        for v in range(n):
+            if head[v] + dur[v] + tail[v] != current:
+                continue
+            released = head[jp[v]] if jp[v] >= 0 else -1
+            due = head[js[v]] + dur[js[v]] if js[v] >= 0 else FAR
+            ready = head[jp[v]] + dur[jp[v]] if jp[v] >= 0 else 0
+            rest = tail[js[v]] + dur[js[v]] if js[v] >= 0 else 0
+            for k in range(ptr[v], ptr[v + 1]):
+                m, d = em[k], et[k]
+                same = m == on[v]
+                if same:
+                    # Behind later ones, as far as no path leads from v's job successor to them.
+                    u = ms[v]
+                    while u >= 0 and head[u] < due:
+                        estimate = behind_estimate(v, u, jp, js, mp, ms, dur, head, tail, hs, qs)
+                        banned = forbidden[u, v] > now and estimate >= best
+                        if banned:
+                            spare += 1
+                            if draw(rng, spare) == 0:
+                                sv, sm, su, st = v, m, u, d
+                        elif estimate < value or (estimate == value and draw(rng, count + 1) == 0):
+                            count = count + 1 if estimate == value else 1
+                            value, mv, mm, mu, mt = estimate, v, m, u, d
+                        u = ms[u]
+                    w = mp[v]
+                    while w >= 0 and head[w] + dur[w] > released:
+                        estimate = before_estimate(v, w, jp, js, mp, ms, dur, head, tail, hs, qs)
+                        banned = forbidden[v, w] > now and estimate >= best
+                        if banned:
+                            spare += 1
+                            if draw(rng, spare) == 0:
+                                sv, sm, su, st = v, m, mp[w], d
+                        elif estimate < value or (estimate == value and draw(rng, count + 1) == 0):
+                            count = count + 1 if estimate == value else 1
+                            value, mv, mm, mu, mt = estimate, v, m, mp[w], d
+                        w = mp[w]
+                    continue
+                u, w = -1, first[m]
+                while True:
+                    # Between u and w: no path may lead from w to v's job predecessor, nor from its successor to u.
+                    if u >= 0 and head[u] >= due:
+                        break
+                    if w < 0 or head[w] + dur[w] > released:
+                        begin = max(ready, head[u] + dur[u]) if u >= 0 else ready
+                        end = max(rest, tail[w] + dur[w]) if w >= 0 else rest
+                        estimate = begin + d + end
+                        banned = forbidden[v, n + m] > now and estimate >= best
+                        if banned:
+                            spare += 1
+                            if draw(rng, spare) == 0:
+                                sv, sm, su, st = v, m, u, d
+                        elif estimate < value or (estimate == value and draw(rng, count + 1) == 0):
+                            count = count + 1 if estimate == value else 1
+                            value, mv, mm, mu, mt = estimate, v, m, u, d
+                    if w < 0:
+                        break
+                    u, w = w, ms[w]
+        if mv < 0:
+            if sv < 0:
+                break
+            mv, mm, mu, mt = sv, sm, su, st
+        tenure = 8 + draw(rng, 10) + n // 25
+        if mm == on[mv]:
+            # The orders that existed may not come back for a while.
+            x = ms[mv]
+            if mu >= 0 and head[mu] > head[mv]:
+                while True:
+                    forbidden[mv, x] = now + tenure
+                    if x == mu:
+                        break
+                    x = ms[x]
+            else:
+                x = mp[mv]
+                while x >= 0 and x != mu:
+                    forbidden[x, mv] = now + tenure
+                    x = mp[x]
+        else:
+            forbidden[mv, n + on[mv]] = now + tenure
+        unlink(mv, first, on, mp, ms)
+        link(mv, mm, mu, first, on, mp, ms)
+        dur[mv] = mt
+        current = evaluate(jp, js, mp, ms, dur, head, tail, order)
+        stuck = now - clock[1] > PATIENCE
+        if current >= 0 and current < best:
+            best = current
+            clock[1] = now
+            best_first[:], best_on[:], best_mp[:], best_ms[:], best_dur[:] = first, on, mp, ms, dur
+        elif current < 0 or stuck:
+            first[:], on[:], mp[:], ms[:], dur[:] = best_first, best_on, best_mp, best_ms, best_dur
+            clock[1] = now
+            current = evaluate(jp, js, mp, ms, dur, head, tail, order)
+            for _ in range(4 + draw(rng, 12) if stuck else 0):
+                current = shake(jp, js, ptr, em, et, first, on, mp, ms, dur, head, tail, order, rng)
+    return best
+
+
+@compiled
+def shake(
+    jp: Longs,
+    js: Longs,
+    ptr: Longs,
+    em: Longs,
+    et: Longs,
+    first: Longs,
+    on: Longs,
+    mp: Longs,
+    ms: Longs,
+    dur: Longs,
+    head: Longs,
+    tail: Longs,
+    order: Longs,
+    rng: Longs,
+) -> int:
+    """Move a random operation to a random possible place. The new makespan."""
+    v = draw(rng, len(jp))
+    k = ptr[v] + draw(rng, ptr[v + 1] - ptr[v])
+    released = head[jp[v]] if jp[v] >= 0 else -1
+    due = head[js[v]] + dur[js[v]] if js[v] >= 0 else FAR
+    chosen, count = -2, 0
+    u, w = -1, first[em[k]]
+    while True:
+        if w == v:
+            w = ms[w]
+        if u >= 0 and head[u] >= due:
+            break
+        if w < 0 or head[w] + dur[w] > released:
+            count += 1
+            if draw(rng, count) == 0:
+                chosen = u
+        if w < 0:
+            break
+        u, w = w, ms[w]
+    if chosen > -2:
+        unlink(v, first, on, mp, ms)
+        link(v, em[k], chosen, first, on, mp, ms)
+        dur[v] = et[k]
+    return evaluate(jp, js, mp, ms, dur, head, tail, order)
+
+
+@compiled
+def cool(
+    jp: Longs,
+    js: Longs,
+    ptr: Longs,
+    em: Longs,
+    et: Longs,
+    first: Longs,
+    on: Longs,
+    mp: Longs,
+    ms: Longs,
+    dur: Longs,
+    best_first: Longs,
+    best_on: Longs,
+    best_mp: Longs,
+    best_ms: Longs,
+    best_dur: Longs,
+    rng: Longs,
+    moves: int,
+    hot: float,
+    cold: float,
+    best: int,
+    goal: int,
+) -> int:
+    """Annealing over the same places from the current queues: a random critical operation to a random possible place."""
+    n = len(jp)
+    head, tail, order = np.empty(n, np.int64), np.empty(n, np.int64), np.empty(n, np.int64)
+    critical = np.empty(n, np.int64)
+    places = np.empty(n + 1, np.int64)
+    current = evaluate(jp, js, mp, ms, dur, head, tail, order)
+    few = 0
+    stale = True
+    temperature = hot
+    for move in range(moves):
+        if best <= goal:
+            break
+        if move % 32 == 0:
+            temperature = hot * (cold / hot) ** (move / moves)
+        if stale:
+            few = 0
+            for o in range(n):
+                if head[o] + dur[o] + tail[o] == current:
+                    critical[few] = o
+                    few += 1
+            stale = False
+        v = critical[draw(rng, few)] if draw(rng, 10) > 0 else draw(rng, n)
+        k = ptr[v] + draw(rng, ptr[v + 1] - ptr[v])
+        m = em[k]
+        released = head[jp[v]] if jp[v] >= 0 else -1
+        due = head[js[v]] + dur[js[v]] if js[v] >= 0 else FAR
+        count = 0
+        u, w = -1, first[m]
+        if w == v:
+            w = ms[w]
+        while True:
+            if u >= 0 and head[u] >= due:
+                break
+            if (w < 0 or head[w] + dur[w] > released) and not (m == on[v] and u == mp[v]):
+                places[count] = u
+                count += 1
+            if w < 0:
+                break
+            u, w = w, ms[w]
+            if w == v:
+                w = ms[w]
+        if count == 0:
+            continue
+        u = places[draw(rng, count)]
+        old_u, old_m, old_d = mp[v], on[v], dur[v]
+        unlink(v, first, on, mp, ms)
+        link(v, m, u, first, on, mp, ms)
+        dur[v] = et[k]
+        made = evaluate(jp, js, mp, ms, dur, head, tail, order)
+        if made >= 0 and (
+            made <= current or draw(rng, 1_000_003) < 1_000_003 * math.exp((current - made) / temperature)
+        ):
+            current = made
+            stale = True
+            if made < best:
+                best = made
+                best_first[:], best_on[:], best_mp[:], best_ms[:], best_dur[:] = first, on, mp, ms, dur
+        else:
+            unlink(v, first, on, mp, ms)
+            link(v, old_m, old_u, first, on, mp, ms)
+            dur[v] = old_d
+            evaluate(jp, js, mp, ms, dur, head, tail, order)
+    return best
+
+
+def solve_shop(
+    shop: FlexibleShop,
+    *,
+    budget_s: float,
+    seed: int = 0,
+    goal: int = 0,
+    iterations: int | None = None,
+    progress: Callable[[float, int], None] | None = None,
+) -> ShopPlan:
+    """The best plan found in `budget_s` seconds (or in `iterations`, deterministic); stops at a makespan of `goal`."""
+    began = time.perf_counter()
+    n = shop.operations
+    goal = max(goal, least_makespan(shop))
+    first, on, mp, ms, dur = _greedy(shop)
+    kept = [array.copy() for array in (first, on, mp, ms, dur)]
+    head, tail, order = (np.empty(n, np.int64) for _ in range(3))
+    best = int(evaluate(shop.before, shop.after, mp, ms, dur, head, tail, order))
+    forbidden = np.zeros((n, n + shop.machines), np.int32)
+    rng = np.array([(seed * 2_654_435_761 + 123_456_789) % 0xFFFFFFFF or 1], np.int64)
+    clock = np.zeros(2, np.int64)
+    queues = (first, on, mp, ms, dur)
+    fixed = (shop.before, shop.after, shop.elig_ptr, shop.elig_machine, shop.elig_time)
+    mean = float(shop.elig_time.mean()) if len(shop.elig_time) else 1.0
+    moves, pace = 0, 100_000.0
+
+    def allowed(wanted: int) -> int:
+        """As many of the wanted moves as the budget leaves time for."""
+        if iterations is not None:
+            return min(wanted, iterations - moves)
+        return min(wanted, int(pace * (budget_s - (time.perf_counter() - began))))
+
+    # Annealing finds the valley, tabu search its floor; turn about, each a little longer than before.
+    turn = 0
+    while best > goal:
+        if turn % 2 == 0:
+            batch = allowed(FIRST_BATCH if turn == 0 else ANNEALED * (turn // 2 + 1))
+            if batch < 50:
+                break
+            hot = mean * (0.25 if turn % 4 == 0 else 0.1)
+            if turn % 6 == 4:
+                _copy(queues, kept)
+            best = int(cool(*fixed, *queues, *kept, rng, batch, hot, mean * 0.02, best, goal))
+        else:
+            batch = allowed(FIRST_BATCH if turn == 1 else SEARCHED * (turn // 2 + 1))
+            if batch < 50:
+                break
+            _copy(queues, kept)
+            best = int(tabu(*fixed, shop.machines, *queues, *kept, forbidden, rng, clock, batch, best, goal))
+            clock[1] = clock[0]
+        moves += batch
+        turn += 1
+        pace = 0.8 * moves / max(1e-6, time.perf_counter() - began)
+        if progress is not None:
+            progress(min(1.0, (time.perf_counter() - began) / budget_s), best)
+    makespan = int(evaluate(shop.before, shop.after, kept[2], kept[3], kept[4], head, tail, order))
+    assert makespan == best, "the kept queues do not give the makespan that was said"
+    return ShopPlan(best, kept[1].copy(), head.copy(), moves, time.perf_counter() - began)
+
+
+def _copy(into: tuple[Longs, ...], out: list[Longs]) -> None:
+    for a, b in zip(into, out, strict=True):
+        a[:] = b
+
+
+def least_makespan(shop: FlexibleShop) -> int:
+    """No plan can be shorter: the longest job at its fastest, and the least work over all machines."""
+    fastest = [int(shop.elig_time[shop.elig_ptr[o] : shop.elig_ptr[o + 1]].min()) for o in range(shop.operations)]
+    longest, run = 0, 0
+    for o in range(shop.operations):
+        run = fastest[o] if shop.before[o] < 0 else run + fastest[o]
+        longest = max(longest, run)
+    return max(longest, -(-sum(fastest) // shop.machines))
+
+
+def shop_violations(shop: FlexibleShop, plan: ShopPlan) -> list[str]:
+    """Everything wrong with a plan, read from the numbers alone."""
+    out, queues = [], {}
+    for o in range(shop.operations):
+        low, high = int(shop.elig_ptr[o]), int(shop.elig_ptr[o + 1])
+        times = dict(zip(shop.elig_machine[low:high].tolist(), shop.elig_time[low:high].tolist(), strict=True))
+        machine, start = int(plan.machine[o]), int(plan.start[o])
+        if machine not in times:
+            out.append(f"operation {o} is on machine {machine}, which cannot do it")
+            continue
+        end = start + times[machine]
+        queues.setdefault(machine, []).append((start, end, o))
+        if end > plan.makespan:
+            out.append(f"operation {o} ends after the makespan")
+        after = int(shop.after[o])
+        if after >= 0 and plan.start[after] < end:
+            out.append(f"operation {after} starts before operation {o} of its job has ended")
+    for machine, queue in queues.items():
+        queue.sort()
+        out += [
+            f"machine {machine} does two operations at once"
+            for a, b in zip(queue, queue[1:], strict=False)
+            if b[0] < a[1]
+        ]
+    return out
+
+
+def _greedy(shop: FlexibleShop) -> tuple[Longs, Longs, Longs, Longs, Longs]:
+    """Most work remaining first, each on the machine that ends it first; queues as linked lists."""
+    n = shop.operations
+    rest = np.zeros(n)
+    for o in range(n - 1, -1, -1):
+        mean = float(shop.elig_time[shop.elig_ptr[o] : shop.elig_ptr[o + 1]].mean())
+        rest[o] = mean + (rest[shop.after[o]] if shop.after[o] >= 0 else 0.0)
+    first, last = np.full(shop.machines, -1, np.int64), np.full(shop.machines, -1, np.int64)
+    on, mp, ms, dur = (np.full(n, -1, np.int64) for _ in range(4))
+    free, end = np.zeros(shop.machines, np.int64), np.zeros(n, np.int64)
+    open_ones = [o for o in range(n) if shop.before[o] < 0]
+    while open_ones:
+        o = max(open_ones, key=lambda o: (rest[o], -o))
+        open_ones.remove(o)
+        ready = int(end[shop.before[o]]) if shop.before[o] >= 0 else 0
+        ends = [
+            (max(ready, int(free[shop.elig_machine[k]])) + int(shop.elig_time[k]), k)
+            for k in range(int(shop.elig_ptr[o]), int(shop.elig_ptr[o + 1]))
+        ]
+        finish, k = min(ends)
+        m = int(shop.elig_machine[k])
+        on[o], dur[o], mp[o] = m, shop.elig_time[k], last[m]
+        if last[m] >= 0:
+            ms[last[m]] = o
+        else:
+            first[m] = o
+        last[m], free[m], end[o] = o, finish, finish
+        if shop.after[o] >= 0:
+            open_ones.append(int(shop.after[o]))
+    return first, on, mp, ms, dur
