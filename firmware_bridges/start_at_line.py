@@ -64,7 +64,10 @@ def read_until(toolpath: Toolpath, line: int, dialect: Dialect) -> Before:
         raise NotSupported("The program moved its zero point (G92) before this line: start from the beginning instead.")
     if state.tool_length_mm:
         raise NotSupported("A tool length offset is in force at this line: start from the beginning instead.")
-    return Before(state, highest, travel, bool(_MOTION_WORD.search(compact(text))))
+    fresh = bool(_MOTION_WORD.search(compact(text)))
+    if not fresh and state.motion in ("G2", "G3") and dialect is Dialect.GRBL:
+        raise NotSupported(f"Line {line} goes on with an arc of an earlier line: start one line earlier or later.")
+    return Before(state, highest, travel, fresh)
 
 
 def _number(value: float) -> str:
@@ -92,9 +95,11 @@ def cnc_preamble(before: Before, process: str, spin_up_s: float = SPIN_UP_S) -> 
     if process == "laser":
         if "Z" in state.known_axes:
             lines.append(f"G0 {_xyz(state.position, 'Z')}")
-        lines.append(f"{state.spindle} S0" if state.spindle != "M5" else "M5 S0")
+        lines.append(f"{state.spindle} S0")
     elif state.spindle != "M5":
         lines += [f"{state.spindle} S{_number(state.spindle_value)}", f"G4 P{_number(spin_up_s)}"]
+    elif state.spindle_value:
+        lines.append(f"S{_number(state.spindle_value)}")
     if has_z:
         feed = min(state.feed_mm_min or PLUNGE_FEED_MM_MIN, PLUNGE_FEED_MM_MIN)
         lines.append(f"G1 Z{_number(state.position[2])} F{_number(feed)}")
@@ -116,11 +121,9 @@ def _modes_of_the_line(before: Before, process: str) -> list[str]:
     if state.feed_mm_min and not state.inverse_time:
         lines.append(f"F{_number(state.feed_mm_min)}")
     if process == "laser":
-        if state.spindle != "M5":
-            word = "" if before.fresh_motion else f"{state.motion} "
-            lines.append(f"{word}S{_number(state.spindle_value)}")
-        elif not before.fresh_motion:
-            lines.append(state.motion)
+        word = "" if before.fresh_motion else state.motion
+        value = f"S{_number(state.spindle_value)}" if state.spindle_value else ""
+        lines.append(f"{word} {value}".strip())
     elif not before.fresh_motion:
         lines.append(state.motion)
     modes = [
@@ -130,7 +133,7 @@ def _modes_of_the_line(before: Before, process: str) -> list[str]:
     ]
     if any(modes):
         lines.append(" ".join(mode for mode in modes if mode))
-    return lines
+    return [line for line in lines if line]
 
 
 def printer_preamble(before: Before) -> list[str]:
