@@ -158,6 +158,8 @@ _WARM_OK: Final = re.compile(r"ok (?:T|B|T0|C):\s?-?\d")
 _RESEND: Final = re.compile(r"(?:Resend: ?(?:N:?)?|rs (?:N)?)(\d+)\s*\Z", re.IGNORECASE)
 _LAST_LINE: Final = re.compile(r"Last Line: ?(-?\d+)\Z")
 _UNKNOWN: Final = re.compile(r'echo:\s*Unknown command: ?"(.*?)"?\Z')
+#: The same with one byte damaged: it must not be overlooked, as the ok that follows belongs to no line.
+_UNKNOWN_DAMAGED: Final = re.compile(r'.{0,24}(?:Unknown|command).{0,12}?"(.*?)"?\Z')
 _BUSY: Final = re.compile(r"(?:echo:)?\s*busy:\s*(.*)\Z", re.IGNORECASE)
 _HEATER: Final = re.compile(r"\b(T\d?|B|C):\s?(-?\d+(?:\.\d+)?) ?/ ?(-?\d+(?:\.\d+)?)")
 _HEAT_LINE: Final = re.compile(r" ?(?:T\d?|B|C):\s?-?\d")
@@ -211,6 +213,10 @@ def read(line: str) -> Answer:  # noqa: C901 - one row a kind of line
         return Started(line)
     if "ilament" in line and re.search(r"run ?out|out of filament|no filament", line, re.IGNORECASE):
         return Runout(line)
+    if match := _UNKNOWN_DAMAGED.match(line):
+        return Unknown(match[1])
+    if match := _LAST_LINE.search(line):
+        return LineError(int(match[1]), line)
     if line.startswith(("echo:", "Cap:", "FIRMWARE_NAME", "area:", "Info:", "Warning:", "Count")) or not line:
         return Said(line)
     return Unclear(line)

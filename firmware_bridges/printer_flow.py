@@ -8,8 +8,9 @@ Knows no port and no thread: time comes in as a number, bytes go out as values.
   lines without an error: Marlin throws away its receive ring when it asks for a resend (queue.cpp
   flush_and_request_resend), which can cut a line in flight so that its tail looks like a command without a number.
 - After a Resend the flow goes back to that number, once nothing more comes that was on the wire before.
-- After a silence it sends an empty line (it ends a line whose end was lost) and the next numbered line: the firmware
-  takes it, or asks for what it lacks. A repeated number is dropped by the firmware (queue.cpp), so no line runs twice.
+- After a silence it sends an empty line (it ends a line whose end was lost), then the next numbered line: the
+  firmware takes it, or asks for what it lacks. A repeated number is dropped by the firmware (queue.cpp), so no line
+  runs twice.
 - Nothing is sent without a number while a toolpath runs: a damaged `M105` is another command, and would be executed.
 
 XOR sees every single damaged byte of a line, but two in one line may cancel: that is the protocol's limit.
@@ -36,6 +37,7 @@ RENUMBER_AGAIN_S: Final = 2.0
 MOST_RENUMBERS: Final = 8
 MOST_NUDGES: Final = 10
 SAME_RESEND_MOST: Final = 10
+AFTER_BLANK_S: Final = 1.0
 CHECK: Final = "G4 P0"
 """Does nothing, but takes a number."""
 PATIENCE_S: Final = 4.0
@@ -107,6 +109,7 @@ class PrinterFlow:
         self._renumber_at = 0.0
         self._presumed: deque[Sent] = deque()
         self._nudges = 0
+        self._blank_sent = False
         self._doubt = Doubt()
         self._candidate = 0
         self.echoes_number = dialect.echo_of_number
@@ -352,7 +355,11 @@ class PrinterFlow:
             if self._renumber_at and now - self._renumber_at > RENUMBER_AGAIN_S and now - self.last_word > 1.0:
                 self._renumber_at = 0.0
         elif self.flight and now - self.last_word > patience_s:
-            return self._nudge(now)
+            if not self._blank_sent:
+                self._blank_sent = True
+                return b"\n"
+            if now - self.last_word > patience_s + AFTER_BLANK_S:
+                return self._nudge(now)
         return b""
 
     def next_bytes(self, now: float) -> bytes:
@@ -366,9 +373,10 @@ class PrinterFlow:
     def _word(self, now: float) -> None:
         """The firmware said something about lines."""
         self.last_word = self._doubt.heard_at = now
+        self._blank_sent = False
 
     def _nudge(self, now: float) -> bytes:
-        """Nothing came back: end a line whose end was lost, and let the next number tell."""
+        """Nothing came back, not even after an empty line: let the next number tell."""
         if not self.dialect.numbered:
             self._fail(
                 "An acknowledgement did not come from a firmware without line numbers: nobody can tell whether"
@@ -387,6 +395,7 @@ class PrinterFlow:
         self._candidate = 0
         self._error_pending = self._unknown_pending = self._swallow_ok = False
         self.last_word = now
+        self._blank_sent = False
         if self._carry is None and self._cursor == self._next:
             self._inserts.appendleft((CHECK, "check"))
         return b"\n" + self.fill()

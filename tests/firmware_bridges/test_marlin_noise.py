@@ -69,8 +69,9 @@ chance = st.sampled_from([0.0, 0.0, 0.0005, 0.002, 0.006])
     duplicate_back=chance,
     printable=st.booleans(),
     advanced=st.booleans(),
+    wild=st.booleans(),
 )
-def test_noise_both_ways(
+def test_noise_both_ways_ends_in_every_line_once_or_a_truthful_failure(
     seed: int,
     drop: float,
     corrupt: float,
@@ -80,29 +81,19 @@ def test_noise_both_ways(
     duplicate_back: float,
     printable: bool,
     advanced: bool,
+    wild: bool,
 ) -> None:
     twin = MarlinTwin(MarlinBuild(advanced_ok=advanced, keep_executed=True))
     line = SimulatedLine(twin, seed=seed)
     line.connect()
-    line.wire.fault(
-        "noise",
-        {"direction": "to_machine", "drop": drop, "corrupt": corrupt, "duplicate": duplicate, "printable": printable},
-        0.0,
-    )
-    line.wire.fault(
-        "noise",
-        {
-            "direction": "to_host",
-            "drop": drop_back,
-            "corrupt": corrupt_back,
-            "duplicate": duplicate_back,
-            "printable": printable,
-        },
-        0.0,
-    )
+    gap = 0 if wild else 60
+    there = {"drop": drop, "corrupt": corrupt, "duplicate": duplicate}
+    back = {"drop": drop_back, "corrupt": corrupt_back, "duplicate": duplicate_back}
+    line.wire.fault("noise", {"direction": "to_machine", "printable": printable, "gap": gap, **there}, 0.0)
+    line.wire.fault("noise", {"direction": "to_host", "printable": printable, "gap": gap, **back}, 0.0)
     line.bridge.run(Lines(PROGRAM))
     assert line.run_until(lambda: line.outcome is not None, 3000.0), "no end in 50 minutes"
-    _judge(line, twin)
+    _judge(line, twin, collisions=wild)
 
 
 @pytest.mark.parametrize("advanced", [True, False])
@@ -124,7 +115,7 @@ def test_one_byte_in_four_hundred_still_finishes() -> None:
         twin = MarlinTwin(MarlinBuild(keep_executed=True))
         line = SimulatedLine(twin, seed=seed)
         line.connect()
-        line.wire.fault("noise", {"direction": "to_machine", "corrupt": 1 / 400}, 0.0)
+        line.wire.fault("noise", {"direction": "to_machine", "corrupt": 1 / 400, "gap": 60}, 0.0)
         line.bridge.run(Lines(PROGRAM))
         assert line.run_until(lambda line=line: line.outcome is not None, 3000.0)
         _judge(line, twin)
