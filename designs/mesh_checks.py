@@ -12,6 +12,8 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 import trimesh
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 
 from designs.mesh_repair import repair
 from designs.processes.model import Finding, Severity
@@ -72,8 +74,9 @@ def check_mesh(mesh: trimesh.Trimesh, name: str) -> CheckedMesh:
 
 
 def _bodies(mesh: trimesh.Trimesh) -> int:
-    groups = trimesh.graph.connected_component_labels(mesh.face_adjacency, node_count=len(mesh.faces))
-    return int(groups.max()) + 1 if len(groups) else 0
+    pairs, count = np.asarray(mesh.face_adjacency).reshape(-1, 2), len(mesh.faces)
+    graph = coo_array((np.ones(len(pairs)), (pairs[:, 0], pairs[:, 1])), shape=(count, count))
+    return int(connected_components(graph, directed=False, return_labels=False))
 
 
 def _open_edges(mesh: trimesh.Trimesh) -> Finding:

@@ -12,7 +12,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 import trimesh
-from scipy.spatial import QhullError
+from scipy.spatial import ConvexHull, QhullError
 
 from designs.mesh_checks import contact_area_mm2, overhang_area_mm2
 
@@ -84,7 +84,8 @@ def _down(normal: Matrix) -> Matrix:
     if cosine < -1 + 1e-9:
         return np.diag([1.0, -1.0, -1.0])
     cross = np.array([[0, -axis[2], axis[1]], [axis[2], 0, -axis[0]], [-axis[1], axis[0], 0]])
-    return np.eye(3) + cross + cross @ cross / (1 + cosine)
+    turn: Matrix = np.eye(3) + cross + cross @ cross / (1 + cosine)
+    return turn
 
 
 def _stands(mesh: trimesh.Trimesh) -> bool:
@@ -95,12 +96,9 @@ def _stands(mesh: trimesh.Trimesh) -> bool:
         return False
     centre = np.asarray(mesh.center_mass if mesh.is_watertight else mesh.centroid)[:2]
     try:
-        hull = trimesh.convex.hull_points(touching)
+        ring = touching[ConvexHull(touching).vertices]  # in two dimensions: counter-clockwise
     except (QhullError, ValueError):
         return False
-    middle = hull.mean(axis=0)
-    angles = np.argsort(np.arctan2(hull[:, 1] - middle[1], hull[:, 0] - middle[0]))
-    ring = hull[angles]
     side = np.roll(ring, -1, axis=0) - ring
     away = centre - ring
     return bool((side[:, 0] * away[:, 1] - side[:, 1] * away[:, 0] >= -1e-6).all())

@@ -154,3 +154,14 @@ def print_settings(
         max_feed_mm_s=top_mm_s,
         support=support,
     )
+
+
+def same_material(one: str, other: str) -> bool:
+    """Whether two names mean the same filament; a name without a profile is only the same as itself."""
+    return (_find("materials", one) or _plain(one)) == (_find("materials", other) or _plain(other))
+
+
+def known_density_g_cm3(material: str) -> float | None:
+    """Density of a filament there is a profile for."""
+    found = _find("materials", material)
+    return float(_table("materials")[found]["density_g_cm3"]) if found else None
