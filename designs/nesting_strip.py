@@ -18,6 +18,8 @@ from designs.nesting import Nest, NestPart, Placement, Sheet, faults, measured
 _TOLERANCE_MM = 0.05
 _MOST_POINTS = 80
 _TRIES = 5
+_EASY_SHARE = 0.6
+"""Below this share of the sheet the first try fits, and gets all the time."""
 
 
 def true_shape(parts: Sequence[NestPart], sheet: Sheet, gap_mm: float, *, budget_s: int, seed: int = 1) -> Nest | None:
@@ -30,10 +32,13 @@ def true_shape(parts: Sequence[NestPart], sheet: Sheet, gap_mm: float, *, budget
     fitting = {part.key: _rotations(part, width, height) for part in parts}
     demand = {key: (count if fitting[key] else 0) for key, count in wanted.items()}
     demand = _trimmed_to_area(parts, demand, width * height)
+    area = sum(demand[part.key] * part.outline.area for part in parts)
+    surely_fits = area < _EASY_SHARE * width * height
     for n in range(_TRIES):
         if not any(demand.values()):
             return None
-        seconds = max(1, budget_s // 2 if n == 0 else budget_s // 4)
+        share = 1 if n == 0 and surely_fits else (2 if n == 0 else 4)
+        seconds = max(1, budget_s // share)
         solution = _solve(parts, demand, fitting, height, gap_mm, seconds, seed)
         if solution.width <= width + 1e-6:
             return _checked(parts, solution, wanted, sheet, gap_mm)

@@ -1,6 +1,6 @@
 """Any program, of any size, read in constant memory: blocks of words, and blocks of motions with their modal state.
 
-`read_blocks` looks at every byte once, an eighth of a megabyte at a time; `read_motions` interprets the words. Any bytes
+`read_blocks` looks at each byte once, an eighth of a megabyte at a time; `read_motions` interprets the words. Any bytes
 give a result: what is no G-code becomes oddities with line numbers, for lint to judge.
 """
 

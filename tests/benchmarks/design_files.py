@@ -87,8 +87,10 @@ def _walk(name: str, twin: str, count: int, step: float, feed: float, seed: int,
 
 def _spirals(twin: str) -> Program:
     lines = ["G90 G21 G17", "M4 S0", "G0 X90 Y90"]
-    for k in range(1, 30):
-        lines.append(f"{'G2' if k % 2 else 'G3'} X{90 + (2 * k if k % 2 else -2 * k)} Y90 R{2 * k + 1} F2400 S200")
+    lines.extend(
+        f"{'G2' if k % 2 else 'G3'} X{90 + (2 * k if k % 2 else -2 * k)} Y90 R{2 * k + 1} F2400 S200"
+        for k in range(1, 30)
+    )
     return Program("arcs", twin, ("\n".join([*lines, "M5 S0", "G0 X0 Y0"]) + "\n").encode())
 
 
@@ -97,9 +99,7 @@ def cuts() -> Iterator[Program]:
     ply3 = Stock("plywood", thickness_mm=3.0, width_mm=300.0, height_mm=200.0)
     ply6 = Stock("plywood", thickness_mm=6.0, width_mm=350.0, height_mm=300.0)
     yield Program("laser sheet", "laser", laser.make([Piece(zoo.laser_plate(), 4)], zoo.laser(), ply3).gcode)
-    yield Program(
-        "laser dxf", "laser", laser.make([Piece(zoo.dxf(zoo.dxf_square()), 6)], zoo.laser(), ply3).gcode
-    )
+    yield Program("laser dxf", "laser", laser.make([Piece(zoo.dxf(zoo.dxf_square()), 6)], zoo.laser(), ply3).gcode)
     gear = "M" + " L".join(
         f"{50 + (20 if k % 4 < 2 else 24) * math.cos(math.pi * k / 36):.3f} "
         f"{30 + (20 if k % 4 < 2 else 24) * math.sin(math.pi * k / 36):.3f}"

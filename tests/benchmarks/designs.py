@@ -16,10 +16,20 @@ import tempfile
 import time
 from pathlib import Path
 
+import spyrrow
+from shapely.geometry import Polygon
+
+from designs.nesting import NestPart, Sheet, nest
+from designs.processes.laser_paths import cut_paths
+from designs.processes.model import PartFile, Piece, Stock
+from designs.processes.path_order import Path as OrderedPath
+from designs.processes.path_order import order, travel_mm
+from designs.processes.sheet_layout import lay_out
 from designs.toolpath import Kinematics, estimate
 from firmware_bridges.twins.run import TwinOptions, make_twin
 from tests.benchmarks.design_files import Program, cuts, prints
 from tests.benchmarks.report import Bar, write
+from tests.designs import drawing_zoo as zoo
 from tests.designs.twin_run import MARLIN_TWIN, grbl, grbl_kinematics, run, stripped
 
 
@@ -62,7 +72,9 @@ def large_file(folder: Path, megabytes: int) -> Path:
                 e += 0.03
                 angle = k / 50.0
                 radius = 60 + chance.uniform(-0.2, 0.2)
-                chunk.append(f"G1 X{100 + radius * math.cos(angle):.3f} Y{100 + radius * math.sin(angle):.3f} E{e:.5f}\n")
+                chunk.append(
+                    f"G1 X{100 + radius * math.cos(angle):.3f} Y{100 + radius * math.sin(angle):.3f} E{e:.5f}\n"
+                )
             data = "".join(chunk).encode()
             size += len(data)
             file.write(data)
@@ -78,16 +90,103 @@ def speed_bars(folder: Path) -> list[Bar]:
     estimate(path, Kinematics(dialect="marlin"), fast=True)
     rate = path.stat().st_size / 1e6 / (time.process_time() - began)
     code = (
-        "import resource, sys\nfrom pathlib import Path\nfrom designs.toolpath.parser import read_motions\n"
+        "import sys\nfrom pathlib import Path\nfrom designs.toolpath.parser import read_motions\n"
         "rows = sum(block.rows for block in read_motions(Path(sys.argv[1]), 'marlin', fast=True))\n"
-        "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)\n"
+        "status = Path('/proc/self/status').read_text()\n"
+        "print(next(int(line.split()[1]) for line in status.splitlines() if line.startswith('VmHWM')) / 1024)\n"
     )
-    done = subprocess.run([sys.executable, "-c", code, str(path)], capture_output=True, text=True, check=True, timeout=600)
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(path)], capture_output=True, text=True, check=True, timeout=600
+    )
     memory = float(done.stdout.split()[-1])
     return [
         Bar("estimate.speed", rate, "MB/s", ">= 30", rate >= 30.0),
         Bar("parse.memory_100mb", memory, "MB", "<= 150", memory <= 150.0),
     ]
+
+
+def _shape(kind: int, chance: random.Random) -> Polygon:
+    """An L, a T, a triangle, a ring segment or a star."""
+    a, b = chance.uniform(25, 45), chance.uniform(8, 14)
+    if kind == 0:
+        return Polygon([(0, 0), (a, 0), (a, b), (b, b), (b, a), (0, a)])
+    if kind == 1:
+        return Polygon([(0, 0), (a, 0), (a, b), (a / 2 + b / 2, b), (a / 2 + b / 2, a), (a / 2 - b / 2, a),
+                        (a / 2 - b / 2, b), (0, b)])  # fmt: skip
+    if kind == 2:
+        return Polygon([(0, 0), (a, chance.uniform(0, 10)), (chance.uniform(5, 20), a)])
+    turns = [math.pi * k / 12 for k in range(13)]
+    if kind == 3:
+        outer = [(a * math.cos(t), a * math.sin(t)) for t in turns]
+        return Polygon(outer + [((a - b) * math.cos(t), (a - b) * math.sin(t)) for t in reversed(turns)])
+    return Polygon([((a if k % 2 else b) * math.cos(math.pi * k / 5), (a if k % 2 else b) * math.sin(math.pi * k / 5))
+                    for k in range(10)])  # fmt: skip
+
+
+def nesting_bars(seconds: int) -> list[Bar]:
+    """Density against spyrrow alone on the same strip, in the same time, over three sets."""
+    ratios, ours, theirs = [], [], []
+    for seed in (1, 2, 3):
+        chance = random.Random(seed)
+        parts = [NestPart(str(k), _shape(k % 5, chance), 3) for k in range(10)]
+        area = sum(part.outline.area * part.quantity for part in parts)
+        sheet = Sheet(2000.0, 200.0, 0.0)
+        found = nest(parts, sheet, 0.0, budget_s=seconds, seed=seed)
+        mine = area / (found.used_mm[0] * sheet.height_mm)
+        items = [spyrrow.Item(p.key, list(p.outline.exterior.coords), p.quantity, list(p.rotations_deg)) for p in parts]
+        config = spyrrow.StripPackingConfig(total_computation_time=seconds, num_workers=1, seed=seed)
+        alone = spyrrow.StripPackingInstance("peer", sheet.height_mm, items).solve(config)
+        peer = area / (alone.width * sheet.height_mm)
+        ratios.append(mine / peer)
+        ours.append(mine)
+        theirs.append(peer)
+    ratio = statistics.mean(ratios)
+    return [
+        Bar(
+            "nesting.density", statistics.mean(ours), "share", ">= 0.98 x spyrrow", ratio >= 0.98,
+            statistics.mean(theirs), ratio,
+        )
+    ]  # fmt: skip
+
+
+def _file_order(paths: list[OrderedPath]) -> list[OrderedPath]:
+    """As drawn, each path preceded by those that must be made before it."""
+    done: list[int] = []
+    for k, path in enumerate(paths):
+        done.extend(n for n in (*sorted(path.after), k) if n not in done)
+    return [paths[k] for k in done]
+
+
+def _sheet_paths(piece: PartFile, copies: int) -> list[OrderedPath]:
+    stock = Stock("plywood", thickness_mm=3.0, width_mm=300.0, height_mm=200.0)
+    sheet = lay_out([Piece(piece, copies)], stock, (300.0, 200.0), 1.6, 2.0)
+    return cut_paths([region for laid in sheet.laid for region in laid.regions], [], [], 0.2, 1.5, [])
+
+
+def _panel(seed: int) -> PartFile:
+    """A speaker panel: holes in no order, as drawing programs write them."""
+    chance = random.Random(seed)
+    spots = [(x, y) for x in range(10, 90, 6) for y in range(10, 50, 6)]
+    chance.shuffle(spots)
+    holes = "".join(f'<circle cx="{x}" cy="{y}" r="{chance.uniform(1, 2):.2f}"/>' for x, y in spots)
+    return zoo.svg(zoo.layer("CUT", f'<rect x="4" y="4" width="92" height="52"/>{holes}'))
+
+
+def travel_bars() -> list[Bar]:
+    """Travel of ordered laser cuts against the drawing's own order, over the laser set."""
+    sheets = {
+        "plates": _sheet_paths(zoo.laser_plate(), 6),
+        "squares": _sheet_paths(zoo.dxf(zoo.dxf_square(4, 25.0)), 40),
+        "panel": _sheet_paths(_panel(1), 1),
+        "panels": _sheet_paths(_panel(2), 4),
+    }
+    ours = theirs = 0.0
+    for name, paths in sheets.items():
+        mine, file = travel_mm([path for _, path in order(paths)]), travel_mm(_file_order(paths))
+        print(f"  {name:<10} {len(paths):4d} paths  file order {file:9.0f} mm  ordered {mine:9.0f} mm")
+        ours, theirs = ours + mine, theirs + file
+    share = 1.0 - ours / theirs
+    return [Bar("travel.saved", 100.0 * share, "%", ">= 25", share >= 0.25, theirs, ours / theirs)]
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -101,6 +200,10 @@ def main(argv: list[str] | None = None) -> int:
             bars += estimate_bars()
         if only in ("", "speed"):
             bars += speed_bars(Path(folder))
+    if only in ("", "nesting"):
+        bars += nesting_bars(10)
+    if only in ("", "travel"):
+        bars += travel_bars()
     write("designs", bars)
     print(f"peak memory of this process: {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:.0f} MB")
     return 0
