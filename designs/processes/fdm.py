@@ -1,7 +1,7 @@
 """Printing: meshes and a class of printers in, a plate's program out, by whichever slicer is there.
 
-PrusaSlicer when it is on PATH, else mandoline. The record says which, with version and profile. Time, reach and danger
-are measured on the finished program, not taken from the slicer.
+PrusaSlicer when it is on PATH, else CuraEngine with its definitions, else mandoline. The record says which, with
+version and profile. Time, reach and danger are measured on the finished program, not taken from the slicer.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ from designs.processes.model import (
 from designs.processes.plates import Box, arrange, room_mm
 from designs.processes.print_program import end_lines, start_lines
 from designs.processes.profiles import DEFAULT_QUALITY, PrintSettings, print_settings
+from designs.processes.slicers.curaengine import CuraEngine
 from designs.processes.slicers.mandoline import Mandoline
 from designs.processes.slicers.prusaslicer import PrusaSlicer
 from designs.processes.slicers.slicer import Plate, Slicer
@@ -55,7 +56,7 @@ class _Ready:
 
 def slicers() -> tuple[Slicer, ...]:
     """Slicers in order of preference, installed or not."""
-    return (PrusaSlicer(), Mandoline())
+    return (PrusaSlicer(), CuraEngine(), Mandoline())
 
 
 def make(

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Protocol
 
+import numpy as np
 import trimesh
 
 from designs.processes.model import CannotMake
@@ -94,3 +95,14 @@ def run_slicer(
         last = " ".join(said.split())[-300:] or f"exit code {done.returncode}"
         raise CannotMake("It could not be sliced", f"{name} failed: {last}", "Check the model for errors.")
     return said
+
+
+def one_mesh(plate: Plate) -> trimesh.Trimesh:
+    """All copies where they lie, as one mesh."""
+    vertices, faces, count = [], [], 0
+    for index, x, y in plate.copies:
+        mesh = plate.meshes[index]
+        vertices.append(np.asarray(mesh.vertices) + np.array([x, y, 0.0]))
+        faces.append(np.asarray(mesh.faces) + count)
+        count += len(mesh.vertices)
+    return trimesh.Trimesh(np.vstack(vertices), np.vstack(faces), process=False)

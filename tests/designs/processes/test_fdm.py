@@ -25,6 +25,7 @@ from designs.processes.model import (
 )
 from designs.processes.plates import GAP_MM, Box, arrange
 from designs.processes.profiles import known_materials, print_settings
+from designs.processes.slicers.curaengine import engine_settings, extruder_settings, only_what_is_true
 from designs.processes.slicers.layer_gcode import Feature, Layer, LayerWriter
 from designs.processes.slicers.mandoline import Mandoline
 from designs.processes.slicers.mandoline_worker import sound_offset
@@ -42,12 +43,15 @@ def part(mesh: trimesh.Trimesh, name: str = "ring.stl") -> PartFile:
 RING = trimesh.creation.box((16, 16, 3)).difference(trimesh.creation.cylinder(4, 20, sections=16))
 
 
-@pytest.fixture(params=["PrusaSlicer", "mandoline"])
+HERE = {each.name: each for each in fdm.slicers() if each.version()}
+"""CuraEngine is tried where it is installed; no package of ours asks for it."""
+
+
+@pytest.fixture(params=sorted({"PrusaSlicer", "mandoline", *HERE}))
 def slicer(request: pytest.FixtureRequest, real_part: Callable[[str], Path]) -> Slicer:
     if request.param == "PrusaSlicer":
         real_part("prusa-slicer")
-        return PrusaSlicer()
-    return Mandoline()
+    return HERE[request.param]
 
 
 def words(made: MadeToolpath) -> list[str]:
@@ -177,6 +181,16 @@ def test_how_many_fit_on_a_plate() -> None:
     assert fdm.plate_capacity(Piece(part(trimesh.creation.box((100, 90, 5)))), PRINTER) == 4
     assert fdm.plate_capacity(Piece(part(trimesh.creation.box((300, 90, 5)))), PRINTER) == 0
     assert fdm.plate_capacity(Piece(part(trimesh.creation.box((50, 50, 250)))), PRINTER) == 0
+
+
+def test_curaengine_is_told_every_derived_setting_and_its_false_claims_are_taken_out() -> None:
+    settings = print_settings(PRINTER, PLA)
+    told = engine_settings(settings, ("G28",), ("M84",)) | extruder_settings(settings)
+    assert told["infill_line_distance"] == pytest.approx(4.5)
+    assert told["wall_line_count"] == 2
+    assert told["material_print_temp_prepend"] is False
+    raw = b";TIME:6666\n;Filament used: 0m\n;MINX:2.14748e+06\nG28\n;LAYER:0\nG1 X1\nM84\nM82\nM104 S0\n;End\n"
+    assert only_what_is_true(raw, ("M84",)) == b"G28\n;LAYER:0\nG1 X1\nM84\n"
 
 
 def test_plates_keep_their_gaps_and_edges() -> None:
