@@ -46,6 +46,7 @@ def serve(
     from scheduler.config import BadSetting, Settings, address, password_from
     from scheduler.mqtt import Broker
     from scheduler.store import StoreTooNew
+    from scheduler.web import mount
 
     logs.configure(log_format, log_level)
     logging.getLogger("alembic").setLevel(logging.WARNING)
@@ -64,6 +65,7 @@ def serve(
             slicers=slicers,
         )
         application = create_app(settings)
+        mount(application, application.state.scheduler)
     except (BadSetting, StoreTooNew, OSError) as error:
         raise _stop(str(error)) from error
     # The log shape is ours; uvicorn's access lines would drown what happens to jobs.

@@ -27,7 +27,7 @@ from scheduler.demo.verify import check_machines
 
 #: As a systemd unit would be started again after a crash.
 _RESTARTS: Final = 5
-_READY_WITHIN_S: Final = 40.0
+_READY_WITHIN_S: Final = 90.0
 _LOOK_EVERY_S: Final = 0.25
 _SETTLED: Final = frozenset({"handed_over", "cancelled"})
 

@@ -48,11 +48,14 @@ _TOOLTIP: Final = (
     "(p) => (p.data.tip || '').replace(/[&<>]/g, c => ({'&':'&amp;','<':'&lt;','>':'&gt;'}[c])).replace(/\\n/g, '<br>')"
 )
 _PROCESSES: Final = tuple(COLOURS)
+_INK, _LINE, _NOW = (
+    f"document.body.classList.contains('body--dark') ? '{dark}' : '{light}'"
+    for dark, light in (("#a3afb6", "#5a646b"), ("#2c363b", "#e1dfd6"), ("#5ecdbd", "#0b6b61"))
+)
 
 
-def options(lanes: Sequence[str], bars: Sequence[BarShown], now: datetime, *, dark: bool) -> dict[str, Any]:
+def options(lanes: Sequence[str], bars: Sequence[BarShown], now: datetime) -> dict[str, Any]:
     """The chart's options; times are shown in the reader's zone."""
-    ink, line = ("#a3afb6", "#2c363b") if dark else ("#5a646b", "#e1dfd6")
     start, end = window(bars, now)
     shown = [bar for bar in bars if bar.lane in lanes]
     render = _RENDER.replace("TITLES", json.dumps([bar.title for bar in shown])).replace(
@@ -68,19 +71,19 @@ def options(lanes: Sequence[str], bars: Sequence[BarShown], now: datetime, *, da
             "position": "bottom",
             "min": _ms(start),
             "max": _ms(end),
-            "axisLabel": {"color": ink, "hideOverlap": True},
+            "axisLabel": {":color": _INK, "hideOverlap": True},
             "axisLine": {"show": False},
             "axisTick": {"show": False},
-            "splitLine": {"show": True, "lineStyle": {"color": line}},
+            "splitLine": {"show": True, "lineStyle": {":color": _LINE}},
         },
         "yAxis": {
             "type": "category",
             "inverse": True,
             "data": list(lanes),
-            "axisLabel": {"color": ink, "fontSize": 13},
+            "axisLabel": {":color": _INK, "fontSize": 13},
             "axisLine": {"show": False},
             "axisTick": {"show": False},
-            "splitLine": {"show": True, "lineStyle": {"color": line}},
+            "splitLine": {"show": True, "lineStyle": {":color": _LINE}},
         },
         "series": [
             {
@@ -92,8 +95,8 @@ def options(lanes: Sequence[str], bars: Sequence[BarShown], now: datetime, *, da
                     "silent": True,
                     "symbol": "none",
                     "data": [{"xAxis": _ms(now)}],
-                    "label": {"formatter": "now", "position": "end", "color": ink, "fontWeight": 600, "distance": 2},
-                    "lineStyle": {"color": "#5ecdbd" if dark else "#0b6b61", "type": "solid", "width": 2},
+                    "label": {"formatter": "now", "position": "end", ":color": _INK, "fontWeight": 600, "distance": 2},
+                    "lineStyle": {":color": _NOW, "type": "solid", "width": 2},
                 },
             }
         ],

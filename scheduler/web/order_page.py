@@ -59,7 +59,7 @@ def order_page(shown: OrderDetail, now: datetime, deeds: OrderDeeds) -> None:
             heading(2, "Putting it together")
             with ui.element("div").classes("ws-card flush ws-list"):
                 for number, step in enumerate(shown.steps, start=1):
-                    _step(number, step, order.order, deeds)
+                    step_row(number, step, order.order, deeds)
 
 
 def _buttons(shown: OrderDetail, deeds: OrderDeeds) -> None:
@@ -143,7 +143,8 @@ def _job(job: JobShown, now: datetime) -> None:
             quiet(f"Program by {job.made_by}" + (f", runs {duration(job.run_s)}" if job.run_s is not None else ""))
 
 
-def _step(number: int, step: StepShown, order: str, deeds: OrderDeeds) -> None:
+def step_row(number: int, step: StepShown, order: str, deeds: OrderDeeds) -> None:
+    """One assembly step, with its button once it is open."""
     with ui.element("div").classes("ws-row ws-between"):
         with ui.element("div").classes("ws-stack").style("flex: 1; min-width: 240px"):
             text("div", f"{number}. {step.step}").style("font-weight: 600")

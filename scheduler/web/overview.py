@@ -99,12 +99,12 @@ def machine_tile(machine: MachineShown, now: datetime) -> None:
             quiet("Loaded: " + ", ".join(machine.materials))
 
 
-def schedule(shown: Overview, now: datetime, *, dark: bool) -> None:
+def schedule(shown: Overview, now: datetime) -> None:
     """The Gantt chart, and the same in words for those who do not see it."""
     if not shown.bars:
         empty("Nothing is planned", "Accepted orders show up here as soon as their programs are made.")
         return
-    made = ui.echart(gantt.options(shown.lanes, shown.bars, now, dark=dark))
+    made = ui.echart(gantt.options(shown.lanes, shown.bars, now))
     made.style(f"height: {len(shown.lanes) * gantt.LANE_PX + 52}px; width: 100%")
     words = [f"{one.title} on {one.lane}, {one.kind}, {at(one.start, now)} to {at(one.end, now)}" for one in shown.bars]
     made.props["aria-label"] = "Schedule. " + "; ".join(words)

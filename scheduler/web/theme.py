@@ -63,7 +63,7 @@ def _dark_switch(dark: ui.dark_mode) -> None:
     def turn() -> None:
         dark.value = order[dark.value]
         app.storage.user["dark"] = dark.value
-        button.props(f'icon={icons[dark.value]} aria-label="{words[dark.value]}"')
+        ui.navigate.reload()  # charts read their colours once
 
     button = ui.button(on_click=turn).props(f"flat round color=primary icon={icons[dark.value]}")
     button.props(f'aria-label="{words[dark.value]}"')

@@ -1,0 +1,133 @@
+"""The designs page, the shop floor for the phone, and the note for the first run."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from itertools import groupby
+
+from nicegui import ui
+
+from scheduler.web.deeds import DesignCard
+from scheduler.web.models import MachineShown, OrderDetail
+from scheduler.web.order_page import OrderDeeds, step_row
+from scheduler.web.overview import machine_tile
+from scheduler.web.theme import chip, empty, heading, link, quiet, text
+from scheduler.web.words import PROCESS_WORDS, count, named
+
+
+def designs_page(shelf: Sequence[DesignCard]) -> None:
+    """Every design that can be ordered."""
+    with ui.element("div").classes("ws-section-head"):
+        with ui.element("div").classes("ws-stack"):
+            heading(1, "Designs")
+            text("p", "Open designs: anybody may make, change and share them.").classes("ws-quiet")
+        link("Bring a file of your own", "/order")
+    with ui.element("div").classes("ws-grid").style("grid-template-columns: repeat(auto-fill, minmax(300px, 1fr))"):
+        for card in shelf:
+            _design(card)
+
+
+def _design(card: DesignCard) -> None:
+    with ui.element("article").classes("ws-card ws-machine"):
+        heading(3, card.name)
+        text("p", card.about)
+        with ui.element("div").classes("ws-row"):
+            for process in card.processes:
+                chip(named(PROCESS_WORDS, process), "accent plain")
+            chip(count(card.parts, "part"), "plain")
+        with ui.element("div").classes("ws-row ws-between").style("margin-top: auto"):
+            quiet(card.licence)
+            if card.open:
+                link("Order it", f"/order?design={card.key}").props["aria-label"] = f"Order {card.name}"
+            else:
+                quiet("Closed licence: own use only")
+
+
+def floor_page(
+    machines: Sequence[MachineShown],
+    pages: dict[str, str],
+    orders: Sequence[OrderDetail],
+    now: datetime,
+    deeds: OrderDeeds,
+) -> None:
+    """Shop by shop: what wants a person, and the way to the page where that person says so."""
+    heading(1, "Shop floor")
+    text("p", "Whoever stands at a machine speaks for it: on the shop's own page, which works without this one too.")
+    if not machines:
+        empty("No machine has reported yet", "Start an agent beside a machine first.")
+        link("How to set up a shop", "/setup")
+    for shop, there in groupby(sorted(machines, key=lambda one: one.shop), key=lambda one: one.shop):
+        with ui.element("section").classes("ws-section"):
+            with ui.element("div").classes("ws-section-head"):
+                heading(2, shop.replace("_", " ").capitalize())
+                if pages.get(shop):
+                    made = ui.element("a").classes("ws-button second").props('rel="noopener"')
+                    made.props["href"] = pages[shop]
+                    with made:
+                        text("span", "Open this shop's page")
+            with ui.element("div").classes("ws-grid"):
+                for machine in there:
+                    machine_tile(machine, now)
+    steps = [(order, step) for order in orders for step in order.steps if step.state == "open"]
+    if steps:
+        with ui.element("section").classes("ws-section"):
+            heading(2, "To put together")
+            with ui.element("div").classes("ws-card flush ws-list"):
+                for number, (order, step) in enumerate(steps, start=1):
+                    step_row(number, step, order.order.order, deeds)
+    made_orders = [order for order in orders if order.order.state == "made"]
+    if made_orders:
+        with ui.element("section").classes("ws-section"):
+            heading(2, "To hand over")
+            with ui.element("div").classes("ws-card flush ws-list"):
+                for order in made_orders:
+                    link(f"{order.order.quantity} × {order.order.title}", f"/orders/{order.order.order}")
+
+
+_SETUP = (
+    (
+        "Let the agent in",
+        "Each agent has a name and a password at the broker. On the scheduler's computer:",
+        "python -m scheduler.broker --folder /etc/workshed/broker --scheduler main --admit SHOP/AGENT",
+    ),
+    (
+        "Install the agent beside the machine",
+        "A Raspberry Pi will do. It needs no planner, no slicer and no web framework:",
+        "pip install 'workshed[agent]'",
+    ),
+    (
+        "Find the machine's port",
+        "This opens ports one by one, asks who is there and moves nothing:",
+        "workshed-agent detect",
+    ),
+    (
+        "Describe the shop",
+        "Machines, what they can do, your hours and rules go into shop.toml and policy.toml. Check them:",
+        "workshed-agent check-config --config shop.toml",
+    ),
+    (
+        "Start it",
+        "The machine shows up on the overview as soon as it has answered:",
+        "workshed-agent serve --config shop.toml",
+    ),
+)
+
+
+def setup_page() -> None:
+    """How the first shop comes into the pool."""
+    heading(1, "Set up the first shop")
+    text(
+        "p", "Five steps. Nothing here moves a machine: that is up to the people beside it, and the gates of the agent."
+    )
+    with ui.element("ol").classes("ws-section").style("list-style: none; padding: 0; margin: 0"):
+        for number, (title, why, command) in enumerate(_SETUP, start=1):
+            with ui.element("li").classes("ws-card ws-stack"):
+                heading(3, f"{number}. {title}")
+                text("p", why)
+                ui.code(command, language="bash").style("width: 100%")
+    with ui.element("div").classes("ws-note"):
+        text(
+            "span",
+            "To order and to operate you need a token. The first one is in the file admin.token of the data folder.",
+        )
