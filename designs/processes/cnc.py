@@ -14,48 +14,21 @@ from shapely.geometry import Polygon
 
 from designs.contours import Contour
 from designs.drawing_conventions import Operation
+from designs.processes import surface, vcarve
 from designs.processes.cnc_motion import Heights, Mill
 from designs.processes.cnc_paths import Loop, PocketArea, pocket_area, profile_loops, uncut_share, with_tabs
-from designs.processes.gcode_writer import HEADER, GcodeWriter
-from designs.processes.materials import RouterRecipe, density_g_cm3, router_recipe
-from designs.processes.model import (
-    CannotMake,
-    Finding,
-    MachineProfile,
-    MadeToolpath,
-    Piece,
-    ProcessKind,
-    Severity,
-    Stock,
-    ToolSpec,
-)
+from designs.processes.cnc_program import RouterOptions, begin, end, finish, refuse_other_machines
+from designs.processes.gcode_writer import GcodeWriter
+from designs.processes.materials import RouterRecipe, router_recipe
+from designs.processes.model import CannotMake, Finding, MachineProfile, MadeToolpath, Piece, Severity, Stock, ToolSpec
 from designs.processes.path_order import Path, order
 from designs.processes.sheet_layout import Layout, lay_out
-from designs.processes.work_cards import router_card
-from designs.toolpath.lint import MachineLimits, lint
-from designs.toolpath.program_bounds import motion_bounds
-from designs.toolpath.timetable import Kinematics, estimate
 
-MADE_BY = "Workshed router 1"
-_DIALECTS = ("grbl", "grblhal", "fluidnc")
-_SPIN_UP_S = 4.0
 _ENGRAVE_MM = 0.5
 _MARK_MM = 0.2
 _GAP_MM = 3.0
+_LEAST_ROOM_MM = 3.0
 _BITS = ("flat_end_mill", "ball_end_mill")
-
-
-@dataclass(frozen=True, slots=True)
-class RouterOptions:
-    """What may be chosen beside the material table."""
-
-    climb: bool = True
-    through_mm: float = 0.3
-    """How far below the stock a through cut goes, into the spoilboard."""
-    tab_count: int = 4
-    tab_width_mm: float = 6.0
-    tab_height_mm: float = 1.5
-    safe_mm: float = 5.0
 
 
 @dataclass(slots=True)
@@ -72,30 +45,36 @@ class _Work:
 def make(
     pieces: Sequence[Piece], profile: MachineProfile, stock: Stock, options: RouterOptions | None = None
 ) -> MadeToolpath:
-    """One board with all pieces on it. Raises CannotMake with what, why and what to do."""
+    """One board with all pieces on it. Raises CannotMake with what, why and what to do.
+
+    Meshes are carved in three dimensions (designs/processes/surface.py); drawings that only engrave areas are V-carved
+    where the machine has a V bit (designs/processes/vcarve.py).
+    """
     options = options or RouterOptions()
-    if profile.process is not ProcessKind.CNC or profile.dialect.lower() not in _DIALECTS:
-        raise CannotMake(
-            f"{profile.model} cannot run a router program",
-            f"it is a {profile.process.value} machine speaking {profile.dialect}",
-            "Router programs are made for GRBL, grblHAL and FluidNC.",
-        )
-    if stock.thickness_mm is None or stock.thickness_mm <= 0.0:
-        raise CannotMake(f"The board of {stock.material} has no thickness", "depths depend on it", "State it in mm.")
+    refuse_other_machines(profile, stock)
+    if pieces and all(piece.file.kind in surface.MESHES for piece in pieces):
+        return surface.make(pieces, profile, stock, options)
     tools = sorted((t for t in profile.tools if t.kind in _BITS), key=lambda t: -t.diameter_mm)
+    widest = max((t.diameter_mm for t in tools), default=_LEAST_ROOM_MM)
+    layout = lay_out(pieces, stock, profile.envelope_mm[:2], widest, _GAP_MM)
+    v_bit = vcarve.bit_for(layout, profile)
+    if v_bit is not None:
+        return vcarve.make(layout, profile, stock, v_bit, options)
     if not tools:
         raise CannotMake(
             f"{profile.model} has no milling bit", "its tools name none", "Add a flat end mill to its tools."
         )
-    layout = lay_out(pieces, stock, profile.envelope_mm[:2], tools[0].diameter_mm, _GAP_MM)
     tool = _choose(tools, layout)
     if tool is not tools[0]:
         layout = lay_out(pieces, stock, profile.envelope_mm[:2], tool.diameter_mm, _GAP_MM)
     recipe = router_recipe(stock.material, tool, profile.spindle_max_rpm, profile.max_feed_mm_min)
-    work = _sort(layout, stock.thickness_mm, tool, recipe, options)
+    work = _sort(layout, stock.thickness_mm or 0.0, tool, recipe, options)
     writer = GcodeWriter()
     _program(writer, work, profile, stock, tool, recipe, options)
-    return _made(writer, layout, work, profile, stock, tool, recipe, options)
+    return finish(
+        writer, profile, stock, tool, recipe, options, layout.used_mm, len(layout.laid),
+        (*layout.findings, *work.findings), through_mm=options.through_mm, tabs=any(loop.tabs for loop in work.loops),
+    )  # fmt: skip
 
 
 def _fits(tool: ToolSpec, layout: Layout) -> float:
@@ -206,16 +185,7 @@ def _program(
     writer: GcodeWriter, work: _Work, profile: MachineProfile, stock: Stock, tool: ToolSpec, recipe: RouterRecipe,
     options: RouterOptions,
 ) -> None:  # fmt: skip
-    writer.comment(f"{MADE_BY}: {stock.material} {stock.thickness_mm or 0:g} mm on {profile.model}")
-    writer.comment(f"origin: lower left corner of the stock, z 0 its top; bit {tool.number}: {tool.diameter_mm:g} mm")
-    writer.raw(HEADER)
-    writer.raw("M5 S0")
-    if profile.dialect.lower() != "grbl" and len({t.number for t in profile.tools}) > 1:
-        writer.raw(f"T{tool.number} M6")
-    writer.rapid(z=options.safe_mm)
-    speed = recipe.rpm / (profile.spindle_max_rpm or 24000.0) * profile.power_s_max
-    writer.raw(f"M3 S{round(min(speed, profile.power_s_max))}")
-    writer.dwell(_SPIN_UP_S)
+    begin(writer, profile, stock, tool, recipe, options)
     tab_top = -(stock.thickness_mm or 0.0) + min(options.tab_height_mm, (stock.thickness_mm or 0.0) / 2.0)
     mill = Mill(writer, recipe, Heights(options.safe_mm, tab_top))
     _engrave(mill, work, recipe)
@@ -237,9 +207,7 @@ def _program(
     ]
     for k, _ in order(paths, mill.at):
         mill.loop(work.loops[k])
-    mill.lift()
-    writer.raw("M5 S0")
-    writer.rapid(0.0, 0.0)
+    end(writer, options)
 
 
 def _engrave(mill: Mill, work: _Work, recipe: RouterRecipe) -> None:
@@ -250,37 +218,3 @@ def _engrave(mill: Mill, work: _Work, recipe: RouterRecipe) -> None:
         while depth > bottom + 1e-6:
             depth = max(bottom, depth - recipe.stepdown_mm)
             mill.line(path.points, path.closed, depth)
-
-
-def _made(
-    writer: GcodeWriter, layout: Layout, work: _Work, profile: MachineProfile, stock: Stock, tool: ToolSpec,
-    recipe: RouterRecipe, options: RouterOptions,
-) -> MadeToolpath:  # fmt: skip
-    gcode = writer.gcode()
-    told = lint(gcode, MachineLimits.of(profile))
-    wrong = [f for f in told if f.severity is Severity.ERROR]
-    if wrong:
-        raise CannotMake(
-            "The program would not be safe on this machine", wrong[0].text.rstrip("."), "Use another machine."
-        )
-    width, height = layout.used_mm
-    density = density_g_cm3(stock.material)
-    thickness = stock.thickness_mm or 0.0
-    return MadeToolpath(
-        gcode=gcode,
-        dialect=profile.dialect,
-        made_by=MADE_BY,
-        settings=f"{recipe.material}: {tool.diameter_mm:g} mm {tool.kind.replace('_', ' ')}, {recipe.rpm:g} rpm, "
-        f"{recipe.feed_mm_min:g} mm/min, {recipe.stepdown_mm:g} mm a pass, "
-        f"{'climb' if options.climb else 'conventional'}",
-        duration_s=estimate(gcode, Kinematics.of(profile)).duration_s,
-        lines=writer.line_count,
-        bounds_mm=motion_bounds(gcode, profile.dialect),
-        material_g=None if density is None else width * height * thickness / 1000.0 * density,
-        stock_used_mm=(round(width + 1.0, 1), round(height + 1.0, 1)),
-        pieces=len(layout.laid),
-        work_card=router_card(
-            stock, tool, recipe, layout.used_mm, options.safe_mm, options.through_mm, options.tab_height_mm
-        ),
-        findings=(*layout.findings, *work.findings, *told),
-    )
