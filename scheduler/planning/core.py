@@ -22,13 +22,15 @@ NUMBER: Final = np.int32 if HAS_COMPILER else np.int64
 EARLIEST, DUE, WEIGHT, FLOW, SINCE, ZONE, PROMISE, PROMISE_WEIGHT = range(8)
 GUIDE_DUE, GUIDE_WEIGHT, PINNED, FAMILY, HOME = range(8, 13)
 PRED_LOW, PRED_HIGH, SUCC_LOW, SUCC_HIGH, ELIG_LOW, ELIG_HIGH = range(13, 19)
-OP_COLUMNS: Final = 19
+# ANCHOR: the shop that it was planned in before; elsewhere costs `rates[MOVING]`. -1: none.
+ANCHOR: Final = 19
+OP_COLUMNS: Final = 20
 # Columns of `Core.mach`.
 SHOP, FREE, FAMILY_ON, MATRIX, ATTENDED, RUN, HOME_RUN, STAFF = range(8)
 # Columns of `Core.elig_more`.
 TAIL_TICKS, COST, AFTER = range(3)
-# Places in `Core.rates`.
-FIRST_SETUP, SETUP_COST, LEG_COST, BUCKET = range(4)
+# Places in `Core.rates`. FENCE: nothing unpinned starts before this tick; it moves with the clock.
+FIRST_SETUP, SETUP_COST, LEG_COST, BUCKET, FENCE, MOVING = range(6)
 # Columns of `Core.cal`.
 OPEN, SHUT = range(2)
 # Columns of `Schedule.at`.
@@ -73,7 +75,7 @@ class Schedule(NamedTuple):
     length: Ints
     """(m)"""
     at: Ints
-    """(n, 9): machine (-1 unplaced), place in its sequence, alternative, planned ticks, tail, start (setting up begins),
+    """(n, 9): machine (-1 unplaced), place in its sequence (-1 retired: done and out of it), alternative, planned ticks, tail, start (setting up begins),
     end (the machine stops), avail (a person can take the part), setup ticks."""
 
     @property
@@ -131,6 +133,7 @@ def make_core(p: Problem) -> Core:
     }  # fmt: skip
     for column, values in columns.items():
         ops[:, column] = values
+    ops[:, ANCHOR] = -1
     more = np.zeros((0, 3), NUMBER)
     if p.elig_tail.any() or p.elig_cost.any() or len(p.elig_after):
         after = p.elig_after if len(p.elig_after) else np.zeros_like(p.elig_tail)
@@ -153,7 +156,7 @@ def make_core(p: Problem) -> Core:
         cal,
         hint,
         np.concatenate([p.preds, p.succs]).astype(NUMBER),
-        np.array([p.first_setup, p.setup_cost, p.leg_cost, p.bucket], np.int64),
+        np.array([p.first_setup, p.setup_cost, p.leg_cost, p.bucket, 0, 0], np.int64),
     )
 
 

@@ -118,7 +118,7 @@ def insert_best(  # noqa: C901 - one pass over all places, unrolled for the comp
             continue
         shop = p.mach[m, SHOP]
         ready = max(parts_ready(p, s, o, shop), not_before)
-        base = place_cost(p, k) + transport_around(p, s, o, shop)
+        base = place_cost(p, o, k) + transport_around(p, s, o, shop)
         ticks, tail = p.elig_ticks[k], tail_of(p, k)
         i = s.length[m]
         while i >= 0:
@@ -192,7 +192,10 @@ def _try(p: Core, s: Schedule, j: Journal, o: int, k: int, i: int) -> int:
         return INFINITE
     shop = p.mach[m, SHOP]
     return (
-        changed_cost(p, s, j) + place_cost(p, k) + transport_around(p, s, o, shop) + guide_cost(p, s, o, s.at[o, AVAIL])
+        changed_cost(p, s, j)
+        + place_cost(p, o, k)
+        + transport_around(p, s, o, shop)
+        + guide_cost(p, s, o, s.at[o, AVAIL])
     )
 
 
@@ -243,7 +246,7 @@ def append_all(p: Core, s: Schedule, order: Ints) -> int:
                 continue
             # Later is dearer even before the due date, and so are machine minutes: both leave room for others.
             way = p.delivery[shop, p.ops[o, ZONE]] if p.ops[o, ZONE] >= 0 else 0
-            value = 100 * (avail + way) + 25 * (x + p.elig_ticks[k]) + p.rates[SETUP_COST] * x + place_cost(p, k)
+            value = 100 * (avail + way) + 25 * (x + p.elig_ticks[k]) + p.rates[SETUP_COST] * x + place_cost(p, o, k)
             value += transport_around(p, s, o, shop)
             if value < best:
                 best, best_k, best_start, best_avail, best_setup = value, k, start, avail, x

@@ -96,7 +96,7 @@ def seed(j: Journal, o: int) -> None:
 def seed_after(p: Core, s: Schedule, j: Journal, o: int) -> None:
     """Those that wait for the operation's part must be re-timed."""
     for k in range(p.ops[o, SUCC_LOW], p.ops[o, SUCC_HIGH]):
-        if s.at[p.links[k], MACHINE] >= 0:
+        if s.at[p.links[k], POS] >= 0:
             seed(j, p.links[k])
 
 
@@ -108,7 +108,7 @@ def propagate(p: Core, s: Schedule, j: Journal, limit: int) -> bool:
     tail = 0
     for i in range(j.counters[2]):
         o = j.seeds[i]
-        if j.queued[o] == 0 and s.at[o, MACHINE] >= 0:
+        if j.queued[o] == 0 and s.at[o, POS] >= 0:
             j.queue[tail] = o
             tail += 1
             j.queued[o] = 1
@@ -141,7 +141,7 @@ def propagate(p: Core, s: Schedule, j: Journal, limit: int) -> bool:
         if frees:
             for k in range(p.ops[o, SUCC_LOW], p.ops[o, SUCC_HIGH]):
                 after = p.links[k]
-                if s.at[after, MACHINE] >= 0 and j.queued[after] == 0:
+                if s.at[after, POS] >= 0 and j.queued[after] == 0:
                     j.queue[tail] = after
                     tail = tail + 1 if tail + 1 < size else 0
                     j.queued[after] = 1

@@ -175,7 +175,9 @@ def relocate(
         else:
             t = ready + draw(rng, (max(0, s.at[o, START] - ready) * 13) // 10 + 720)
         i = place_after(s, m, t)
-        if i < s.length[m] and (s.at[s.seq[m, i], START] < frozen or p.ops[s.seq[m, i], PINNED] == 0):
+        if i < s.length[m] and (
+            s.at[s.seq[m, i], START] < frozen or (p.ops[s.seq[m, i], PINNED] >= 0 and draw(rng, 2) == 0)
+        ):
             continue
         if m == m1 and (i == i1 or i == i1 + 1):
             continue
@@ -189,7 +191,7 @@ def relocate(
         avail = freed(p, m, end)
         if avail >= NEVER:
             continue
-        value = p.rates[SETUP_COST] * x + place_cost(p, k) + transport_around(p, s, o, shop)
+        value = p.rates[SETUP_COST] * x + place_cost(p, o, k) + transport_around(p, s, o, shop)
         if p.ops[o, ZONE] >= 0:
             value += lateness_cost(p, o, shop, avail)
         elif avail > s.at[o, AVAIL]:
@@ -208,7 +210,7 @@ def relocate(
     if m2 < 0:
         return 0
     shop1, shop2 = p.mach[m1, SHOP], p.mach[m2, SHOP]
-    old = place_cost(p, k1) + transport_around(p, s, o, shop1)
+    old = place_cost(p, o, k1) + transport_around(p, s, o, shop1)
     now = lateness_cost(p, o, shop1, s.at[o, AVAIL]) if p.ops[o, ZONE] >= 0 else 0
     hoped = best - old - now - p.rates[SETUP_COST] * s.at[o, SETUP] - pull_estimate(p, s, m1, i1)
     if hoped > HOPELESS * temperature:
@@ -229,7 +231,7 @@ def relocate(
         seed(j, s.seq[m2, i2 + 1])
     seed_after(p, s, j, o)
     if propagate(p, s, j, LIMIT):
-        delta = changed_cost(p, s, j) + place_cost(p, k2) + transport_around(p, s, o, shop2) - old
+        delta = changed_cost(p, s, j) + place_cost(p, o, k2) + transport_around(p, s, o, shop2) - old
         if accepted(rng, delta, temperature):
             return delta
     undo(s, j)
@@ -256,7 +258,12 @@ def exchange(p: Core, s: Schedule, j: Journal, rng: Longs, o: int, temperature: 
         return 0
     k2 = s.at[y, CHOICE]
     shop1, shop2 = p.mach[m1, SHOP], p.mach[m2, SHOP]
-    old = place_cost(p, k1) + place_cost(p, k2) + transport_around(p, s, o, shop1) + transport_around(p, s, y, shop2)
+    old = (
+        place_cost(p, o, k1)
+        + place_cost(p, y, k2)
+        + transport_around(p, s, o, shop1)
+        + transport_around(p, s, y, shop2)
+    )
     begin(j)
     note(p, s, j, o)
     note(p, s, j, y)
@@ -274,7 +281,12 @@ def exchange(p: Core, s: Schedule, j: Journal, rng: Longs, o: int, temperature: 
     seed_after(p, s, j, o)
     seed_after(p, s, j, y)
     if propagate(p, s, j, LIMIT):
-        new = place_cost(p, k) + place_cost(p, ky) + transport_around(p, s, o, shop2) + transport_around(p, s, y, shop1)
+        new = (
+            place_cost(p, o, k)
+            + place_cost(p, y, ky)
+            + transport_around(p, s, o, shop2)
+            + transport_around(p, s, y, shop1)
+        )
         delta = changed_cost(p, s, j) + new - old
         if s.at[y, START] >= frozen and s.at[o, START] >= frozen and accepted(rng, delta, temperature):
             return delta
@@ -323,7 +335,7 @@ def late_ones(p: Core, s: Schedule, frozen: int, late: Ints, movable: Ints) -> t
     """Fill `late` with the movable operations that are late or hold up a late one, `movable` with all; both counts."""
     few, many = 0, 0
     for o in range(len(p.ops)):
-        if s.at[o, MACHINE] < 0 or s.at[o, START] < frozen or p.ops[o, PINNED] >= 0:
+        if s.at[o, POS] < 0 or s.at[o, START] < frozen or p.ops[o, PINNED] >= 0:
             continue
         movable[many] = o
         many += 1

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from scheduler.planning.core import (
     AFTER,
+    ANCHOR,
     ATTENDED,
     AVAIL,
     BUCKET,
@@ -20,6 +21,7 @@ from scheduler.planning.core import (
     END,
     FAMILY,
     FAMILY_ON,
+    FENCE,
     FIRST_SETUP,
     FLOW,
     FREE,
@@ -30,6 +32,7 @@ from scheduler.planning.core import (
     LEG_COST,
     MACHINE,
     MATRIX,
+    MOVING,
     OPEN,
     PINNED,
     POS,
@@ -132,7 +135,7 @@ def setup_before(p: Core, s: Schedule, m: int, i: int, family: int) -> int:
 @inlined
 def parts_ready(p: Core, s: Schedule, o: int, shop: int) -> int:
     """When everything the operation waits for is in the shop."""
-    t = p.ops[o, EARLIEST]
+    t = max(p.ops[o, EARLIEST], p.rates[FENCE])
     for k in range(p.ops[o, PRED_LOW], p.ops[o, PRED_HIGH]):
         q = p.links[k]
         if s.at[q, MACHINE] >= 0:
@@ -153,8 +156,8 @@ def time_one(p: Core, s: Schedule, o: int) -> tuple[int, int, int, int]:
         start = p.ops[o, PINNED]
         if start < t and i > 0:
             return start, start, NEVER, 0
-        end = start + s.at[o, TICKS]
-        return start, end, freed(p, m, end), 0
+        end = start + s.at[o, SETUP] + s.at[o, TICKS]
+        return start, end, freed(p, m, end), s.at[o, SETUP]
     t = max(t, parts_ready(p, s, o, p.mach[m, SHOP]))
     if t >= NEVER:
         return t, t, NEVER, 0
@@ -193,9 +196,11 @@ def moving_cost(p: Core, o: int, shop: int, avail: int, setup: int) -> int:
 
 
 @inlined
-def place_cost(p: Core, k: int) -> int:
+def place_cost(p: Core, o: int, k: int) -> int:
     """The part of an alternative's cost that does not change with time."""
-    return cost_of(p, k) + p.pressure[p.mach[p.elig_machine[k], SHOP]] * p.elig_ticks[k]
+    shop = p.mach[p.elig_machine[k], SHOP]
+    moved = p.rates[MOVING] if p.ops[o, ANCHOR] >= 0 and p.ops[o, ANCHOR] != shop else 0
+    return cost_of(p, k) + p.pressure[shop] * p.elig_ticks[k] + moved
 
 
 @inlined
@@ -216,7 +221,7 @@ def guide_cost(p: Core, s: Schedule, o: int, avail: int) -> int:
 @inlined
 def own_cost(p: Core, o: int, k: int, avail: int, setup: int) -> int:
     """All of an operation's cost except transport from its predecessors."""
-    return moving_cost(p, o, p.mach[p.elig_machine[k], SHOP], avail, setup) + place_cost(p, k)
+    return moving_cost(p, o, p.mach[p.elig_machine[k], SHOP], avail, setup) + place_cost(p, o, k)
 
 
 @inlined
@@ -254,12 +259,12 @@ def retime_all(p: Core, s: Schedule, queue: Ints, waits: Ints) -> bool:
     p, s = borrowed(p), borrowed(s)
     head = tail = placed = 0
     for o in range(len(p.ops)):
-        if s.at[o, MACHINE] < 0:
+        if s.at[o, POS] < 0:
             continue
         placed += 1
         w = 1 if s.at[o, POS] > 0 else 0
         for k in range(p.ops[o, PRED_LOW], p.ops[o, PRED_HIGH]):
-            if s.at[p.links[k], MACHINE] >= 0:
+            if s.at[p.links[k], POS] >= 0:
                 w += 1
         waits[o] = w
         if w == 0:
@@ -281,7 +286,7 @@ def retime_all(p: Core, s: Schedule, queue: Ints, waits: Ints) -> bool:
                 tail += 1
         for k in range(p.ops[o, SUCC_LOW], p.ops[o, SUCC_HIGH]):
             after = p.links[k]
-            if s.at[after, MACHINE] >= 0:
+            if s.at[after, POS] >= 0:
                 waits[after] -= 1
                 if waits[after] == 0:
                     queue[tail] = after

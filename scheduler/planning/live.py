@@ -1,0 +1,207 @@
+"""The live plan: a schedule that events change in place, in milliseconds, ahead of a clock.
+
+Behind the fence (now plus the freeze) nothing moves: what starts there is pinned, what has ended is retired from its
+machine's sequence. Every change keeps the times that a full recomputation from the sequences would give.
+"""
+
+# Elements of arrays have no static type here: the arrays do, and the compiler checks the rest.
+# mypy: disable-error-code="no-any-return, arg-type"
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from scheduler.planning.core import (
+    ANCHOR,
+    AVAIL,
+    EARLIEST,
+    ELIG_LOW,
+    END,
+    FAMILY,
+    FAMILY_ON,
+    FENCE,
+    FREE,
+    MACHINE,
+    MOVING,
+    PINNED,
+    POS,
+    SETUP,
+    SHOP,
+    START,
+    SUCC_HIGH,
+    SUCC_LOW,
+    TICKS,
+    Core,
+    Schedule,
+)
+from scheduler.planning.insertion import INFINITE, LIMIT, insert_best, remove
+from scheduler.planning.jit import borrowed, compiled
+from scheduler.planning.propagation import begin, new_journal, propagate, seed, seed_after, undo
+from scheduler.planning.search import Improved, improve
+from scheduler.planning.timing import take_out
+
+
+@dataclass(frozen=True, slots=True)
+class Quoted:
+    """Where an operation would go: rows and ticks. `cost` is what it adds, others' delays included."""
+
+    machine: int
+    start: int
+    avail: int
+    cost: int
+
+
+@compiled
+def move_fence(p: Core, s: Schedule, now: int, fence: int) -> int:
+    """Retire what has ended by `now`, pin what starts before `fence`. Returns how many were retired."""
+    p, s = borrowed(p), borrowed(s)
+    retired = 0
+    for m in range(len(s.length)):
+        while s.length[m] > 0:
+            o = s.seq[m, 0]
+            if s.at[o, END] > now:
+                break
+            p.mach[m, FREE] = max(p.mach[m, FREE], s.at[o, END])
+            p.mach[m, FAMILY_ON] = p.ops[o, FAMILY]
+            take_out(s, m, 0)
+            s.at[o, POS] = -1
+            retired += 1
+        for i in range(s.length[m]):
+            o = s.seq[m, i]
+            if s.at[o, START] >= fence:
+                break
+            p.ops[o, PINNED] = s.at[o, START]
+    p.rates[FENCE] = fence
+    return retired
+
+
+class LivePlan:
+    """A core and its schedule under events. Rows are operations and machines, times ticks.
+
+    `freeze`: ticks ahead of the clock in which nothing moves any more. `nervousness`: cost of moving an operation to
+    another shop while searching on, in hundredths of a weight-minute.
+    """
+
+    def __init__(self, core: Core, schedule: Schedule, *, freeze: int = 0, nervousness: int = 0) -> None:
+        self.core, self.schedule, self.freeze = core, schedule, freeze
+        self.now = 0
+        core.rates[MOVING] = nervousness
+        self.journal = new_journal(len(core.ops))
+        self.shut = np.zeros(max(1, len(core.mach)), np.int8)
+
+    @property
+    def fence(self) -> int:
+        """First tick at which anything may still change."""
+        return int(self.core.rates[FENCE])
+
+    def clock(self, now: int) -> None:
+        """The clock has moved on."""
+        self.now = max(self.now, now)
+        move_fence(self.core, self.schedule, self.now, self.now + self.freeze)
+
+    def quote(self, o: int) -> Quoted | None:
+        """The best place of an unplaced operation, nothing changed; None where it fits nowhere."""
+        cost = int(insert_best(self.core, self.schedule, self.journal, o, self.fence, 0, self.shut, False))
+        if cost >= INFINITE:
+            return None
+        k, _, start, avail = (int(x) for x in self.journal.seeds[:4])
+        low = int(self.core.ops[o, ELIG_LOW])
+        return Quoted(int(self.core.elig_machine[low + k]), start, avail, cost)
+
+    def insert(self, o: int) -> int | None:
+        """Place an unplaced operation best. The cost it adds, None where it fits nowhere."""
+        cost = int(insert_best(self.core, self.schedule, self.journal, o, self.fence, 0, self.shut, True))
+        return None if cost >= INFINITE else cost
+
+    def remove(self, o: int) -> None:
+        """Take an operation out (cancelled, or to be placed anew); what comes behind it moves up."""
+        self.core.ops[o, PINNED] = -1
+        if self.schedule.at[o, POS] >= 0:
+            remove(self.core, self.schedule, self.journal, o)
+        else:
+            self.schedule.at[o, MACHINE] = -1
+
+    def fail(self, m: int, until: int) -> tuple[list[int], list[int]]:
+        """The machine is down until then: what ran on it or was queued there is placed anew.
+
+        Returns:
+            Operations that were moved, and those that fit nowhere now.
+        """
+        lost = self.schedule.seq[m, : self.schedule.length[m]].tolist()
+        for o in reversed(lost):
+            self.remove(o)
+        self.core.mach[m, FREE] = max(int(self.core.mach[m, FREE]), until)
+        return self._again(lost)
+
+    def end_of(self, o: int, end: int) -> tuple[list[int], list[int]]:
+        """A running operation ends (or will end) at `end`, earlier or later than planned; what follows is re-timed.
+
+        Returns:
+            Operations that had to be placed anew, and those that fit nowhere now.
+        """
+        at, m = self.schedule.at, int(self.schedule.at[o, MACHINE])
+        if at[o, POS] < 0:
+            return [], []
+        at[o, TICKS] = max(0, end - int(at[o, START]) - int(at[o, SETUP]))
+        behind = self.schedule.seq[m, int(at[o, POS]) + 1 : int(self.schedule.length[m])].tolist()
+        pinned = [y for y in behind if self.core.ops[y, PINNED] >= 0]
+        self.core.ops[pinned, PINNED] = -1
+        if self._retime(o):
+            return [], []
+        for y in reversed(behind):
+            self.remove(y)
+        if not self._retime(o):
+            # A part that comes later than every window of what waits for it: place that anew as well.
+            waiting = self._waiting_for(o)
+            for y in waiting:
+                self.remove(y)
+            self._retime(o)
+            behind = [*waiting, *behind]
+        return self._again(behind)
+
+    def improve(self, *, moves: int | None = None, budget_s: float | None = None, seed: int = 0) -> Improved:
+        """Search on from here; never behind the fence, never worse, and seldom to another shop."""
+        ops, queued = self.core.ops, self.schedule.pos >= 0
+        ops[queued, ANCHOR] = self.core.mach[self.schedule.machine[queued], SHOP]
+        done = improve(
+            self.core,
+            self.schedule,
+            seed=seed,
+            moves=moves,
+            budget_s=budget_s,
+            frozen=self.fence,
+            hot=6_000.0,
+            cold=800.0,
+            steps=4,
+        )
+        ops[:, ANCHOR] = -1
+        return done
+
+    def _again(self, lost: list[int]) -> tuple[list[int], list[int]]:
+        """Place these anew, predecessors first, those that wait for them too."""
+        moved, nowhere = [], []
+        for o in sorted(dict.fromkeys(lost), key=lambda o: (int(self.core.ops[o, EARLIEST]), o)):
+            (moved if self.insert(o) is not None else nowhere).append(o)
+        return moved, nowhere
+
+    def _waiting_for(self, o: int) -> list[int]:
+        low, high = int(self.core.ops[o, SUCC_LOW]), int(self.core.ops[o, SUCC_HIGH])
+        out = []
+        for y in self.core.links[low:high].tolist():
+            out += self._waiting_for(y)
+            if self.schedule.at[y, POS] >= 0:
+                out.append(y)
+        return out
+
+    def _retime(self, o: int) -> bool:
+        begin(self.journal)
+        self.schedule.at[o, END] = -1
+        self.schedule.at[o, AVAIL] = -1
+        seed(self.journal, o)
+        seed_after(self.core, self.schedule, self.journal, o)
+        if propagate(self.core, self.schedule, self.journal, 50 * LIMIT):
+            return True
+        undo(self.schedule, self.journal)
+        return False
