@@ -30,7 +30,7 @@ _USAGE: Final = 2
 
 
 class _Ended(BaseException):
-    """SIGTERM or SIGHUP: leave as an interrupt would, through every `with`."""
+    """SIGINT, SIGTERM or SIGHUP: leave through every `with`, so that everything is stopped."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -41,7 +41,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except ValueError as error:
         print(error, file=sys.stderr)
         return _USAGE
-    for number in (signal.SIGTERM, signal.SIGHUP):
+    # Explicitly for SIGINT too: a shell starts background programs with it ignored.
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _end)
     console = Console()
     try:
@@ -56,7 +57,7 @@ def main(argv: Sequence[str] | None = None) -> int:
                 http_port=given.http_port,
             )
             return _run(options, console, keep=given.keep)
-    except (KeyboardInterrupt, _Ended):
+    except _Ended:
         print("Ended before it was done; everything that was started has been stopped.", file=sys.stderr)
         return _INTERRUPTED
     except (BrokerMissing, ChildFailed, NotReady, Refusal) as error:
@@ -79,7 +80,7 @@ def _run(options: Options, console: Console, *, keep: bool) -> int:
         telling.say("Ctrl-C ends everything that was started here.")
         try:
             demo.keep()
-        except (KeyboardInterrupt, _Ended):
+        except _Ended:
             return _code(summary)
     return _code(summary)
 

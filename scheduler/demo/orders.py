@@ -27,7 +27,7 @@ def place(network: Network, wanted: Wanted) -> dict[str, Any]:
     entry = _entry(wanted.entry)
     if wanted.file:
         name = wanted.file.rpartition("/")[2]
-        said = {"licence": entry.manifest.licence or "", **wanted.said}
+        said = {"licence": entry.manifest.licence or "", "name": entry.manifest.name, **wanted.said}
         design = network.bring_files({name: entry.read(wanted.file)}, said)
     else:
         design = network.bring_catalogue(wanted.entry)
@@ -45,12 +45,12 @@ def _entry(name: str) -> CatalogueEntry:
 #: Three single files as a stranger would bring them, a routed board, and a product of printed and cut parts.
 ORDERS: Final = (
     Wanted("cable_clip", 3, "commons", "clip.stl", {"material": "PLA", "process": "fdm"}),
-    Wanted("ruler", 1, "personal", "ruler.svg", {"material": "plywood", "process": "laser", "thickness_mm": "3"}),
+    Wanted("ruler", 1, "commons", "ruler.svg", {"material": "plywood", "process": "laser", "thickness_mm": "3"}),
     Wanted(
         "drawer_divider", 1, "personal", "long.dxf", {"material": "plywood", "process": "laser", "thickness_mm": "3"}
     ),
     Wanted(
         "shelf_bracket", 1, "outside", "bracket.dxf", {"material": "plywood", "process": "cnc", "thickness_mm": "12"}
     ),
-    Wanted("lamp", 1, "survival"),
+    Wanted("lamp", 1, "personal"),
 )

@@ -118,7 +118,7 @@ def tell(summary: Summary, console: Console) -> None:
         table.add_column(head, justify="right" if head in {"good", "waited", "promised", "took"} else "left")
     for run in summary.runs:
         figures = (str(run.good), f"{run.waited_s:.0f} s", _minutes(run.planned_s), _minutes(run.actual_s))
-        table.add_row(run.title, run.shop, run.machine, *figures, f"{run.made_by} ({run.settings})")
+        table.add_row(run.title, run.shop, run.machine, *figures, run.made_by)
     console.print(table)
     for sentence in sentences(summary):
         console.print(sentence, highlight=False, markup=False)

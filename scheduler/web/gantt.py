@@ -18,7 +18,7 @@ COLOURS: Final = {"fdm": "#2f6fb5", "laser": "#b3402e", "cnc": "#7a5aa8", "manua
 #: How a bar looks by kind: (opacity of its fill, dashed edge).
 LOOKS: Final = {"planned": (0.28, True), "running": (1.0, False), "done": (0.62, False)}
 LANE_PX: Final = 46
-_SHORTEST: Final = timedelta(minutes=10)
+_SHORTEST: Final = timedelta(minutes=3)
 
 #: Only numbers reach `api.value`; texts stand in an array of their own, by the bar's index.
 _RENDER: Final = """
@@ -95,7 +95,13 @@ def options(lanes: Sequence[str], bars: Sequence[BarShown], now: datetime) -> di
                     "silent": True,
                     "symbol": "none",
                     "data": [{"xAxis": _ms(now)}],
-                    "label": {"formatter": "now", "position": "end", ":color": _INK, "fontWeight": 600, "distance": 2},
+                    "label": {
+                        "formatter": "now",
+                        "position": "start",
+                        ":color": _INK,
+                        "fontWeight": 600,
+                        "distance": 2,
+                    },
                     "lineStyle": {":color": _NOW, "type": "solid", "width": 2},
                 },
             }
@@ -104,7 +110,7 @@ def options(lanes: Sequence[str], bars: Sequence[BarShown], now: datetime) -> di
 
 
 def window(bars: Sequence[BarShown], now: datetime) -> tuple[datetime, datetime]:
-    """What to show: all bars and now, with air on both sides; never shorter than ten minutes."""
+    """What to show: all bars and now, with air on both sides; never shorter than three minutes."""
     start = min([now, *(bar.start for bar in bars)])
     end = max([now, *(bar.end for bar in bars)])
     length = max(end - start, _SHORTEST)

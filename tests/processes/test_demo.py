@@ -30,7 +30,7 @@ def get(run: DemoRun, path: str) -> Any:
     return answer.json()
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(420)
 def test_everything_that_was_ordered_is_made_and_handed_over(demo_run: DemoRun) -> None:
     orders = get(demo_run, "orders")
     assert len(orders) >= 5
@@ -44,7 +44,7 @@ def test_everything_that_was_ordered_is_made_and_handed_over(demo_run: DemoRun) 
     assert any(part["quantity"] == 3 for order in orders for part in order["parts"])
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(420)
 def test_the_machines_did_what_their_programs_say(demo_run: DemoRun) -> None:
     output = demo_run.output.read_text()
     assert "checks agree" in output
@@ -52,7 +52,7 @@ def test_the_machines_did_what_their_programs_say(demo_run: DemoRun) -> None:
     assert "  ! " not in output
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(420)
 def test_every_job_has_its_whole_story(demo_run: DemoRun) -> None:
     for job in get(demo_run, "jobs"):
         page = get(demo_run, f"jobs/{job['id']}")
@@ -66,7 +66,7 @@ def test_every_job_has_its_whole_story(demo_run: DemoRun) -> None:
         assert job["fence"] >= 1
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(420)
 def test_everything_runs_in_processes_of_its_own(demo_run: DemoRun) -> None:
     pids = demo_run.addresses["processes"]
     assert set(pids) >= {"broker", "scheduler", "agent-garage", "agent-fablab", "agent-attic"}
@@ -75,7 +75,7 @@ def test_everything_runs_in_processes_of_its_own(demo_run: DemoRun) -> None:
     assert all(os.getpgid(pid) == pid for pid in pids.values())
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(420)
 def test_secrets_of_the_run_are_its_owners_only(demo_run: DemoRun) -> None:
     files = [demo_run.data / "addresses.json", demo_run.data / "scheduler" / "admin.token"]
     files += list(demo_run.data.glob("*/agent.token")) + list((demo_run.data / "broker" / "credentials").iterdir())
@@ -85,7 +85,7 @@ def test_secrets_of_the_run_are_its_owners_only(demo_run: DemoRun) -> None:
 
 
 @pytest.mark.prometheus
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(420)
 def test_no_panel_of_the_dashboard_stays_empty(demo_run: DemoRun, real_part: Callable[[str], Path]) -> None:
     real_part("prometheus")
     queries = dashboard_queries(DASHBOARD)
@@ -106,7 +106,7 @@ def series(prometheus: str, expr: str) -> list[dict[str, Any]]:
 
 
 @pytest.mark.prometheus
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(420)
 def test_figures_in_prometheus_are_those_of_the_run(demo_run: DemoRun, real_part: Callable[[str], Path]) -> None:
     real_part("prometheus")
     good = sum(part["good"] for order in get(demo_run, "orders") for part in order["parts"])
@@ -121,7 +121,7 @@ def test_figures_in_prometheus_are_those_of_the_run(demo_run: DemoRun, real_part
     assert len(series(demo_run.prometheus, "workshed_agent_online == 1")) == 3
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(450)
 def test_an_agent_killed_in_the_middle_and_the_other_broker(tmp_path: Path) -> None:
     """Kill -9 of an agent while its printer runs, on the nats-server wheel: all is still made, or truthfully not."""
     program = next(found for found in programs() if found.kind is BrokerKind.NATS)
@@ -129,23 +129,23 @@ def test_an_agent_killed_in_the_middle_and_the_other_broker(tmp_path: Path) -> N
     data = tmp_path / "data"
     command = demo_command("--kill-agent", "fablab@running", "--data", str(data), "--log-format", "json")
     ran = subprocess.run(
-        [*command, "--timeout", "200"],
+        [*command, "--timeout", "240"],
         env={**os.environ, "WORKSHED_BROKER": str(program.path)},
         capture_output=True,
         text=True,
-        timeout=280,
+        timeout=400,
         check=False,
     )
     assert "Killed the agent of fablab" in ran.stdout, ran.stdout[-3000:] + ran.stderr
     assert "agent-fablab had died and was started again" in ran.stdout
     assert ran.returncode == 0, ran.stdout[-4000:] + ran.stderr
     assert "nats-server" in ran.stdout
-    assert time.monotonic() - began < 280
+    assert time.monotonic() - began < 400
     pids = json.loads((data / "addresses.json").read_text())["processes"]
     assert all(not Path(f"/proc/{pid}").exists() for pid in pids.values())
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(200)
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
 def test_ending_it_ends_all_it_started(how: signal.Signals, tmp_path: Path) -> None:
     output = tmp_path / "output"
@@ -153,7 +153,7 @@ def test_ending_it_ends_all_it_started(how: signal.Signals, tmp_path: Path) -> N
         command = demo_command("--data", str(tmp_path / "data"), "--log-format", "json")
         process = subprocess.Popen(command, stdout=out, stderr=out, start_new_session=True)
     logs = tmp_path / "data" / "logs"
-    assert await_state(lambda: (logs / "agent-attic.log").exists(), 60, give_up=lambda: process.poll() is not None)
+    assert await_state(lambda: (logs / "agent-attic.log").exists(), 120, give_up=lambda: process.poll() is not None)
     started = children_of(process.pid)
     assert len(started) >= 10
     if how is signal.SIGKILL:
