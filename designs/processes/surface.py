@@ -64,22 +64,20 @@ def carving(triangles: NDArray[np.float64], tool: ToolSpec) -> Carving:
 
 def drop_rows(work: Carving, stepover_mm: float, floor_mm: float) -> Rows:
     """Rows along X over the mesh, (n, 3) tip positions each, none below `floor_mm`."""
-    rows: Rows = []
     count = max(1, int(np.ceil((work.high[1] - work.low[1]) / stepover_mm)))
+    along = max(1, int(np.ceil((work.high[0] - work.low[0]) / _SAMPLE_MM)))
+    xs = np.linspace(work.low[0], work.high[0], along + 1).tolist()
+    drop = work.ocl.BatchDropCutter()
+    drop.setSTL(work.surface)
+    drop.setCutter(work.cutter)
+    drop.setThreads(1)
     for k in range(count + 1):
         y = work.low[1] + (work.high[1] - work.low[1]) * k / count
-        path = work.ocl.Path()
-        path.append(work.ocl.Line(work.ocl.Point(work.low[0], y, 0.0), work.ocl.Point(work.high[0], y, 0.0)))
-        drop = work.ocl.PathDropCutter()
-        drop.setSTL(work.surface)
-        drop.setCutter(work.cutter)
-        drop.setZ(floor_mm)
-        drop.setSampling(_SAMPLE_MM)
-        drop.setPath(path)
-        drop.run()
-        points = np.array([(p.x, p.y, max(p.z, floor_mm)) for p in drop.getCLPoints()])
-        rows.append(points if k % 2 == 0 else points[::-1])
-    return rows
+        for x in xs if k % 2 == 0 else reversed(xs):
+            drop.appendPoint(work.ocl.CLPoint(x, y, floor_mm))
+    drop.run()
+    points = np.array([(p.x, p.y, max(p.z, floor_mm)) for p in drop.getCLPoints()])
+    return list(points.reshape(count + 1, along + 1, 3))
 
 
 def waterline(work: Carving, z_mm: float) -> Rows:
@@ -130,8 +128,11 @@ def make(pieces: Sequence[Piece], profile: MachineProfile, stock: Stock, options
     floor = -float(size[2])
     writer = GcodeWriter()
     begin(writer, profile, stock, tool, recipe, options)
-    _rough(writer, work, recipe, floor, options)
-    _follow(writer, drop_rows(work, _FINISH_SHARE * tool.diameter_mm, floor), recipe, options)
+    fine_mm = _FINISH_SHARE * tool.diameter_mm
+    rows = drop_rows(work, fine_mm, floor)
+    every = max(1, int(recipe.stepover_mm / fine_mm))
+    _rough(writer, rows[:: every - 1 + every % 2], recipe, floor, options)
+    _follow(writer, rows, recipe, options)
     end(writer, options)
     return finish(
         writer, profile, stock, tool, recipe, options, used, 1, (), through_mm=0.0, tabs=False, how="3D surface"
@@ -161,9 +162,8 @@ def _refuse_misfits(
         )  # fmt: skip
 
 
-def _rough(writer: GcodeWriter, work: Carving, recipe: RouterRecipe, floor: float, options: RouterOptions) -> None:
+def _rough(writer: GcodeWriter, rows: Rows, recipe: RouterRecipe, floor: float, options: RouterOptions) -> None:
     """Level by level: as deep as the level and the allowance over the surface permit."""
-    rows = drop_rows(work, recipe.stepover_mm, floor)
     level = -recipe.stepdown_mm
     while level > floor - recipe.stepdown_mm:
         z = max(level, floor + _ALLOWANCE_MM)
