@@ -7,7 +7,6 @@ Pure of ports: lines in, bytes out, one acknowledgement in for each line. The co
 from __future__ import annotations
 
 import re
-from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
@@ -22,6 +21,8 @@ LONGEST_LINE: Final = 79
 _CONSTANT_BEAM: Final = re.compile(r"M0*3(?![\d.])")
 #: Writes the controller's EEPROM: bytes that arrive meanwhile are lost (doc/markdown/interface.md).
 _WRITES: Final = re.compile(r"G10(?![\d.])|G28\.1|G30\.1")
+#: What nothing can be wrong with.
+_ORDINARY: Final = re.compile(r"(?:[GXYZFSIJ]-?[0-9.]+)+$")
 #: Reads it: the same, for a shorter time.
 _READS: Final = re.compile(r"G5[4-9](?![\d.])|G28(?![\d.])|G30(?![\d.])")
 
@@ -60,9 +61,7 @@ class Stream:
         self._skip_writes = skip_memory_writes
         self.watch = watch
         self.reader = CncInterpreter(position, offsets)
-        self._lengths: deque[int] = deque()
-        self._numbers: deque[int] = deque()
-        self._dwells: deque[float] = deque()
+        self._in_flight = watch.pending
         self._sum = 0
         self._next: tuple[int, str] | None = None
         self._alone = False
@@ -70,13 +69,12 @@ class Stream:
         """Last line number that had nothing to send: confirmed with the line before it."""
         self.refused: Refused | None = None
         self.exhausted = False
-        self.sent_lines = 0
         self.extra_acknowledgements = 0
 
     @property
     def in_flight(self) -> int:
         """Lines sent and not acknowledged."""
-        return len(self._lengths)
+        return len(self._in_flight)
 
     @property
     def in_flight_bytes(self) -> int:
@@ -86,20 +84,19 @@ class Stream:
     @property
     def oldest(self) -> int:
         """Toolpath line number of the oldest line in flight; 0 for none or one of the bridge's own."""
-        return self._numbers[0] if self._numbers else 0
+        return self._in_flight[0][1] if self._in_flight else 0
 
     def acknowledged(self) -> int:
         """One ok came: the toolpath line up to which everything is confirmed, 0 for none of its own."""
-        if not self._lengths:
+        if not self._in_flight:
             self.extra_acknowledgements += 1
             return 0
-        self._sum -= self._lengths.popleft()
-        number = self._numbers.popleft()
-        self._dwells.popleft()
-        self.watch.acknowledged()
-        self._alone = self._alone and bool(self._lengths)
-        if not self._lengths and self._blank > number and number:
-            return self._blank
+        size, number, _, _, _ = self.watch.acknowledged()
+        self._sum -= size
+        if not self._in_flight:
+            self._alone = False
+            if self._blank > number > 0:
+                return self._blank
         return number
 
     def take(self, *, idle: bool) -> bytes:
@@ -129,47 +126,39 @@ class Stream:
         if "G" not in line:
             return None
         if _WRITES.search(line):
-            return idle and not self._lengths
+            return idle and not self._in_flight
         if _READS.search(line):
-            return not self._lengths
+            return not self._in_flight
         return None
 
     def _send(self, number: int, line: str, size: int) -> bool:
         step = self.reader.step(line)
+        motion: Motion | None = None
+        standing_s = 0.0
         if type(step) is Motion:
-            self.watch.sent(step, self._value())
-            dwell = 0.0
+            motion = step
         elif isinstance(step, Problem):
             self.refused = Refused(number, line, step.why)
             return False
-        else:
-            self.watch.sent(None, self._value())
-            dwell = step.seconds if isinstance(step, Dwell) else (1e9 if isinstance(step, Stop) else 0.0)
-        self._lengths.append(size)
-        self._numbers.append(number)
-        self._dwells.append(dwell)
+        elif step is not None:
+            standing_s = step.seconds if isinstance(step, Dwell) else (1e9 if isinstance(step, Stop) else 0.0)
+        value = self.reader.spindle_value
+        if value:
+            value = min(max(value, self._low), self._high)  # as the controller clamps it ($31, $30)
+        self._in_flight.append((size, number, motion, value, standing_s))
         self._sum += size
         self._next = None
-        self.sent_lines += 1
         return True
 
     def expect_own(self, size: int) -> None:
         """A line of the bridge's own was written behind the program."""
-        self._lengths.append(size)
-        self._numbers.append(0)
-        self._dwells.append(0.0)
+        self._in_flight.append((size, 0, None, 0.0, 0.0))
         self._sum += size
-        self.watch.sent(None, 0.0)
-
-    def _value(self) -> float:
-        """The spindle or beam value in force, as the controller clamps it ($31, $30)."""
-        value = self.reader.spindle_value
-        return min(max(value, self._low), self._high) if value else 0.0
 
     @property
     def standing_s(self) -> float:
         """How long the oldest line in flight may keep the machine standing by itself (a dwell, a stop)."""
-        return self._dwells[0] if self._dwells else 0.0
+        return self._in_flight[0][4] if self._in_flight else 0.0
 
     def _fetch(self) -> bool:
         """Look one line ahead; False at the end or at a line that must not be sent."""
@@ -199,6 +188,8 @@ class Stream:
 
 def _why_not(line: str) -> str:
     """Why a line must not reach the controller; empty when it may."""
+    if len(line) <= LONGEST_LINE and _ORDINARY.match(line):
+        return ""
     if line[0] == "$":
         return "a $ line commands the controller itself and has no place in a toolpath"
     if not line.isascii() or not only_plain_characters(line):

@@ -26,30 +26,35 @@ _SPEED_SLACK: Final = 1.1
 _STRIKES: Final = 2
 
 
+#: One line in the controller: bytes with the line end, toolpath line number (0: the bridge's own), its move, the
+#: spindle or beam value it leaves in force, seconds it may keep the machine standing.
+InFlight = tuple[int, int, Motion | None, float, float]
+
+
 class Watch:
     """One run's moves in flight."""
 
     def __init__(self, start: Point, planner_blocks: int, steps_per_mm: float) -> None:
         self._standing = start
         self._done: deque[Motion] = deque(maxlen=planner_blocks + 2)
-        self._pending: deque[tuple[Motion | None, float]] = deque()
+        self.pending: deque[InFlight] = deque()
+        """Lines sent and not acknowledged, the oldest first."""
         self._values: deque[float] = deque([0.0], maxlen=planner_blocks + 3)
         self.near_mm = NEAR_MM + (1.0 / steps_per_mm if steps_per_mm > 0 else 0.0)
         self._strikes = 0
         self.doubts = 0
         """Objections in a row to a position: the first may be a report damaged on its way, so a second one is asked."""
 
-    def sent(self, motion: Motion | None, spindle: float) -> None:
-        """A line was sent: its move, and the spindle or beam value it leaves in force."""
-        self._pending.append((motion, spindle))
-
-    def acknowledged(self) -> None:
+    def acknowledged(self) -> InFlight:
         """The oldest line sent was taken by the controller."""
-        motion, spindle = self._pending.popleft()
+        line = self.pending.popleft()
+        motion = line[2]
         if motion is not None:
             self._done.append(motion)
-        if spindle != self._values[-1] or motion is not None:
-            self._values.append(spindle)
+            self._values.append(line[3])
+        elif line[3] != self._values[-1]:
+            self._values.append(line[3])
+        return line
 
     @property
     def expected_end(self) -> Point:
@@ -66,7 +71,7 @@ class Watch:
         return least
 
     def _candidates(self) -> chain[Motion]:
-        following = next((motion for motion, _ in self._pending if motion is not None), None)
+        following = next((motion for _, _, motion, _, _ in self.pending if motion is not None), None)
         return chain(reversed(self._done), () if following is None else (following,))
 
     def objection(self, position: Point, report: Report, overrides: tuple[int, int, int]) -> str:
@@ -101,7 +106,7 @@ class Watch:
     def _wrong_value(self, report: Report, overrides: tuple[int, int, int]) -> str:
         if not report.spindle or overrides[2] != 100 or report.state not in ("Run", "Idle"):
             return ""
-        allowed = [*self._values, *(value for _, value in self._pending)]
+        allowed = [*self._values, *(line[3] for line in self.pending)]
         if any(abs(report.spindle - value) <= 1.0 + value * 0.01 for value in allowed):
             return ""
         return (

@@ -44,19 +44,7 @@ class Motion:
     `elsewhere`: the target is given in machine coordinates, which a file alone cannot place.
     """
 
-    __slots__ = (
-        "arc",
-        "beam_on",
-        "elsewhere",
-        "end",
-        "extruded_mm",
-        "feed_mm_min",
-        "high",
-        "kind",
-        "low",
-        "start",
-        "via",
-    )
+    __slots__ = ("arc", "beam_on", "elsewhere", "end", "extruded_mm", "feed_mm_min", "kind", "start", "via")
 
     def __init__(
         self,
@@ -64,9 +52,9 @@ class Motion:
         start: Point,
         end: Point,
         feed_mm_min: float,
-        *,
         arc: Arc | None = None,
         via: Point | None = None,
+        *,
         beam_on: bool = False,
         extruded_mm: float = 0.0,
         elsewhere: bool = False,
@@ -80,16 +68,30 @@ class Motion:
         self.beam_on = beam_on
         self.extruded_mm = extruded_mm
         self.elsewhere = elsewhere
-        if arc is not None:
-            self.low, self.high = arc.extent()
-            return
-        x, y, z = start
-        a, b, c = end
-        self.low = (min(x, a), min(y, b), min(z, c))
-        self.high = (max(x, a), max(y, b), max(z, c))
-        if via is not None:
-            self.low = (min(self.low[0], via[0]), min(self.low[1], via[1]), min(self.low[2], via[2]))
-            self.high = (max(self.high[0], via[0]), max(self.high[1], via[1]), max(self.high[2], via[2]))
+
+    def extent(self) -> tuple[Point, Point]:
+        """Lowest and highest coordinates of the whole way."""
+        if self.arc is not None:
+            return self.arc.extent()
+        x, y, z = self.start
+        a, b, c = self.end
+        low = (x if x < a else a, y if y < b else b, z if z < c else c)
+        high = (x if x > a else a, y if y > b else b, z if z > c else c)
+        if self.via is not None:
+            x, y, z = self.via
+            low = (min(low[0], x), min(low[1], y), min(low[2], z))
+            high = (max(high[0], x), max(high[1], y), max(high[2], z))
+        return low, high
+
+    @property
+    def low(self) -> Point:
+        """Lowest coordinates of the whole way."""
+        return self.extent()[0]
+
+    @property
+    def high(self) -> Point:
+        """Highest coordinates of the whole way."""
+        return self.extent()[1]
 
     @property
     def length_mm(self) -> float:

@@ -6,93 +6,23 @@ refused here too, because a move that cannot be followed cannot be checked.
 
 from __future__ import annotations
 
+import re
 from typing import Final
 
 from firmware_bridges.arcs import PLANE_AXES, Arc, ArcRefusal, Point, by_offsets, by_radius
-from firmware_bridges.gcode_words import compact, number, words
+from firmware_bridges.cnc_block import AXIS_TAKERS, PROBES, Block, Refusal
+from firmware_bridges.gcode_words import compact, words
 from firmware_bridges.modal import MM_PER_INCH, Dwell, ModalState, Motion, MotionKind, Offsets, Problem, Step, Stop
 
 _AXES: Final = ("X", "Y", "Z")
 _OFFSETS: Final = ("I", "J", "K")
 
-#: G word × 10 → modal group (grbl/gcode.h MODAL_GROUP_*); "0" are the non-modal ones.
-_GROUPS: Final[dict[int, str]] = {
-    **dict.fromkeys((0, 10, 20, 30, 382, 383, 384, 385, 800), "motion"),
-    **dict.fromkeys((170, 180, 190), "plane"),
-    **dict.fromkeys((900, 910), "distance"),
-    911: "arc distance",
-    **dict.fromkeys((930, 940), "feed mode"),
-    **dict.fromkeys((200, 210), "units"),
-    400: "cutter compensation",
-    **dict.fromkeys((431, 490), "tool length"),
-    **dict.fromkeys((540, 550, 560, 570, 580, 590), "system"),
-    610: "path",
-    **dict.fromkeys((40, 100, 280, 281, 300, 301, 530, 920, 921), "non-modal"),
-}
-_PROBES: Final = frozenset((382, 383, 384, 385))
-#: Non-modal words that take the axis words for themselves.
-_AXIS_TAKERS: Final = frozenset((100, 280, 300, 920))
-_M_GROUPS: Final[dict[int, str]] = {
-    **dict.fromkeys((0, 1, 2, 30), "stopping"),
-    **dict.fromkeys((3, 4, 5), "spindle"),
-    **dict.fromkeys((7, 8, 9), "coolant"),
-    6: "tool change",
-}
-_VALUE_LETTERS: Final = frozenset("XYZIJKFSRPTLN")
-_NEVER_NEGATIVE: Final = frozenset("FSPTN")
-
-
-class _Refused(Exception):
-    """Carries a Problem out of the depth of one line; never leaves `step`."""
-
-    def __init__(self, word: str, why: str, number: int) -> None:
-        super().__init__(why)
-        self.problem = Problem(word, why, number)
-
-
-class _Block:
-    """The words of one line, sorted."""
-
-    __slots__ = ("groups", "m", "values")
-
-    def __init__(self) -> None:
-        self.groups: dict[str, int] = {}
-        self.m: dict[str, int] = {}
-        self.values: dict[str, float] = {}
-
-    def take(self, letter: str, raw: str) -> None:
-        value = number(raw)
-        if value is None:
-            raise _Refused(letter, f"{letter} is not followed by a number", 2)
-        if letter in _VALUE_LETTERS:
-            if letter in self.values:
-                raise _Refused(letter, f"{letter} stands twice in the line", 25)
-            if value < 0 and letter in _NEVER_NEGATIVE:
-                raise _Refused(letter, f"{letter} may not be negative", 4)
-            self.values[letter] = value
-        elif letter == "G":
-            self._take_g(raw, value)
-        elif letter == "M":
-            self._take_m(raw, value)
-        else:
-            raise _Refused(letter, f"the controller knows no word {letter}", 20)
-
-    def _take_g(self, raw: str, value: float) -> None:
-        code = round(value * 10)
-        group = _GROUPS.get(code)
-        if group is None or abs(code - value * 10) > 1e-6:
-            raise _Refused(f"G{raw}", f"the controller knows no G{raw}", 20)
-        if group in self.groups:
-            raise _Refused(f"G{raw}", f"two {group} words in one line", 21)
-        self.groups[group] = code
-
-    def _take_m(self, raw: str, value: float) -> None:
-        group = _M_GROUPS.get(int(value)) if value == int(value) else None
-        if group is None:
-            raise _Refused(f"M{raw}", f"the controller knows no M{raw}", 20)
-        if group in self.m and group != "coolant":
-            raise _Refused(f"M{raw}", f"two {group} words in one line", 21)
-        self.m[group] = int(value)
+#: The everyday line, nine of ten in any file: a straight move with nothing that needs a second look.
+_NUMBER: Final = r" ?(-?\d+\.?\d*|-?\.\d+)"
+_STRAIGHT: Final = re.compile(
+    rf"(?:G0?([01]) ?)?(?:X{_NUMBER} ?)?(?:Y{_NUMBER} ?)?(?:Z{_NUMBER} ?)?(?:F{_NUMBER} ?)?(?:S{_NUMBER})?$", re.ASCII
+)
+_KINDS: Final = (MotionKind.RAPID, MotionKind.STRAIGHT)
 
 
 class CncInterpreter:
@@ -188,6 +118,11 @@ class CncInterpreter:
         )
 
     def step(self, text: str) -> Step:
+        plain = _STRAIGHT.match(text)
+        if plain is not None and not self._inverse:
+            moved = self._straight(plain.groups())
+            if moved is not None:
+                return moved
         line = compact(text)
         if not line or line[0] == "/":
             return None
@@ -197,16 +132,40 @@ class CncInterpreter:
         if found is None:
             return Problem(line[0], f"a line starts with a letter, not with {line[0]!r}", 1)
         try:
-            block = _Block()
+            block = Block()
             for letter, raw in found:
                 block.take(letter, raw)
             return self._apply(block)
-        except _Refused as refused:
+        except Refusal as refused:
             return refused.problem
+
+    def _straight(self, words: tuple[str | None, ...]) -> Motion | None:
+        """The everyday line by the short way; None where the long way has to look."""
+        g, x, y, z, f, s = words
+        motion = self._motion if g is None else (10 if g == "1" else 0)
+        feed = self._feed if f is None else float(f) * self._unit
+        if motion > 10 or feed < 0 or (motion and not feed) or (s is not None and s[0] == "-") or not (x or y or z):
+            return None
+        start, unit = self._position, self._unit
+        shift = self._shift if self._absolute else start
+        end = (
+            start[0] if x is None else float(x) * unit + shift[0],
+            start[1] if y is None else float(y) * unit + shift[1],
+            start[2] if z is None else float(z) * unit + shift[2],
+        )
+        self._motion, self._feed, self._position = motion, feed, end
+        if s is not None:
+            self._value = float(s)
+            self._beam_ever = self._beam_ever or (self._spindle != 5 and self._value > 0)
+        if len(self._known) < 3:
+            named = (("X", x), ("Y", y), ("Z", z))
+            self._known += "".join(axis for axis, value in named if value and axis not in self._known)
+        beam = motion == 10 and self._spindle != 5 and self._value > 0
+        return Motion(_KINDS[motion // 10], start, end, feed, beam_on=beam)
 
     # --- one checked block, in the order of execution ------------------------------------------------------------
 
-    def _apply(self, block: _Block) -> Step:
+    def _apply(self, block: Block) -> Step:
         groups, values = block.groups, block.values
         motion, nonmodal, has_axes = self._plan(block)
         unit = {200: MM_PER_INCH, 210: 1.0}.get(groups.get("units", 0), self._unit)
@@ -217,7 +176,7 @@ class CncInterpreter:
         self._modal_words(block, unit, plane)
         try:
             made = self._act(block, motion, nonmodal, has_axes)
-        except _Refused:
+        except Refusal:
             self._restore(before)
             raise
         if has_axes:
@@ -226,40 +185,40 @@ class CncInterpreter:
                     self._known += axis
         return self._stopping(block, made)
 
-    def _plan(self, block: _Block) -> tuple[int, int | None, bool]:
+    def _plan(self, block: Block) -> tuple[int, int | None, bool]:
         """Motion in force, non-modal word, and whether axis words are there; refuses contradictions."""
         groups, values = block.groups, block.values
         has_axes = "X" in values or "Y" in values or "Z" in values
         nonmodal = groups.get("non-modal")
-        taker = nonmodal in _AXIS_TAKERS or groups.get("tool length") == 431
+        taker = nonmodal in AXIS_TAKERS or groups.get("tool length") == 431
         if taker and groups.get("motion", 800) != 800:
-            raise _Refused("G", "two words in the line both want the axis words", 24)
+            raise Refusal("G", "two words in the line both want the axis words", 24)
         motion = groups.get("motion", self._motion)
         if nonmodal == 530 and motion not in (0, 10):
-            raise _Refused("G53", "G53 goes with G0 or G1 only", 30)
+            raise Refusal("G53", "G53 goes with G0 or G1 only", 30)
         if has_axes and motion == 800 and not taker:
-            raise _Refused("G80", "axis words without a motion in force", 31)
+            raise Refusal("G80", "axis words without a motion in force", 31)
         return motion, nonmodal, has_axes
 
-    def _check_feed(self, block: _Block, motion: int, has_axes: bool, unit: float) -> None:
+    def _check_feed(self, block: Block, motion: int, has_axes: bool, unit: float) -> None:
         """G1, G2, G3 and probing need a feed; in inverse time every such line needs its own (error 22)."""
         groups, values = block.groups, block.values
         inverse = groups.get("feed mode", 930 if self._inverse else 940) == 930
         uses_feed = (
-            (motion in (10, 20, 30) or motion in _PROBES)
+            (motion in (10, 20, 30) or motion in PROBES)
             and (has_axes or motion in (20, 30))
-            and groups.get("non-modal") not in _AXIS_TAKERS
+            and groups.get("non-modal") not in AXIS_TAKERS
         )
         if inverse:
             if uses_feed and "F" not in values:
-                raise _Refused("F", "inverse time wants a feed on every line that moves", 22)
+                raise Refusal("F", "inverse time wants a feed on every line that moves", 22)
             feed = values.get("F", 0.0)
         else:
             feed = values["F"] * unit if "F" in values else (0.0 if self._inverse else self._feed)
         if uses_feed and feed == 0.0 and ("motion" in groups or has_axes):
-            raise _Refused("F", "no feed rate has been set before this move", 22)
+            raise Refusal("F", "no feed rate has been set before this move", 22)
 
-    def _modal_words(self, block: _Block, unit: float, plane: int) -> None:
+    def _modal_words(self, block: Block, unit: float, plane: int) -> None:
         """Apply everything that comes before motion."""
         groups, values, m = block.groups, block.values, block.m
         if "feed mode" in groups:
@@ -292,11 +251,11 @@ class CncInterpreter:
         for name, value in zip(self.__slots__, before, strict=True):
             setattr(self, name, value)
 
-    def _act(self, block: _Block, motion: int, nonmodal: int | None, has_axes: bool) -> Motion | Dwell | Problem | None:
+    def _act(self, block: Block, motion: int, nonmodal: int | None, has_axes: bool) -> Motion | Dwell | Problem | None:
         values = block.values
         if nonmodal == 40:
             if "P" not in values:
-                raise _Refused("G4", "a dwell needs P seconds", 28)
+                raise Refusal("G4", "a dwell needs P seconds", 28)
             return Dwell(values["P"], self._spindle != 5 and self._value > 0)
         if nonmodal is not None and nonmodal != 530:
             return self._nonmodal(block, nonmodal, has_axes)
@@ -308,8 +267,8 @@ class CncInterpreter:
             return None
         if not has_axes and (motion not in (20, 30)):
             return None
-        if motion in _PROBES:
-            raise _Refused("G38", "probing moves end where the probe touches: they cannot be followed in a job", 20)
+        if motion in PROBES:
+            raise Refusal("G38", "probing moves end where the probe touches: they cannot be followed in a job", 20)
         return self._move(values, motion, nonmodal == 530)
 
     def _target(self, values: dict[str, float], *, machine: bool) -> Point:
@@ -345,12 +304,12 @@ class CncInterpreter:
     def _arc(self, values: dict[str, float], start: Point, end: Point, clockwise: bool) -> Arc:
         a, b, _ = PLANE_AXES[self._plane]
         if _AXES[a] not in values and _AXES[b] not in values:
-            raise _Refused("G2/G3", "an arc needs a target in its plane", 32)
+            raise Refusal("G2/G3", "an arc needs a target in its plane", 32)
         if "R" in values:
             found = by_radius(start, end, self._plane, clockwise, values["R"] * self._unit)
         else:
             if _OFFSETS[a] not in values and _OFFSETS[b] not in values:
-                raise _Refused("G2/G3", "an arc needs its centre (I, J, K) or its radius (R)", 35)
+                raise Refusal("G2/G3", "an arc needs its centre (I, J, K) or its radius (R)", 35)
             first = values.get(_OFFSETS[a], 0.0) * self._unit
             second = values.get(_OFFSETS[b], 0.0) * self._unit
             found = by_offsets(start, end, self._plane, clockwise, first, second)
@@ -360,16 +319,16 @@ class CncInterpreter:
                 if found is ArcRefusal.INVALID_TARGET
                 else "the radius is too small"
             )
-            raise _Refused("G2/G3", why, int(found))
+            raise Refusal("G2/G3", why, int(found))
         return found
 
-    def _nonmodal(self, block: _Block, code: int, has_axes: bool) -> Motion | None:
+    def _nonmodal(self, block: Block, code: int, has_axes: bool) -> Motion | None:
         values = block.values
         if code == 100:
             self._write_system(values, has_axes)
         elif code == 920:
             if not has_axes:
-                raise _Refused("G92", "G92 without an axis word", 26)
+                raise Refusal("G92", "G92 without an axis word", 26)
             self._set_g92(values)
         elif code == 921:
             self._g92 = (0.0, 0.0, 0.0)
@@ -405,14 +364,14 @@ class CncInterpreter:
     def _write_system(self, values: dict[str, float], has_axes: bool) -> None:
         """G10 L2 (offset given) and L20 (offset so that here reads as given)."""
         if not has_axes:
-            raise _Refused("G10", "G10 without an axis word", 26)
+            raise Refusal("G10", "G10 without an axis word", 26)
         if "L" not in values or "P" not in values:
-            raise _Refused("G10", "G10 needs L and P", 28)
+            raise Refusal("G10", "G10 needs L and P", 28)
         if values["L"] not in (2, 20):
-            raise _Refused("G10", "only G10 L2 and G10 L20 exist", 20)
+            raise Refusal("G10", "only G10 L2 and G10 L20 exist", 20)
         chosen = int(values["P"]) - 1 if values["P"] else self._system - 54
         if chosen > 5:
-            raise _Refused("G10", "there are six work coordinate systems, P1 to P6", 29)
+            raise Refusal("G10", "there are six work coordinate systems, P1 to P6", 29)
         system = list(self._systems[chosen])
         for place, axis in enumerate(_AXES):
             if axis not in values:
@@ -425,7 +384,7 @@ class CncInterpreter:
         self._systems[chosen] = (system[0], system[1], system[2])
         self._move_shift()
 
-    def _stopping(self, block: _Block, made: Motion | Dwell | Problem | None) -> Step:
+    def _stopping(self, block: Block, made: Motion | Dwell | Problem | None) -> Step:
         stop = block.m.get("stopping")
         if stop in (2, 30):
             self._to_defaults()

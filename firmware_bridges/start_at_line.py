@@ -184,6 +184,16 @@ def preamble(toolpath: Toolpath, line: int, process: str, dialect: Dialect) -> l
     return printer_preamble(before)
 
 
+def preamble_lines(toolpath: Toolpath, line: int, process: str, *, dialect: str) -> tuple[str, ...]:
+    """As `preamble`, for a bridge's dialect by name. A Marlin laser or router cannot be started in the middle yet."""
+    reading = Dialect.GRBL if dialect in ("grbl", "grblhal", "fluidnc") else Dialect.PRINTER
+    if reading is Dialect.PRINTER and process != "fdm":
+        raise NotSupported(
+            "Only prints can be started in the middle on this firmware: start from the beginning instead."
+        )
+    return tuple(preamble(toolpath, line, process, reading))
+
+
 def lines_from(toolpath: Toolpath, line: int, process: str, dialect: Dialect) -> Iterator[tuple[int, str]]:
     """The preamble (numbered 0), then the toolpath from `line` on. Raises NotSupported before anything is yielded."""
     before = preamble(toolpath, line, process, dialect)

@@ -187,7 +187,8 @@ class _Surveyor:
 
     def _motion(self, line: int, motion: Motion) -> None:
         self.motions += 1
-        self.all.take(motion.low, motion.high)
+        low, high = motion.extent()
+        self.all.take(low, high)
         length = motion.length_mm
         self.travel += length
         if motion.elsewhere:
@@ -198,11 +199,11 @@ class _Surveyor:
             self._filament(line, motion, length)
             return
         if motion.kind is not MotionKind.RAPID:
-            self.feed.take(motion.low, motion.high)
+            self.feed.take(low, high)
             self.feed_travel += length
             self.first_feed = self.first_feed or line
         if motion.beam_on:
-            self.beam.take(motion.low, motion.high)
+            self.beam.take(low, high)
             self.beam_travel += length
             self.first_beam = self.first_beam or line
 
