@@ -39,6 +39,9 @@ format: setup ## rewrite to the project's style
 bench: setup ## make bench AREA=planning|bridges|designs|dispatch
 	@$(BIN)/python -m tests.benchmarks.$(AREA)
 
+gallery: setup ## pictures of every catalogue design and toolpath, in build/gallery
+	@$(BIN)/python -m designs.gallery
+
 system-deps: ## install the real parts the full tests want (Debian, root)
 	apt-get update -q
 	apt-get install -y -q --no-install-recommends mosquitto mosquitto-clients prometheus chromium prusa-slicer
