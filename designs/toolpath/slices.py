@@ -11,7 +11,8 @@ from pathlib import Path
 
 from designs.processes.gcode_writer import number
 from designs.toolpath import motions as m
-from designs.toolpath.parser import Source, is_marlin, read_motions
+from designs.toolpath.parser import Source, is_marlin, read_lines, read_motions
+from designs.toolpath.program_bounds import moving
 
 _PLUNGE_MM_MIN = 200.0
 """Slow enough for any bit in any material a garage router cuts."""
@@ -34,6 +35,8 @@ class StateAt:
     nozzle_c: float
     absolute: bool
     inches: bool
+    mode: int
+    """Motion mode: 0, 1, 2, 3."""
 
 
 def state_at(gcode: Source, line: int, dialect: str = "grbl") -> StateAt:
@@ -41,6 +44,7 @@ def state_at(gcode: Source, line: int, dialect: str = "grbl") -> StateAt:
     if line < 1:
         raise ValueError(f"line {line}: lines count from 1")
     last: list[float] | None = None
+    moved: list[float] | None = None
     absolute, inches = True, False
     total = 0
     for block in read_motions(gcode, dialect):
@@ -52,14 +56,17 @@ def state_at(gcode: Source, line: int, dialect: str = "grbl") -> StateAt:
             inches = code == 200 if code in (200, 210) else inches
         if len(before):
             last = before[-1].tolist()
+            moves = before[moving(before)]
+            moved = moves[-1].tolist() if len(moves) else moved
         if total > line:
             break
     if line > max(total, 1):
         raise ValueError(f"line {line} is after the program's end ({total - 1} lines)")
     row = last or [0.0] * m.WIDTH
+    mode = int(moved[m.VALUE]) // 10 if moved is not None else 0
     return StateAt(
         row[m.X], row[m.Y], row[m.Z], row[m.E], row[m.FEED], row[m.POWER], int(row[m.SPIN]),
-        17 + int(row[m.PLANE]), row[m.NOZZLE], absolute, inches,
+        17 + int(row[m.PLANE]), row[m.NOZZLE], absolute, inches, mode,
     )  # fmt: skip
 
 
@@ -79,16 +86,34 @@ def preamble(state: StateAt, safe_z_mm: float | None) -> list[str]:
         lines.append(f"G1 Z{number(state.z_mm / units, 4)} F{number(_PLUNGE_MM_MIN / units, 2)}")
     if feed > 0.0:
         lines.append(f"F{number(feed, 2)}")
+    lines.append("G1" if state.mode == 1 else "G0")
     if not state.absolute:
         lines.append("G91")
     return lines
 
 
 def from_line(gcode: Source, line: int, dialect: str = "grbl", *, safe_z_mm: float | None = 5.0) -> bytes:
-    """The program from `line` on, with its preamble. GRBL family only; raises ValueError for others."""
+    """The program from `line` on, with its preamble. GRBL family only.
+
+    Raises ValueError for printers, for lines outside the program, and where an arc goes on without its G2 or G3.
+    """
     if is_marlin(dialect):
         raise ValueError("a print is not begun in the middle: heat, filament and layer cannot be rebuilt")
-    head = "\n".join(preamble(state_at(gcode, line, dialect), safe_z_mm))
+    state = state_at(gcode, line, dialect)
+    head = "\n".join(preamble(state, safe_z_mm))
     data = gcode.read_bytes() if isinstance(gcode, Path) else gcode
     rest = b"\n".join(data.split(b"\n")[line - 1 :])
+    if state.mode in (2, 3) and _goes_on(rest):
+        raise ValueError(f"line {line} goes on with an arc that began earlier: begin a few lines before or after")
     return head.encode("ascii") + b"\n" + rest
+
+
+def _goes_on(rest: bytes) -> bool:
+    """Whether the first motion in `rest` relies on the motion mode before it."""
+    for line in read_lines(rest[:20_000]):
+        letters = {word.letter for word in line.words}
+        if any(word.letter == "G" and word.value in (0.0, 1.0, 2.0, 3.0) for word in line.words):
+            return False
+        if letters & {"X", "Y", "Z", "I", "J", "R"}:
+            return True
+    return False

@@ -106,7 +106,7 @@ class Kinematics:
                 for word in line.words[1:]:
                     if word.value is not None and name in lists and word.letter in "XYZE":
                         lists[name]["XYZE".index(word.letter)] = word.value
-                    elif word.value is not None and name in ("M204", "M205") and word.letter in single:
+                    elif word.value is not None and f"{name}{word.letter}" in ("M204P", "M204T", "M204R", "M205J"):
                         single[word.letter] = word.value
         return cls(
             dialect=dialect,
