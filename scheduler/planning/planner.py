@@ -3,31 +3,48 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 
 import numpy as np
 
 from scheduler.planning.answering import answer
 from scheduler.planning.checker import violations
 from scheduler.planning.compiling import Compiled, compile_snapshot
-from scheduler.planning.construction import construct
+from scheduler.planning.construction import append_first, construct
 from scheduler.planning.core import Schedule
 from scheduler.planning.exact import LARGEST, solve_exactly
+from scheduler.planning.power import stagger
+from scheduler.planning.search import improve
 from scheduler.planning.snapshot import Plan, Snapshot
 from scheduler.planning.timing import total_cost
+
+#: Above this many operations, "what would the best other machine have cost" is asked per job, not stored for all.
+ALTERNATIVES_UP_TO = 400
+#: Above this many operations the first plan is made by appending; insertion is left to the search and to live plans.
+INSERTED_UP_TO = 3_000
 
 
 class ImpossiblePlan(AssertionError):
     """The independent checker refused a plan that an engine made: a defect of the planner. The sentences say which."""
 
 
-def plan(snapshot: Snapshot, *, seed: int = 0, budget_s: float = 2.0) -> Plan:
+def plan(
+    snapshot: Snapshot,
+    *,
+    seed: int = 0,
+    budget_s: float = 2.0,
+    moves: int | None = None,
+    progress: Callable[[float, int], None] | None = None,
+) -> Plan:
     """Which machines make which jobs when, and why.
 
     Up to 40 jobs are solved whole, with a bound; more go through exact insertion and the anytime search. The same
-    snapshot and seed give the same plan when the budget is not what ended the search.
+    snapshot, seed and `moves` give the same plan; a search ended by its budget may differ with the computer's speed.
 
     Args:
         budget_s: seconds that improving may take. The first plan is made whatever the budget.
+        moves: moves of the search instead of a budget, for plans that must repeat exactly; leaves the exact layer out.
+        progress: told the share done and the best cost (hundredths of a weight-minute) while searching.
 
     Raises:
         BadSnapshot: two machines or two jobs carry one id, or a time has no zone.
@@ -35,24 +52,37 @@ def plan(snapshot: Snapshot, *, seed: int = 0, budget_s: float = 2.0) -> Plan:
     """
     began = time.perf_counter()
     compiled = compile_snapshot(snapshot)
-    schedule = construct(compiled.problem, compiled.core)
+    n = compiled.problem.operations
+    first = construct if n <= INSERTED_UP_TO else append_first
+    schedule = first(compiled.problem, compiled.core)
     engine, bound = "insertion", None
-    if 0 < compiled.problem.operations <= LARGEST and budget_s > 0:
-        better = _exactly(compiled, schedule, seed, budget_s)
-        if better is not None:
-            schedule, bound = better
-            engine = "exact"
+    exact = _exactly(compiled, schedule, seed, budget_s) if 0 < n <= LARGEST and moves is None else None
+    if exact is not None:
+        (schedule, bound), engine = exact, "exact"
+    elif n > 0 and (budget_s > 0 or moves is not None):
+        improve(compiled.core, schedule, seed=seed, budget_s=budget_s, moves=moves, progress=progress)
+        engine = "search"
+    if exact is None:
+        stagger(compiled.core, schedule, compiled.circuits, compiled.power)
     wall_s = time.perf_counter() - began
-    made = answer(compiled, schedule, engine=engine, seed=seed, wall_s=wall_s, bound=bound)
+    made = answer(
+        compiled,
+        schedule,
+        engine=engine,
+        seed=seed,
+        wall_s=wall_s,
+        bound=bound,
+        alternatives=n <= ALTERNATIVES_UP_TO,
+    )
     wrong = violations(snapshot, made)
     if wrong:
-        raise ImpossiblePlan("; ".join(wrong))
+        raise ImpossiblePlan("; ".join(wrong[:5]))
     return made
 
 
 def _exactly(compiled: Compiled, schedule: Schedule, seed: int, budget_s: float) -> tuple[Schedule, int | None] | None:
     """The exact answer where it is at least as good."""
-    if np.any(schedule.machine < 0):
+    if budget_s <= 0 or np.any(schedule.machine < 0):
         return None
     found = solve_exactly(
         compiled.problem,
@@ -63,6 +93,6 @@ def _exactly(compiled: Compiled, schedule: Schedule, seed: int, budget_s: float)
         circuits=compiled.circuits,
         power=compiled.power,
     )
-    if found is None or (found.cost > total_cost(compiled.core, schedule) and not compiled.circuits):
+    if found is None or (found.cost > int(total_cost(compiled.core, schedule)) and not compiled.circuits):
         return None
     return found.schedule, found.bound

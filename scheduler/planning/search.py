@@ -155,7 +155,7 @@ def alternative_on(p: Core, o: int, m: int) -> int:
 
 
 @compiled
-def relocate(
+def relocate(  # noqa: C901 - one pass over the sampled places, unrolled for the compiler
     p: Core, s: Schedule, j: Journal, rng: Longs, o: int, temperature: float, frozen: int, samples: int
 ) -> int:
     """Try one relocation of o: the best of `samples` sampled places. Returns the cost change, 0 where refused."""
@@ -175,9 +175,7 @@ def relocate(
         else:
             t = ready + draw(rng, (max(0, s.at[o, START] - ready) * 13) // 10 + 720)
         i = place_after(s, m, t)
-        if i < s.length[m] and (
-            s.at[s.seq[m, i], START] < frozen or (p.ops[s.seq[m, i], PINNED] >= 0 and draw(rng, 2) == 0)
-        ):
+        if i < s.length[m] and s.at[s.seq[m, i], START] < frozen:
             continue
         if m == m1 and (i == i1 or i == i1 + 1):
             continue
@@ -376,10 +374,7 @@ def anneal(
                 return delta, taken
         if move % 64 == 0:
             temperature = hot * math.exp(cooling * move / moves)
-        if few > 0 and draw(rng, 2) == 0:
-            o = late[draw(rng, few)]
-        else:
-            o = movable[draw(rng, many)]
+        o = late[draw(rng, few)] if few > 0 and draw(rng, 2) == 0 else movable[draw(rng, many)]
         if s.at[o, START] < frozen:
             continue
         kind = draw(rng, 100)
