@@ -1,4 +1,4 @@
-"""`python -m designs.gallery [FOLDER]`: pictures of every catalogue part and its toolpath, on a page in build/gallery."""
+"""`python -m designs.gallery [FOLDER]`: all catalogue parts and toolpaths, as pictures on a page in build/gallery."""
 
 from __future__ import annotations
 

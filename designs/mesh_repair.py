@@ -27,14 +27,16 @@ def repair(mesh: trimesh.Trimesh) -> list[str]:
     mesh.remove_unreferenced_vertices()
     if len(mesh.faces) == 0:
         return said
-    turned = with_one_winding(np.asarray(mesh.faces))
-    if not np.array_equal(turned, np.asarray(mesh.faces)):
-        mesh.faces = turned
-        said.append("turned triangles so that all face the same way")
-    patches = small_hole_patches(np.asarray(mesh.faces))
-    if len(patches):
-        mesh.faces = np.vstack([np.asarray(mesh.faces), patches])
-        said.append(f"closed small holes with {len(patches)} triangles")
+    if not mesh.is_winding_consistent:
+        turned = with_one_winding(np.asarray(mesh.faces))
+        if not np.array_equal(turned, np.asarray(mesh.faces)):
+            mesh.faces = turned
+            said.append("turned triangles so that all face the same way")
+    if not mesh.is_watertight:
+        patches = small_hole_patches(np.asarray(mesh.faces))
+        if len(patches):
+            mesh.faces = np.vstack([np.asarray(mesh.faces), patches])
+            said.append(f"closed small holes with {len(patches)} triangles")
     # bodies inside others are cavities: turning them would fill them, so only a whole that is inside out is turned
     if mesh.is_watertight and mesh.is_winding_consistent and float(mesh.volume) < 0:
         mesh.invert()

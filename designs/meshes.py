@@ -154,14 +154,25 @@ def write_stl(mesh: trimesh.Trimesh, title: str = "") -> bytes:
     faces nor the last bit of a float changes the file.
     """
     corners = np.round(np.asarray(mesh.vertices)[np.asarray(mesh.faces)] * 1000.0).astype(np.int64)
-    keys = [tuple(map(tuple, corner)) for corner in corners.tolist()]
-    rolled = sorted(min((key, key[1:] + key[:1], key[2:] + key[:2])) for key in keys if len(set(key)) == 3)
-    table = np.zeros(len(rolled), dtype=_STL_RECORD)
-    if rolled:
-        points = np.array(rolled, dtype=np.float64) / 1000.0
+    one, two, three = corners[:, 0], corners[:, 1], corners[:, 2]
+    whole = (one != two).any(axis=1) & (two != three).any(axis=1) & (three != one).any(axis=1)
+    one, two, three = one[whole], two[whole], three[whole]
+    first = np.where(_before(two, one), np.where(_before(three, two), 2, 1), np.where(_before(three, one), 2, 0))
+    turn = (first[:, None] + np.arange(3)) % 3
+    rolled = np.take_along_axis(corners[whole], turn[:, :, None], axis=1)
+    flat = rolled.reshape(-1, 9)
+    points = rolled[np.lexsort(flat.T[::-1])] / 1000.0
+    table = np.zeros(len(points), dtype=_STL_RECORD)
+    if len(points):
         normals = np.cross(points[:, 1] - points[:, 0], points[:, 2] - points[:, 0])
         lengths = np.linalg.norm(normals, axis=1, keepdims=True)
         unit = np.round(np.divide(normals, lengths, out=np.zeros_like(normals), where=lengths > 0), 4) + 0.0
         table["normal"], table["corners"] = unit, points
     header = f"Workshed {title}".encode("ascii", "replace")[:80].ljust(80)
-    return header + struct.pack("<I", len(rolled)) + table.tobytes()
+    return header + struct.pack("<I", len(points)) + table.tobytes()
+
+
+def _before(one: Faces, other: Faces) -> npt.NDArray[np.bool_]:
+    """Row by row: whether a corner comes before another, by x, then y, then z."""
+    x, y, z = (one[:, axis] - other[:, axis] for axis in range(3))
+    return np.asarray((x < 0) | ((x == 0) & ((y < 0) | ((y == 0) & (z < 0)))))

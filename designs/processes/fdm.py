@@ -41,6 +41,7 @@ SPEAKS: Final = frozenset({"marlin", "prusa", "klipper", "reprapfirmware", "repe
 SUPPORT_FROM_MM2: Final = 40.0
 """Less hanging area than this is printed without support (small bridges hold themselves)."""
 MOST_COPIES: Final = 500
+_SUGGEST_FACES: Final = 100_000
 
 
 @dataclass(frozen=True)
@@ -119,6 +120,11 @@ def _prepare(piece: Piece) -> _Ready:
             mesh.vertices = np.asarray(mesh.vertices) @ better.turn.T
             text = f"{file.stem} was turned: as modelled it would stand on {modelled.contact_mm2:.0f} mm²."
             findings.append(Finding(Severity.NOTE, "turned", text))
+    elif modelled.overhang_mm2 >= SUPPORT_FROM_MM2 and len(mesh.faces) <= _SUGGEST_FACES:
+        better = suggest(mesh)
+        if better.overhang_mm2 < SUPPORT_FROM_MM2:
+            text = f"{file.stem} would need no support another way up; turn it in the model if looks allow."
+            findings.append(Finding(Severity.NOTE, "better_way_up", text))
     mesh.apply_translation(-mesh.bounds[0])
     return _Ready(file.stem, mesh, checked.watertight, overhang_area_mm2(mesh), tuple(findings))
 
