@@ -25,6 +25,8 @@ _log = logging.getLogger(__name__)
 
 #: Beyond this a number is nonsense, and not exact in JSON of other languages.
 _LARGEST: Final = 2**53
+#: No backup is so old that more events than this came after it.
+_WIDEST_JUMP: Final = 10**8
 
 
 @dataclass(frozen=True, slots=True)
@@ -269,9 +271,9 @@ class Inbox:
     # --- the journal ---------------------------------------------------------------------------------------------
 
     def _acknowledged(self, body: m.JournalAck, now: datetime) -> tuple[Effect, ...]:
-        if body.upto >= _LARGEST:
-            raise RefusedMessage("the acknowledged number is out of all bounds")
         last = self._told()
+        if body.upto > last + _WIDEST_JUMP:
+            raise RefusedMessage(f"event {body.upto} is acknowledged; the last told from here is {last}")
         if body.upto > last:
             _log.warning(
                 "events up to %d are committed, the last told from here is %d: an old spool was restored",

@@ -348,11 +348,8 @@ class Scene:
 
     # what was told
     def events(self) -> list[Envelope]:
-        return [
-            decode(payload)
-            for seq in range(1, self.spool.last_seq + 1)
-            if (payload := self.spool.event(seq)) is not None
-        ]
+        rows = self.spool._db.execute("SELECT body FROM journal ORDER BY seq").fetchall()
+        return [decode(row[0]) for row in rows]
 
     def kinds(self) -> list[str]:
         return [type(event.body).__name__ for event in self.events()]
