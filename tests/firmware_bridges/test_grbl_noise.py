@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from firmware_bridges.bridge import BridgeState, Failure, RunFailed, RunFinished
 from firmware_bridges.gcode_words import compact
 from firmware_bridges.grbl import SILENCE_S
+from firmware_bridges.grbl_scripts import FRESH_MODES
 from firmware_bridges.twins.grbl import GrblTwin
 from tests.firmware_bridges.simulated_grbl import SimulatedGrbl
 from tests.firmware_bridges.simulated_line import Lines
@@ -80,7 +81,9 @@ def test_noise_both_ways(
     outcome = line.outcome
     if isinstance(outcome, RunFinished):
         assert outcome.lines == len(PROGRAM)
-        assert len([text for text in twin.consumed if text]) == len([text for text in map(compact, PROGRAM) if text])
+        # A damaged answer to `$G` makes the bridge set the modes itself; that line is not the toolpath's.
+        cut = [text for text in twin.consumed if text and text != FRESH_MODES]
+        assert len(cut) == len([text for text in map(compact, PROGRAM) if text])
         return
     assert isinstance(outcome, RunFailed)
     assert outcome.why

@@ -1,0 +1,311 @@
+"""How well the GRBL bridge streams: wire use, starvation, CPU beside another streamer, stops, memory.
+
+`python -m tests.benchmarks.bridges_grbl`. The machine is the GRBL twin in a process of its own. The peer is
+`grbl-streamer` from PyPI, looked for in a virtual environment given by GRBL_STREAMER_PYTHON (or /tmp/grblstreamer).
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import resource
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from firmware_bridges.bridge import Event, MachineConfig, RunCancelled, RunFailed, RunFinished
+from firmware_bridges.grbl import GrblBridge
+from firmware_bridges.toolpath_file import ToolpathFile
+from firmware_bridges.twins.grbl import GrblTwin
+from firmware_bridges.twins.host import TwinHost
+from tests.benchmarks.report import Bar, write
+
+BAUD = 115200
+FAST = ("$110=60000", "$111=60000", "$120=30000", "$121=30000")
+_PEER = Path(os.environ.get("GRBL_STREAMER_PYTHON", "/tmp/grblstreamer/bin/python"))
+_PEER_SCRIPT = """
+import json, resource, sys, threading, time
+from grbl_streamer import GrblStreamer
+booted, done, started = threading.Event(), threading.Event(), threading.Event()
+def heard(event, *data):
+    if event == "on_boot": booted.set()
+    if event == "on_job_completed" and started.is_set(): done.set()
+machine = GrblStreamer(heard)
+machine.setup_logging()
+machine.cnect(sys.argv[1], 115200)
+booted.wait(20)
+time.sleep(1.0)
+machine.poll_interval = 0.1
+machine.poll_start()
+time.sleep(0.5)
+before, began = resource.getrusage(resource.RUSAGE_SELF), time.monotonic()
+machine.load_file(sys.argv[2])
+started.set()
+machine.job_run()
+finished = done.wait(300)
+after = resource.getrusage(resource.RUSAGE_SELF)
+cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+print(json.dumps({"finished": finished, "cpu_s": cpu, "wall_s": time.monotonic() - began}), flush=True)
+machine.disconnect()
+"""
+
+
+def short_segments(path: Path, count: int, feed: int = 30000) -> None:
+    """A laser job of 0.1 mm moves on a slowly turning circle."""
+    with path.open("w") as file:
+        file.write(f"G21 G90\nM4 S500\nG1 X0 Y0 F{feed}\n")
+        x = y = 0.0
+        for i in range(count):
+            angle = i * 0.1 / 20.0
+            x, y = x + 0.1 * math.cos(angle), y + 0.1 * math.sin(angle)
+            file.write(f"X{x:.3f}Y{y:.3f}\n")
+        file.write("M5\n")
+
+
+@contextmanager
+def twin(folder: Path, *, speed: float = 1.0, baud: int = 0) -> Iterator[tuple[Path, Path]]:
+    """A laser twin in its own process: (port, control socket)."""
+    port, control = folder / "port", folder / "control"
+    command = [sys.executable, "-m", "firmware_bridges.twins.run", "grbl", "--profile", "laser", "--port", str(port)]
+    command += ["--control", str(control), "--speed", str(speed), "--baud", str(baud)]
+    for setting in FAST:
+        command += ["--setting", setting]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    try:
+        assert process.stdout is not None
+        process.stdout.readline()
+        yield port, control
+    finally:
+        process.terminate()
+        process.wait(10)
+
+
+def ask(control: Path) -> dict[str, Any]:
+    """The twin's own record."""
+    import socket
+
+    with socket.socket(socket.AF_UNIX) as connection:
+        connection.connect(str(control))
+        connection.sendall(b'{"cmd":"state"}\n')
+        answer: dict[str, Any] = json.loads(connection.makefile().readline())
+        return answer
+
+
+def stream(
+    port: str, path: Path, *, within_s: float = 600.0, connected: threading.Event | None = None
+) -> dict[str, Any]:
+    """One run through the bridge: how it ended and what it cost this process."""
+    ended = threading.Event()
+    outcome: list[Event] = []
+
+    def listen(event: Event) -> None:
+        if isinstance(event, RunFinished | RunFailed | RunCancelled):
+            outcome.append(event)
+            ended.set()
+
+    bridge = GrblBridge(MachineConfig(port=port, dialect="grbl", process="laser"))
+    bridge.listen(listen)
+    bridge.connect()
+    if connected is not None:
+        connected.set()
+    before, began = resource.getrusage(resource.RUSAGE_SELF), time.monotonic()
+    out_before = bridge.link.bytes_out
+    toolpath = ToolpathFile(path)
+    bridge.run(toolpath)
+    ended.wait(within_s)
+    wall = time.monotonic() - began
+    after = resource.getrusage(resource.RUSAGE_SELF)
+    sent = bridge.link.bytes_out - out_before
+    bridge.close()
+    return {
+        "finished": bool(outcome) and isinstance(outcome[0], RunFinished),
+        "outcome": str(outcome[:1]),
+        "cpu_s": after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime,
+        "wall_s": wall,
+        "bytes": sent,
+        "lines": toolpath.total_lines,
+    }
+
+
+def client(port: Path, path: Path) -> dict[str, Any]:
+    """`stream` in a process of its own."""
+    command = [sys.executable, "-m", "tests.benchmarks.bridges_grbl", "--client", str(port), str(path)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=900, check=True)
+    result: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return result
+
+
+def wire_use(folder: Path) -> list[Bar]:
+    """Bytes on the wire against what 115200 baud can carry, for 0.1 mm moves that the machine could make faster."""
+    path = folder / "short.nc"
+    short_segments(path, 9000)
+    with twin(folder, baud=BAUD) as (port, control):
+        result = client(port, path)
+        record = ask(control)
+    seconds = result["wall_s"] - 0.35  # start-up questions before the first line, settling after the last
+    use = result["bytes"] * 10 / BAUD / seconds
+    good = result["finished"] and record["overruns"] == 0
+    lines = result["lines"] / seconds
+    return [
+        Bar("grbl wire use at 115200", use, "of the wire", ">= 0.98", good and use >= 0.98),
+        Bar("grbl lines at 115200", lines, "lines/s", "reported", good),
+    ]
+
+
+def starvation(folder: Path) -> list[Bar]:
+    """20,000 segments of arcs at a feed the wire can just feed: how often the planner ran dry."""
+    path = folder / "arcs.nc"
+    short_segments(path, 20_000, feed=3600)
+    with twin(folder, baud=BAUD) as (port, control):
+        result = client(port, path)
+        record = ask(control)
+    starved = record["planner"]["starved"]
+    good = result["finished"] and record["overruns"] == 0 and starved == 0
+    return [Bar("grbl planner starved in 20,000", float(starved), "times", "0", good)]
+
+
+def processor(folder: Path) -> list[Bar]:
+    """Lines per CPU-second of the host process, unpaced, beside a public streamer in the same run."""
+    path = folder / "cpu.nc"
+    short_segments(path, 20_000)
+    count = 20_000
+    with twin(folder, speed=300.0) as (port, _):
+        ours = client(port, path)
+    figure = count / ours["cpu_s"]
+    bars = [Bar("grbl cpu per line", ours["cpu_s"] / count * 1e6, "us", "reported", ours["finished"])]
+    peer = None
+    if _PEER.exists():
+        with twin(folder, speed=300.0) as (port, _):
+            done = subprocess.run(
+                [str(_PEER), "-c", _PEER_SCRIPT, str(port), str(path)], capture_output=True, text=True, timeout=600
+            )
+        theirs = json.loads(done.stdout.splitlines()[-1]) if done.returncode == 0 and done.stdout else {}
+        if theirs.get("finished"):
+            peer = count / theirs["cpu_s"]
+    else:
+        print(f"peer not found: grbl-streamer in {_PEER} (python -m venv, pip install grbl-streamer)")
+    ratio = figure / peer if peer else None
+    holds = ours["finished"] and (ratio is None or ratio >= 3)
+    return [*bars, Bar("grbl lines per CPU-second", figure, "lines/s", ">= 3x peer", holds, peer, ratio)]
+
+
+class _Stamped(GrblTwin):
+    """Notes when a stop byte came off the wire."""
+
+    seen: dict[int, float]
+
+    def receive(self, data: bytes, now: float) -> None:
+        for byte in (0x18, 0x21):
+            if byte in data:
+                self.seen.setdefault(byte, time.monotonic())
+        super().receive(data, now)
+
+
+def stops(folder: Path) -> list[Bar]:
+    """From the call to the byte off the wire, controller's and host's buffers full; and the burn of a cancel."""
+    path = folder / "stop.nc"
+    short_segments(path, 20_000, feed=600)
+    settings = {110: 60000.0, 111: 60000.0, 120: 30000.0, 121: 30000.0}
+    worst: dict[str, float] = {"hold": 0.0, "stop": 0.0}
+    burn = 0.0
+    for act in ("hold", "stop", "hold", "stop", "hold", "stop"):
+        machine = _Stamped(profile="laser", settings=settings)
+        machine.seen = {}
+        with TwinHost(machine, baud=BAUD) as host:
+            bridge = GrblBridge(MachineConfig(port=host.port, dialect="grbl", process="laser"))
+            bridge.connect()
+            bridge.run(ToolpathFile(path))
+            deadline = time.monotonic() + 20
+            while time.monotonic() < deadline and len(machine._rx) < 90:
+                threading.Event().wait(0.02)
+            machine.seen.clear()
+            began = time.monotonic()
+            (bridge.hold if act == "hold" else bridge.emergency_stop)()
+            wanted = 0x21 if act == "hold" else 0x18
+            while wanted not in machine.seen and time.monotonic() < began + 2:
+                threading.Event().wait(0.001)
+            worst[act] = max(worst[act], machine.seen.get(wanted, began + 2) - began)
+            threading.Event().wait(0.6)
+            burn = max(burn, float(host.state()["stationary_burn_ms"]))
+            bridge.close()
+    return [
+        Bar("grbl emergency stop", worst["stop"] * 1000, "ms", "<= 20", worst["stop"] <= 0.02),
+        Bar("grbl hold on a laser", worst["hold"] * 1000, "ms", "<= 20", worst["hold"] <= 0.02),
+        Bar("grbl burn at a stand", burn, "ms", "< 100", burn < 100),
+    ]
+
+
+def _resident_kb() -> int:
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith("VmRSS"):
+            return int(line.split()[1])
+    return 0
+
+
+def memory_client(port: str, path: Path, for_s: float) -> dict[str, Any]:
+    """Resident memory of a bridge before, and the most of it while streaming a large file."""
+    bridge = GrblBridge(MachineConfig(port=port, dialect="grbl", process="laser"))
+    bridge.connect()
+    idle = _resident_kb()
+    toolpath = ToolpathFile(path)
+    bridge.run(toolpath)
+    most, until = idle, time.monotonic() + for_s
+    while time.monotonic() < until:
+        threading.Event().wait(0.1)
+        most = max(most, _resident_kb())
+    line = bridge.status().line
+    bridge.emergency_stop()
+    bridge.close()
+    return {"grown_kb": most - idle, "lines": line, "total": toolpath.total_lines}
+
+
+def memory(folder: Path) -> list[Bar]:
+    """A 200 MB file opened whole and streamed for 20 s."""
+    path = folder / "large.nc"
+    short_segments(path, 20_000)
+    body = path.read_text().splitlines()[3:-1]
+    block = ("\n".join(body) + "\n").encode()
+    with path.open("wb") as file:
+        file.write(b"G21 G90\nM4 S500\nG1 X0 Y0 F30000\n")
+        for _ in range(200_000_000 // len(block) + 1):
+            file.write(block)
+    with twin(folder, speed=300.0) as (port, _):
+        command = [sys.executable, "-m", "tests.benchmarks.bridges_grbl", "--memory", str(port), str(path), "20"]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=True)
+    result = json.loads(done.stdout.splitlines()[-1])
+    path.unlink()
+    grown = result["grown_kb"] / 1024
+    print(f"streamed {result['lines']} of {result['total']} lines of a 200 MB file")
+    return [Bar("grbl memory, 200 MB file", grown, "MB above idle", "<= 10", grown <= 10 and result["lines"] > 10_000)]
+
+
+def bars() -> list[Bar]:
+    """All of them."""
+    found: list[Bar] = []
+    for part in (wire_use, starvation, processor, stops, memory):
+        with tempfile.TemporaryDirectory() as folder:
+            found += part(Path(folder))
+    return found
+
+
+def main() -> int:
+    if sys.argv[1:2] == ["--client"]:
+        print(json.dumps(stream(sys.argv[2], Path(sys.argv[3]))))
+        return 0
+    if sys.argv[1:2] == ["--memory"]:
+        print(json.dumps(memory_client(sys.argv[2], Path(sys.argv[3]), float(sys.argv[4]))))
+        return 0
+    found = bars()
+    write("bridges_grbl", found)
+    return 0 if all(bar.holds for bar in found) else 1
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
