@@ -204,7 +204,7 @@ def configuration(finding: Finding, number: int) -> str:
     answer = finding.answer
     if answer is None:
         return f"# {finding.port}: {finding.why}"
-    value = f'"{process}"' if answer.process else '"cnc"  # or "laser"'
+    value = f'"{answer.process}"' if answer.process else '"cnc"  # or "laser"'
     name = answer.model or f"{answer.dialect} {number}"
     return "\n".join(
         [
