@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from shapely.geometry import Polygon
+from shapely.geometry import Polygon, box
 
 from designs.contours import Contour
 from designs.drawing_conventions import Operation
@@ -28,6 +28,9 @@ _ENGRAVE_MM = 0.5
 _MARK_MM = 0.2
 _GAP_MM = 3.0
 _LEAST_ROOM_MM = 3.0
+_SMALL_CORE_MM = 20.0
+_DRILL_PLAY_MM = 0.15
+"""A hole this much wider or narrower than the bit is pecked straight down."""
 _BITS = ("flat_end_mill", "ball_end_mill")
 
 
@@ -87,14 +90,17 @@ def _fits(tool: ToolSpec, layout: Layout) -> float:
         for c in laid.contours:
             if c.operation is Operation.POCKET and c.closed:
                 worst = max(worst, uncut_share(c.polygon(), radius))
+            circle = c.circle() if c.operation is Operation.DRILL else None
+            if circle is not None and circle[1] < radius - _DRILL_PLAY_MM / 2.0:
+                worst = 1.0
     return worst
 
 
 def _choose(tools: Sequence[ToolSpec], layout: Layout) -> ToolSpec:
-    """The thickest bit that reaches 97 % everywhere; else the one that reaches most."""
-    shares = [(_fits(tool, layout), k) for k, tool in enumerate(tools)]
-    good = [k for share, k in shares if share <= 0.03]
-    return tools[good[0]] if good else tools[min(shares)[1]]
+    """The thickest bit that reaches 97 % everywhere; else the one that reaches most, the thinnest of equals."""
+    shares = [_fits(tool, layout) for tool in tools]
+    good = [k for k, share in enumerate(shares) if share <= 0.03]
+    return tools[good[0] if good else min(range(len(tools)), key=lambda k: (shares[k], -k))]
 
 
 def _sort(layout: Layout, thickness: float, tool: ToolSpec, recipe: RouterRecipe, options: RouterOptions) -> _Work:
@@ -122,21 +128,39 @@ def _sort(layout: Layout, thickness: float, tool: ToolSpec, recipe: RouterRecipe
             elif c.operation is Operation.CUT and not c.closed:
                 work.lines.append((c, through))
         for region in laid.regions:
-            loops, narrow = profile_loops(region, radius, through, options.climb)
-            if narrow:
-                widest = max(hole.area for hole in narrow)
-                raise CannotMake(
-                    f"{laid.name} has a hole too narrow for the {tool.diameter_mm:g} mm bit",
-                    f"{len(narrow)} such holes, the largest {widest:.1f} mm²",
-                    "Use a machine with a thinner bit, or draw the hole wider.",
-                )
+            outline, _ = profile_loops(Polygon(region.exterior), radius, through, options.climb)
             work.loops.extend(
-                with_tabs(loop, options.tab_width_mm, tool.diameter_mm, options.tab_count) if loop.outer else loop
-                for loop in loops
+                with_tabs(loop, options.tab_width_mm, tool.diameter_mm, options.tab_count) for loop in outline
             )
+            for ring in region.interiors:
+                _sort_hole(work, laid.name, Polygon(ring), tool, recipe, through, options)
     if not (work.loops or work.pockets or work.drills or work.lines):
         raise CannotMake("The drawing leaves nothing to mill", "no contour has a routing operation", "Use a layer CUT.")
     return work
+
+
+def _sort_hole(
+    work: _Work, name: str, hole: Polygon, tool: ToolSpec, recipe: RouterRecipe, through: float, options: RouterOptions
+) -> None:
+    """A hole right through. What falls out of it must not fly: a small core is milled away, a large one gets tabs."""
+    radius = tool.diameter_mm / 2.0
+    loops, narrow = profile_loops(box(*hole.bounds).buffer(1.0).difference(hole), radius, through, options.climb)
+    if narrow:
+        raise CannotMake(
+            f"{name} has a hole too narrow for the {tool.diameter_mm:g} mm bit",
+            f"it is {hole.bounds[2] - hole.bounds[0]:.1f} × {hole.bounds[3] - hole.bounds[1]:.1f} mm",
+            "Use a machine with a thinner bit, or draw the hole wider.",
+        )
+    core = hole.buffer(-tool.diameter_mm)
+    inner = [loop for loop in loops if not loop.outer]
+    if core.is_empty:
+        work.loops.extend(inner)
+    elif core.buffer(-_SMALL_CORE_MM / 2.0).is_empty:
+        work.pockets.extend(pocket_area(hole, radius, recipe.stepover_mm, through, options.climb))
+    else:
+        work.loops.extend(
+            with_tabs(loop, options.tab_width_mm, tool.diameter_mm, max(2, options.tab_count // 2)) for loop in inner
+        )
 
 
 def _sort_pocket(
@@ -169,13 +193,13 @@ def _sort_drill(
             f"{name} drills a shape that is no circle", "a hole needs a centre and a diameter", "Draw a circle."
         )
     centre, radius = circle
-    if radius * 2.0 < tool.diameter_mm - 0.15:
+    if radius * 2.0 < tool.diameter_mm - _DRILL_PLAY_MM:
         raise CannotMake(
             f"{name} has a {radius * 2:.2f} mm hole, too narrow for the {tool.diameter_mm:g} mm bit",
             "a bit makes no hole thinner than itself",
             "Use a machine with a thinner bit.",
         )
-    if radius * 2.0 <= tool.diameter_mm + 0.15:
+    if radius * 2.0 <= tool.diameter_mm + _DRILL_PLAY_MM:
         work.drills.append((centre, bottom))
         return
     work.pockets.extend(pocket_area(c.polygon(), tool.diameter_mm / 2.0, recipe.stepover_mm, bottom, options.climb))
