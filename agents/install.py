@@ -14,7 +14,6 @@ from typing import Final
 UNIT: Final = """\
 [Unit]
 Description=Workshed agent: the machines of this shop
-Documentation=https://workshed.example/docs
 After=network.target time-sync.target
 StartLimitIntervalSec=300
 StartLimitBurst=10
@@ -42,7 +41,7 @@ PrivateDevices=no
 
 ProtectSystem=strict
 ReadWritePaths={state}
-ProtectHome=yes
+ProtectHome=read-only
 PrivateTmp=yes
 NoNewPrivileges=yes
 ProtectKernelTunables=yes

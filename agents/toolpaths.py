@@ -138,6 +138,8 @@ class ToolpathStore:
             have = 0
         if have < ref.size_bytes:
             self._download(url, ref, part, have)
+        if part.stat().st_size < ref.size_bytes:
+            raise ToolpathUnavailable("the transfer ended early; it will be resumed")
         if part.stat().st_size != ref.size_bytes or _hash_of(part) != ref.sha256:
             part.unlink()
             raise ToolpathWrong("the bytes do not have the hash that was promised")

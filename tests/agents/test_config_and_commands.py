@@ -1,0 +1,196 @@
+"""The shop's file, the commands, what is installed, and the words to the service manager."""
+
+from __future__ import annotations
+
+import shutil
+import socket
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from agents import cli, install
+from agents.config import OnOpen, load
+from agents.contract.vocabulary import Process
+from agents.sd_notify import notify, watchdog_s
+from agents.section import ConfigError
+
+ROOT = Path(__file__).resolve().parents[2]
+
+GOOD = """
+shop = "alder"
+agent = "pi1"
+ring = "block"
+data_dir = "data"
+[mqtt]
+host = "broker.lan"
+username = "alder-pi1"
+password_file = "secret"
+[http]
+listen = "0.0.0.0:8701"
+[interlocks]
+adapter = "file"
+path = "inputs"
+[[machine]]
+id = "l1"
+name = "Big laser"
+process = "laser"
+port = "/dev/workshed/by-path/x"
+dialect = "grbl"
+model = "k40"
+envelope_mm = [300, 200, 0]
+options = { home_on_connect = false, rx_bytes = 128 }
+materials = [{ material = "plywood", thickness_mm = 3.0 }]
+tools = [{ number = 1, kind = "beam", diameter_mm = 0.1 }]
+interlocks = [{ name = "door" }, { name = "flame", on_open = "stop" }]
+[[machine]]
+id = "p1"
+process = "fdm"
+port = "/dev/p1"
+dialect = "marlin"
+model = "mk3"
+envelope_mm = [250, 210, 200]
+"""
+
+
+def written(folder: Path, text: str) -> Path:
+    path = folder / "shop.toml"
+    path.write_text(text)
+    (folder / "secret").write_text("hush\n")
+    (folder / "secret").chmod(0o600)
+    return path
+
+
+def test_a_good_file(tmp_path: Path) -> None:
+    config = load(written(tmp_path, GOOD))
+    laser, printer = config.machines
+    assert config.mqtt.password == "hush"
+    assert "hush" not in repr(config), "secrets stay out of logs"
+    assert laser.description.attended
+    assert laser.requires_homing
+    assert laser.bridge.option("home_on_connect") == "false"
+    assert laser.bridge.option("rx_bytes") == "128"
+    assert [item.on_open for item in laser.interlocks] == [OnOpen.HOLD, OnOpen.STOP]
+    assert not printer.description.attended
+    assert config.data_dir == tmp_path / "data"
+
+
+@pytest.mark.parametrize(
+    ("was", "becomes", "word"),
+    [
+        ('shop = "alder"', "", "`shop` is missing"),
+        ('shop = "alder"', 'shop = "al der"', "letters, digits"),
+        ('ring = "block"', 'ring = "planet"', "household"),
+        ('process = "laser"', 'process = "magic"', "one of fdm"),
+        ('name = "Big laser"', "attended = false", "beside a trained person"),
+        ("envelope_mm = [300, 200, 0]", "envelope_mm = [300, 200]", "three numbers"),
+        ("envelope_mm = [300, 200, 0]", "envelope_mm = [0, 200, 0]", "above 0"),
+        ('id = "p1"', 'id = "l1"', "two machines"),
+        ('listen = "0.0.0.0:8701"', 'listen = "8701"', "host:port"),
+        ('adapter = "file"', 'adapter = "none"', "declare interlocks"),
+        ('adapter = "file"', 'adapter = "wires"', "none, file, gpio"),
+        ('path = "inputs"', "", "needs a `path`"),
+        ('host = "broker.lan"', "hots = 1", "unknown key `hots`"),
+        ("thickness_mm = 3.0", "thickness_mm = -1", "at least 0"),
+        ('on_open = "stop"', 'on_open = "sing"', "hold, stop"),
+        ('model = "mk3"', "model = 3", "a string"),
+        ('model = "mk3"', 'model = "mk3"\nbaud = 9.6', "whole number"),
+        ('model = "mk3"', 'model = "mk3"\nrequires_homing = 1', "true or false"),
+    ],
+)
+def test_a_wrong_file_names_the_key_and_what_is_allowed(tmp_path: Path, was: str, becomes: str, word: str) -> None:
+    assert was in GOOD
+    with pytest.raises(ConfigError, match=r"shop\.toml") as caught:
+        load(written(tmp_path, GOOD.replace(was, becomes, 1)))
+    assert word in str(caught.value)
+
+
+def test_a_secret_that_everybody_can_read_is_refused(tmp_path: Path) -> None:
+    path = written(tmp_path, GOOD)
+    (tmp_path / "secret").chmod(0o644)
+    with pytest.raises(ConfigError, match="chmod 600"):
+        load(path)
+
+
+def test_no_machine_is_no_agent(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="at least one"):
+        load(written(tmp_path, 'shop = "a"\nagent = "b"\n'))
+
+
+def test_check_config(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = written(tmp_path, GOOD)
+    assert cli.main(["check-config", "--config", str(path)]) == 0
+    assert "all well" in capsys.readouterr().out
+    assert cli.main(["check-config", "--json", "--config", str(path)]) == 0
+    assert '"process": "laser"' in capsys.readouterr().out
+    assert cli.main(["check-config", "--config", str(tmp_path / "none.toml")]) == 2
+    assert "cannot be read" in capsys.readouterr().err
+    (tmp_path / "policy.toml").write_text("accept = 3")
+    written(tmp_path, 'policy = "policy.toml"\n' + GOOD)
+    assert cli.main(["check-config", "--config", str(path)]) == 2
+    assert "auto, ask" in capsys.readouterr().err
+
+
+def test_run_needs_a_machine_of_the_shop(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = written(tmp_path, GOOD)
+    (tmp_path / "p.gcode").write_text("G28\n")
+    assert cli.main(["run", str(tmp_path / "p.gcode"), "--machine", "zz", "--config", str(path)]) == 2
+    assert "known are l1, p1" in capsys.readouterr().err
+
+
+def test_install_writes_the_unit_and_the_rule(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = written(tmp_path, GOOD)
+    assert cli.main(["install", "--config", str(path)]) == 0
+    assert "WatchdogSec" in capsys.readouterr().out
+    assert cli.main(["install", "--config", str(path), "--write", "--root", str(tmp_path / "root")]) == 0
+    unit = (tmp_path / "root/etc/systemd/system/workshed-agent.service").read_text()
+    assert f"--config {path}" in unit
+    assert "Type=notify" in unit
+    assert "SYMLINK" in (tmp_path / "root/etc/udev/rules.d/60-workshed.rules").read_text()
+
+
+def test_the_packaged_files_are_what_install_writes() -> None:
+    unit, rule = install.files(
+        Path("/etc/workshed/shop.toml"),
+        user="workshed",
+        state=Path("/var/lib/workshed-agent"),
+        program=Path("/opt/workshed/bin/workshed-agent"),
+    )
+    assert (ROOT / "docker/systemd/workshed-agent.service").read_text() == unit.text
+    assert (ROOT / "docker/systemd/60-workshed.rules").read_text() == rule.text
+
+
+def test_the_unit_is_one_that_systemd_understands(tmp_path: Path) -> None:
+    analyze = shutil.which("systemd-analyze")
+    if analyze is None:
+        pytest.skip("systemd-analyze is not installed: no systemd on this computer")
+    (unit,) = [
+        p for p in install.files(tmp_path / "shop.toml", user="root", state=tmp_path) if p.path.suffix == ".service"
+    ]
+    text = "\n".join(
+        "ExecStart=/bin/true" if line.startswith("ExecStart=") else line for line in unit.text.splitlines()
+    )
+    path = tmp_path / "workshed-agent.service"
+    path.write_text(text + "\n")
+    done = subprocess.run([analyze, "verify", str(path)], capture_output=True, text=True, check=False)
+    complaints = [line for line in (done.stdout + done.stderr).splitlines() if "workshed-agent.service" in line]
+    assert complaints == []
+
+
+def test_the_words_to_the_service_manager(tmp_path: Path) -> None:
+    path = tmp_path / "notify"
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listener:
+        listener.bind(str(path))
+        assert notify("READY=1", {"NOTIFY_SOCKET": str(path)})
+        assert listener.recv(100) == b"READY=1"
+    assert not notify("READY=1", {})
+    assert not notify("READY=1", {"NOTIFY_SOCKET": str(tmp_path / "gone")})
+    assert watchdog_s({"WATCHDOG_USEC": "60000000"}) == 30
+    assert watchdog_s({}) is None
+    assert watchdog_s({"WATCHDOG_USEC": "soon"}) is None
+
+
+def test_every_process_but_the_unattended_ones_needs_a_person() -> None:
+    from agents.config import ATTENDED_PROCESSES
+
+    assert {Process.LASER, Process.CNC} == ATTENDED_PROCESSES

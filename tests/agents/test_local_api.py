@@ -1,0 +1,263 @@
+"""The local page and API over real HTTP, with no broker at all."""
+
+from __future__ import annotations
+
+import json
+import stat
+import threading
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from agents.agent import Agent
+from agents.contract.envelope import encode, wrap
+from agents.contract.vocabulary import MachineState, Process
+from agents.hands import Hands
+from agents.lease import LeaseState
+from agents.local_api import LocalServer, read_or_make_token
+from agents.metrics import AgentMetrics
+from agents.policy import Accepting, Policy
+from firmware_bridges import bridge as b
+from tests.agents.peer import eventually
+from tests.agents.scene import PROGRAM, ScriptedBridge, grant_of, machine_settings, offer_of, shop_config
+
+
+class House:
+    """An agent with a printer and a laser, and its server."""
+
+    def __init__(self, folder: Path) -> None:
+        self.bridges: dict[str, ScriptedBridge] = {}
+        config = shop_config(folder, machine_settings("m1"), machine_settings("l1", Process.LASER))
+
+        def scripted(machine: b.MachineConfig) -> ScriptedBridge:
+            return self.bridges.setdefault(machine.dialect, ScriptedBridge(machine.dialect))
+
+        self.agent = Agent(config, scripted)
+        self.token = read_or_make_token(config.http.token_file)
+        self.server = LocalServer(
+            config.http, self.token, Hands(self.agent), AgentMetrics(self.agent).render, largest=100_000
+        )
+        threading.Thread(target=self.server.serve_forever, args=(0.05,), daemon=True).start()
+        self.agent.start()
+
+    def call(
+        self, path: str, body: Any = None, *, token: str | None = None, method: str | None = None
+    ) -> tuple[int, Any, str]:
+        """(status, answer, content type)."""
+        data = body if isinstance(body, bytes) else None if body is None else json.dumps(body).encode()
+        headers = {"Authorization": f"Bearer {self.token if token is None else token}"}
+        request = urllib.request.Request(self.server.address + path, data=data, headers=headers, method=method)
+        try:
+            with urllib.request.urlopen(request, timeout=10) as answer:
+                raw, kind, status = answer.read(), answer.headers["Content-Type"], answer.status
+        except urllib.error.HTTPError as error:
+            raw, kind, status = error.read(), error.headers["Content-Type"], error.code
+        return status, json.loads(raw) if "json" in kind else raw.decode(), kind
+
+    def hear(self, body: Any) -> None:
+        message = wrap(body, sender="scheduler/main", now=self.agent.clock.now(), valid_for=timedelta(minutes=1))
+        assert self.agent._received("inbox", encode(message))
+
+    def machine(self, name: str) -> Any:
+        return next(m for m in self.call("/api/state")[1]["machines"] if m["machine"] == name)
+
+    def close(self) -> None:
+        self.server.shutdown()
+        self.server.server_close()
+        self.agent.end()
+
+
+@pytest.fixture
+def house(memory_path: Path) -> Iterator[House]:
+    made = House(memory_path)
+    yield made
+    made.close()
+
+
+def test_the_page_is_there_and_holds_no_secret(house: House) -> None:
+    status, page, kind = house.call("/", token="")
+    assert (status, kind) == (200, "text/html; charset=utf-8")
+    assert "HOLD TO STOP" in page
+    assert house.token not in page
+
+
+def test_without_the_token_nothing_is_seen_or_done(house: House) -> None:
+    for path, body in (("/api/state", None), ("/api/machines/m1/stop", {}), ("/api/presence", {"for_s": 5})):
+        for token in ("", "wrong", house.token[:-1], house.token + "x"):
+            status, problem, kind = house.call(path, body, token=token)
+            assert (status, kind) == (401, "application/problem+json")
+            assert "token" in problem["detail"]
+    assert house.bridges["marlin"].calls.count("emergency_stop") == 0
+
+
+def test_get_changes_nothing(house: House) -> None:
+    for path in ("/api/machines/m1/stop", "/api/machines/m1/bed-clear", "/api/presence"):
+        assert house.call(path)[0] == 404
+    assert not house.machine("m1")["bed_clear"]
+
+
+def test_the_token_is_the_owners_alone(tmp_path: Path) -> None:
+    path = tmp_path / "deep" / "token"
+    token = read_or_make_token(path)
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert read_or_make_token(path) == token
+    assert len(token) > 20
+
+
+def test_bed_material_and_disabling(house: House) -> None:
+    assert house.machine("m1")["state"] == MachineState.OCCUPIED
+    assert house.call("/api/machines/m1/bed-clear", {})[0] == 200
+    assert house.machine("m1")["state"] == MachineState.IDLE
+    status, said, _ = house.call("/api/machines/m1/material", {"materials": [{"material": "PETG", "remaining_g": 300}]})
+    assert (status, said["said"]) == (200, "m1 has PETG loaded")
+    assert house.machine("m1")["description"]["materials"] == [{"material": "PETG", "remaining_g": 300.0}]
+    assert house.call("/api/machines/m1/disable", {"why": "belt"})[0] == 200
+    assert house.machine("m1")["state"] == MachineState.DISABLED
+    assert house.call("/api/machines/m1/enable", {})[0] == 200
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "status", "word"),
+    [
+        ("/api/machines/m9/hold", {}, 404, "known are m1, l1"),
+        ("/api/machines/m1/fly", {}, 404, "no operation"),
+        ("/api/nothing", {}, 404, "no operation"),
+        ("/api/machines/m1/material", b"not json", 400, "not what was expected"),
+        ("/api/machines/m1/material", {"materials": [{"colour": "red"}]}, 400, "material"),
+        ("/api/presence", {"for_s": 1e9}, 409, "0 to 120"),
+        ("/api/presence", {"for_s": 5, "machines": ["m9"]}, 404, "m9"),
+        ("/api/machines/m1/resume", {}, 409, "nothing is held"),
+        ("/api/machines/m1/cancel", {}, 409, "nothing runs"),
+        ("/api/machines/l1/home", {}, 409, "present first"),
+        ("/api/offers/none/accept", {}, 404, "no offer"),
+        ("/api/jobs/none/inspect", {"good": 1}, 404, "no job"),
+        ("/api/jobs/none/inspect", {"good": -1}, 400, "0 or more"),
+        ("/api/machines/m1/own-jobs", b"  ", 409, "empty"),
+        ("/api/machines/m1/own-jobs", b"G" * 100_001, 400, "at most"),
+    ],
+)
+def test_what_cannot_be_done_says_why(house: House, path: str, body: Any, status: int, word: str) -> None:
+    got, problem, kind = house.call(path, body)
+    assert (got, kind) == (status, "application/problem+json")
+    assert word in problem["detail"]
+
+
+def test_ask_me_then_accept_or_decline(house: House) -> None:
+    house.agent.policy_file._policy = Policy(accept=Accepting.ASK)
+    for job in ("a", "b"):
+        house.hear(offer_of(job, f"o-{job}", start=house.agent.clock.now()))
+    offers = house.call("/api/state")[1]["offers"]
+    assert [offer["offer"] for offer in offers] == ["o-a", "o-b"]
+    assert house.call("/api/offers/o-a/accept", {})[1]["said"] == "claimed"
+    assert house.call("/api/offers/o-b/decline", {"why": "noise"})[1]["said"] == "declined"
+    assert house.call("/api/offers/o-a/accept", {})[0] == 409, "said once is said"
+    assert house.call("/api/state")[1]["offers"] == []
+
+
+def test_own_jobs_go_before_pool_work_and_through_the_same_gates(house: House) -> None:
+    bridge, agent = house.bridges["marlin"], house.agent
+    status, said, _ = house.call("/api/machines/m1/own-jobs?title=vase", PROGRAM)
+    assert status == 200
+    eventually(lambda: house.machine("m1")["jobs"][0]["state"] == "staged")
+    assert bridge.runs == []
+    agent.store.put(PROGRAM)
+    offer = offer_of("pool", "o-pool", start=agent.clock.now())
+    house.hear(offer)
+    house.hear(grant_of(offer, start_by=agent.clock.now() + timedelta(hours=1)))
+    eventually(lambda: len(house.machine("m1")["jobs"]) == 2)
+    house.call("/api/machines/m1/bed-clear", {})
+    eventually(lambda: len(bridge.runs) == 1)
+    own = agent.spool.lease_of_job(said["said"])
+    assert own is not None
+    assert own.state is LeaseState.STARTING
+    bridge.first_line()
+    eventually(lambda: house.machine("m1")["state"] == MachineState.RUNNING)
+    assert house.machine("m1").get("job") is None, "the owner's own work is not named to the network"
+    assert house.call("/api/machines/m1/bed-clear", {})[0] == 409
+    bridge.finish()
+    eventually(lambda: house.machine("m1")["state"] == MachineState.OCCUPIED)
+
+
+def test_an_unsafe_own_job_is_refused_too(house: House) -> None:
+    _, said, _ = house.call("/api/machines/m1/own-jobs", b"G90\nG28\nG1 X900 F1000\nM104 S0\n")
+    lease = eventually(lambda: (found := house.agent.spool.lease_of_job(said["said"])) and found.ended and found)
+    assert lease.state is LeaseState.FAILED
+    assert "x from" in lease.why
+
+
+def test_the_stop_goes_first_and_leaves_the_machine_disarmed(house: House) -> None:
+    house.call("/api/machines/m1/own-jobs", PROGRAM)
+    house.call("/api/machines/m1/bed-clear", {})
+    bridge = house.bridges["marlin"]
+    eventually(lambda: bridge.runs)
+    bridge.first_line()
+    assert house.call("/api/machines/m1/stop", {})[0] == 200
+    assert bridge.calls[-1] == "emergency_stop"
+    eventually(lambda: house.machine("m1")["state"] == MachineState.ALARM)
+    assert house.machine("m1")["disarmed"]
+    assert house.call("/api/machines/m1/rearm", {})[0] == 200
+    assert house.machine("m1")["disarmed"] == ""
+    assert house.call("/api/stop", {})[0] == 200
+    assert house.bridges["grbl"].calls[-1] == "emergency_stop"
+
+
+def test_a_stop_gets_through_while_the_supervisor_is_stuck(house: House) -> None:
+    supervisor = house.agent.supervisors["m1"]
+    with supervisor.lock, house.agent.spool._lock:
+        done = threading.Event()
+
+        def stop() -> None:
+            house.call("/api/machines/m1/stop", {})
+            done.set()
+
+        threading.Thread(target=stop, daemon=True).start()
+        eventually(lambda: "emergency_stop" in house.bridges["marlin"].calls, within_s=3)
+        assert not done.is_set(), "writing it down waits; stopping does not"
+    eventually(done.is_set)
+
+
+def test_hold_and_resume_need_the_person_at_a_laser(house: House) -> None:
+    bridge = house.bridges["grbl"]
+    house.call("/api/presence", {"for_s": 60, "machines": ["l1"]})
+    house.call("/api/machines/l1/bed-clear", {})
+    _, said, _ = house.call("/api/machines/l1/own-jobs", b"G21\nG90\nM4 S0\nG1 X5 Y5 S10 F500\nM5\n")
+    eventually(lambda: house.machine("l1")["jobs"] and house.machine("l1")["jobs"][0]["state"] == "staged")
+    assert house.call(f"/api/jobs/{said['said']}/work-card-confirmed", {})[0] == 200
+    eventually(lambda: bridge.runs)
+    bridge.first_line()
+    eventually(lambda: house.machine("l1")["jobs"][0]["state"] == "running")
+    house.call("/api/machines/l1/hold", {})
+    bridge.stands()
+    eventually(lambda: house.machine("l1")["state"] == MachineState.HELD)
+    house.call("/api/presence", {"for_s": 0, "machines": ["l1"]})
+    status, problem, _ = house.call("/api/machines/l1/resume", {})
+    assert status == 409
+    assert "present" in problem["detail"]
+    house.call("/api/presence", {"for_s": 60, "machines": ["l1"]})
+    assert house.call("/api/machines/l1/resume", {})[0] == 200
+    assert bridge.calls[-1] == "resume"
+
+
+def test_the_card_counts_once(house: House) -> None:
+    house.call("/api/presence", {"for_s": 60})
+    _, said, _ = house.call("/api/machines/l1/own-jobs", b"G21\nG90\nM4 S0\nG1 X5 Y5 S10 F500\nM5\n")
+    house.call("/api/machines/l1/bed-clear", {})
+    eventually(lambda: house.machine("l1")["jobs"][0]["state"] == "staged")
+    house.call(f"/api/jobs/{said['said']}/work-card-confirmed", {})
+    eventually(lambda: house.bridges["grbl"].runs)
+    assert house.machine("l1")["jobs"][0]["card_confirmed"] is False
+
+
+def test_metrics_have_base_units_states_and_no_job_names(house: House) -> None:
+    house.call("/api/machines/m1/own-jobs", PROGRAM)
+    status, text, kind = house.call("/metrics", token="")
+    assert status == 200
+    assert kind.startswith("text/plain")
+    assert 'workshed_agent_machine_state{machine="m1",state="occupied"} 1.0' in text
+    assert text.count('workshed_agent_machine_state{machine="m1"') == len(MachineState)
+    assert "own-" not in text

@@ -1,0 +1,192 @@
+"""Toolpaths by hash over real HTTP: resumed, verified, capped, kept within the space there is."""
+
+from __future__ import annotations
+
+import hashlib
+import http.server
+import threading
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from msgspec import structs
+
+from agents.config import CacheSettings
+from agents.contract import messages as m
+from agents.contract.vocabulary import Process
+from agents.spool import Spool
+from agents.toolpaths import GivenUp, ToolpathStore, ToolpathUnavailable, ToolpathWrong, problems_for
+from tests.agents.scene import LASER_PROGRAM, PROGRAM, FakeClock, machine_settings, offer_of
+
+BIG = b"G1 X1 Y1\n" * 100_000
+
+
+class Files(http.server.BaseHTTPRequestHandler):
+    """Serves BIG with ranges and, as asked by the path, misbehaves."""
+
+    protocol_version = "HTTP/1.0"
+    asked: list[tuple[str, str]]
+
+    def do_GET(self) -> None:
+        kind, wanted = self.path.strip("/"), self.headers.get("Range", "")
+        self.asked.append((kind, wanted))
+        start = int(wanted.removeprefix("bytes=").rstrip("-")) if wanted else 0
+        if kind == "missing":
+            self.send_error(404)
+            return
+        if kind == "elsewhere":
+            self.send_response(302)
+            self.send_header("Location", "file:///etc/passwd")
+            self.end_headers()
+            return
+        body = {"short": BIG[:-5], "longer": BIG + b"G0 X9\n", "other": b"X" * len(BIG)}.get(kind, BIG)
+        if kind == "deaf-to-ranges":
+            start = 0
+        self.send_response(206 if start else 200)
+        self.end_headers()
+        stop = start + 300_000 if kind == "breaks" and len(self.asked) < 3 else len(body)
+        self.wfile.write(body[start:stop])
+
+    def log_message(self, *args: object) -> None: ...
+
+
+@pytest.fixture
+def base() -> Iterator[str]:
+    Files.asked = []
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Files)
+    server.daemon_threads = True
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_address[1]}"
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.fixture
+def store(memory_path: Path) -> Iterator[ToolpathStore]:
+    spool = Spool(memory_path / "agent.sqlite", sender="agent/a/b")
+    yield ToolpathStore(memory_path / "paths", spool, CacheSettings(timeout_s=5.0), FakeClock())
+    spool.close()
+
+
+def ref(*urls: str, data: bytes = BIG) -> m.ToolpathRef:
+    toolpath = offer_of(program=data).toolpath
+    return structs.replace(toolpath, urls=urls)
+
+
+def always() -> bool:
+    return True
+
+
+def test_fetched_verified_and_kept(store: ToolpathStore, base: str) -> None:
+    path = store.fetch(ref(f"{base}/good"), always)
+    assert path.read_bytes() == BIG
+    assert store.verified(hashlib.sha256(BIG).hexdigest())
+    store.fetch(ref(f"{base}/good"), always)
+    assert len(Files.asked) == 1, "the second time it comes from the disk"
+
+
+def test_a_transfer_that_breaks_off_is_resumed_where_it_ended(store: ToolpathStore, base: str) -> None:
+    assert store.fetch(ref(f"{base}/breaks"), always).read_bytes() == BIG
+    ranges = [wanted for _, wanted in Files.asked]
+    assert ranges[0] == ""
+    assert ranges[1] == "bytes=300000-"
+
+
+def test_a_server_without_ranges_sends_it_all_again(store: ToolpathStore, base: str) -> None:
+    path = store.path(ref().sha256).with_suffix(".part")
+    path.write_bytes(BIG[:1000])
+    assert store.fetch(ref(f"{base}/deaf-to-ranges"), always).read_bytes() == BIG
+
+
+def test_a_part_left_by_a_crash_is_used_only_if_the_whole_has_the_hash(store: ToolpathStore, base: str) -> None:
+    part = store.path(ref().sha256).with_suffix(".part")
+    part.write_bytes(b"?" * 1000)
+    assert store.fetch(ref(f"{base}/good"), always).read_bytes() == BIG, (
+        "the bad start is thrown away, then fetched anew"
+    )
+
+
+@pytest.mark.parametrize("kind", ["other", "longer"])
+def test_something_else_than_was_promised_is_refused(store: ToolpathStore, base: str, kind: str) -> None:
+    with pytest.raises(ToolpathWrong):
+        store.fetch(ref(f"{base}/{kind}"), always)
+    assert not store.has(ref().sha256)
+
+
+def test_the_next_source_is_tried(store: ToolpathStore, base: str) -> None:
+    found = store.fetch(ref(f"{base}/missing", f"{base}/other", f"{base}/good"), always)
+    assert found.read_bytes() == BIG
+
+
+@pytest.mark.parametrize("url", ["file:///etc/passwd", "ftp://127.0.0.1/x", "gopher:x", "http://[::1", "nonsense"])
+def test_only_http_addresses_are_followed(store: ToolpathStore, url: str) -> None:
+    with pytest.raises(ToolpathWrong):
+        store.fetch(ref(url), always)
+
+
+def test_no_redirect_leaves_http(store: ToolpathStore, base: str) -> None:
+    turns = iter([True, False])
+    with pytest.raises((ToolpathWrong, GivenUp)):
+        store.fetch(ref(f"{base}/elsewhere"), lambda: next(turns, False))
+    assert not store.has(ref().sha256)
+
+
+def test_too_large_is_refused_before_the_first_byte(store: ToolpathStore, base: str) -> None:
+    with pytest.raises(ToolpathWrong, match="at most"):
+        store.fetch(structs.replace(ref(f"{base}/good"), size_bytes=10**12), always)
+    assert Files.asked == []
+
+
+def test_nobody_waits_for_what_is_no_longer_wanted(store: ToolpathStore, base: str) -> None:
+    turns = iter([True, False])
+    with pytest.raises(GivenUp):
+        store.fetch(ref(f"{base}/missing"), lambda: next(turns))
+
+
+def test_the_least_used_goes_when_room_is_needed(memory_path: Path, base: str) -> None:
+    spool, clock = Spool(memory_path / "agent.sqlite", sender="agent/a/b"), FakeClock()
+    space = CacheSettings(space_bytes=1_000_000)
+    store = ToolpathStore(memory_path / "paths", spool, space, clock)
+    old = store.put(b"G0 X1\n" * 20_000)
+    clock.go(1)
+    young = store.put(b"G0 X2\n" * 1_000)
+    clock.go(1)
+    store.fetch(ref(f"{base}/good"), always)
+    assert not store.has(old)
+    assert store.has(young)
+    tiny = ToolpathStore(memory_path / "paths", spool, replace(space, space_bytes=1000), clock)
+    with pytest.raises(ToolpathUnavailable, match="do not fit"):
+        tiny.make_room(2000, keep=frozenset())
+    spool.close()
+
+
+@pytest.mark.parametrize(
+    ("program", "process", "word"),
+    [
+        (PROGRAM, Process.FDM, ""),
+        (LASER_PROGRAM, Process.LASER, ""),
+        (b"G21\nG90\nG28\nG1 X500 Y0 F1000\nM104 S0\n", Process.FDM, "x from"),
+        (b"G21\nG90\nG28\nG1 X10 Y-20 F1000\nM104 S0\n", Process.FDM, "y from"),
+        (b"G21\nG90\nM4 S0\nG1 X10 Y10 S100 F1000\n", Process.LASER, ""),
+        (b"M500\nG28\nG1 X10 F1000\n", Process.FDM, "line 1"),
+        (b"G21\nM3 S500\nG1 X10 Y10 F500\n", Process.LASER, "line"),
+        (b"; nothing\n", Process.FDM, "moves nothing"),
+        (b"G1 X10\xff Y10\nG28\n", Process.FDM, "cannot be read"),
+    ],
+)
+def test_the_agents_own_survey(tmp_path: Path, program: bytes, process: Process, word: str) -> None:
+    path = tmp_path / "p.gcode"
+    path.write_bytes(program)
+    found = problems_for(path, offer_of(program=program, process=process).toolpath, machine_settings(process=process))
+    if word:
+        assert any(word in problem for problem in found), found
+    elif program.rstrip().endswith(b"M5") or process is Process.FDM:
+        assert found == ()
+
+
+def test_another_dialect_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "p.gcode"
+    path.write_bytes(PROGRAM)
+    toolpath = structs.replace(offer_of().toolpath, dialect="grbl")
+    assert "speaks grbl" in problems_for(path, toolpath, machine_settings())[0]
