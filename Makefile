@@ -7,7 +7,9 @@ AREA   ?= planning
 DEMO_ARGS ?=
 PYTEST_ARGS ?=
 
-.PHONY: demo test test-all lint format bench soak gallery setup system-deps clean help
+SOAK_ARGS ?=
+
+.PHONY: demo test lint format bench soak gallery setup system-deps clean help
 
 help:
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -41,6 +43,9 @@ bench: setup ## make bench AREA=planning|bridges|designs|dispatch
 
 gallery: setup ## pictures of every catalogue design and toolpath, in build/gallery
 	@$(BIN)/python -m designs.gallery
+
+soak: setup ## thousands of random faults against real processes (SOAK_ARGS='--scenarios 10000 --seed 1')
+	@$(BIN)/python -m tests.faults.soak $(SOAK_ARGS)
 
 system-deps: ## install the real parts the full tests want (Debian, root)
 	apt-get update -q
