@@ -118,7 +118,7 @@ def _how(asked: Asked) -> None:
 def _who(asked: Asked) -> None:
     heading(2, "Who asks")
     with ui.element("div").classes("ws-grid"):
-        _field(ui.input("Your name", value=asked.requester), asked, "requester")
+        _field(ui.input("Your name", value=asked.requester).props('autocomplete="name"'), asked, "requester")
         token = ui.input("Your token", value=asked.token, password=True)
         _field(token.props('autocomplete="current-password"'), asked, "token")
 

@@ -286,7 +286,7 @@ def _token_field() -> None:
     def keep(value: str) -> None:
         pages_app.storage.user["token"] = value.strip()
 
-    with ui.element("details").classes("ws-small"):
+    with ui.element("form").on("submit.prevent", lambda: None), ui.element("details").classes("ws-small"):
         text("summary", "Your token, needed for the buttons").classes("ws-quiet")
         field = ui.input("Token", value=_token(), password=True, on_change=lambda event: keep(event.value))
         field.props('outlined dense autocomplete="current-password"').classes("ws-field").style("max-width: 420px")

@@ -65,8 +65,8 @@ def _dark_switch(dark: ui.dark_mode) -> None:
         app.storage.user["dark"] = dark.value
         ui.navigate.reload()  # charts read their colours once
 
-    button = ui.button(on_click=turn).props(f"flat round color=primary icon={icons[dark.value]}")
-    button.props(f'aria-label="{words[dark.value]}"')
+    button = ui.button(on_click=turn).props(f"flat round icon={icons[dark.value]}")
+    button.props(f'aria-label="{words[dark.value]}"').classes("ws-dark-switch")
 
 
 def link(words: str, target: str) -> ui.element:
