@@ -8,7 +8,9 @@ from __future__ import annotations
 import argparse
 import math
 import random
+import re
 import resource
+import shutil
 import statistics
 import subprocess
 import sys
@@ -17,6 +19,7 @@ import time
 from pathlib import Path
 
 import spyrrow
+import trimesh
 from shapely.geometry import Polygon
 
 from designs.nesting import NestPart, Sheet, nest
@@ -57,6 +60,62 @@ def estimate_bars() -> list[Bar]:
         Bar("estimate.worst_error", worst, "%", "<= 8", worst <= 8.0),
         Bar("estimate.files", len(errors), "files", ">= 20", len(errors) >= 20),
     ]
+
+
+_SLICER_LIMITS = {
+    "machine-max-acceleration-x": 3000, "machine-max-acceleration-y": 3000, "machine-max-acceleration-z": 100,
+    "machine-max-acceleration-e": 10000, "machine-max-acceleration-extruding": 3000,
+    "machine-max-acceleration-retracting": 3000, "machine-max-acceleration-travel": 3000,
+    "machine-max-feedrate-x": 300, "machine-max-feedrate-y": 300, "machine-max-feedrate-z": 5,
+    "machine-max-feedrate-e": 25, "perimeter-speed": 80, "infill-speed": 120, "travel-speed": 180,
+    "min-print-speed": 30, "slowdown-below-layer-time": 0,
+}  # fmt: skip
+"""The twin's limits, told to the slicer, so that both estimate the same machine."""
+
+
+def _sliced(slicer: str, folder: Path, name: str, mesh: trimesh.Trimesh) -> tuple[bytes, float]:
+    """(program without heating, the slicer's own seconds for it)."""
+    stl, out = folder / f"{name}.stl", folder / f"{name}.gcode"
+    mesh.export(stl)
+    command = [slicer, "--export-gcode", "--gcode-flavor", "marlin2", "--center", "100,100", "--start-gcode", "G28",
+               "--end-gcode", "G1 X0", "--machine-limits-usage", "time_estimate_only"]  # fmt: skip
+    for key, value in _SLICER_LIMITS.items():
+        command += [f"--{key}", str(value)]
+    subprocess.run([*command, "-o", str(out), str(stl)], capture_output=True, check=True, timeout=120)
+    text = out.read_text()
+    told = re.search(r"estimated printing time \(normal mode\) = (?:(\d+)h )?(?:(\d+)m )?(\d+)s", text)
+    if told is None:
+        raise ValueError(f"{name}: the slicer wrote no estimate")
+    hours, minutes, seconds = (int(part or 0) for part in told.groups())
+    lines = [line for line in text.splitlines() if not line.startswith(("M104", "M109", "M140", "M190"))]
+    return "\n".join(lines).encode(), hours * 3600.0 + minutes * 60.0 + seconds
+
+
+def slicer_bars(folder: Path) -> list[Bar]:
+    """Our error and PrusaSlicer's own, both against the twin, heaters warm, homing added to the slicer's figure."""
+    slicer = shutil.which("prusa-slicer")
+    if slicer is None:
+        print("peer not found: prusa-slicer")
+        return []
+    meshes = {
+        "box": trimesh.creation.box(extents=(30, 30, 6)),
+        "ring": trimesh.creation.annulus(r_min=12, r_max=20, height=6),
+        "ball": trimesh.creation.icosphere(subdivisions=3, radius=9),
+    }
+    ours, theirs = [], []
+    for name, mesh in meshes.items():
+        program, told = _sliced(slicer, folder, name, mesh)
+        twin = make_twin(TwinOptions("marlin"))
+        for heater in twin.machine.heaters.values():
+            heater.temperature_c = heater.target_c = 200.0 if heater.name == "E0" else 22.5
+        done = run(twin, stripped(program), window=90)
+        estimated = estimate(program, MARLIN_TWIN).duration_s
+        ours.append(abs(estimated / done.seconds - 1.0) * 100.0)
+        theirs.append(abs((told + MARLIN_TWIN.home_s) / done.seconds - 1.0) * 100.0)
+        print(f"  {name:<6} executed {done.seconds:8.1f} s  ours {estimated:8.1f} s ({ours[-1]:.2f} %)  "
+              f"PrusaSlicer {told + MARLIN_TWIN.home_s:8.1f} s ({theirs[-1]:.2f} %)")  # fmt: skip
+    mine, peer = statistics.mean(ours), statistics.mean(theirs)
+    return [Bar("estimate.against_slicer", mine, "% error", "<= slicer's", mine <= peer, peer, mine / max(peer, 1e-9))]
 
 
 def large_file(folder: Path, megabytes: int) -> Path:
@@ -198,6 +257,7 @@ def main(argv: list[str] | None = None) -> int:
     with tempfile.TemporaryDirectory() as folder:
         if only in ("", "estimate"):
             bars += estimate_bars()
+            bars += slicer_bars(Path(folder))
         if only in ("", "speed"):
             bars += speed_bars(Path(folder))
     if only in ("", "nesting"):
