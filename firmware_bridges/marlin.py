@@ -48,13 +48,15 @@ from firmware_bridges.marlin_answers import (
     read,
 )
 from firmware_bridges.marlin_stops import cancel_lines, hold_lines, resume_lines
+from firmware_bridges.modal import Dialect
 from firmware_bridges.printer_dialect import DIALECTS, MARLIN, PrinterDialect
 from firmware_bridges.printer_flow import PATIENCE_S, PrinterFlow
 from firmware_bridges.session import Happening
+from firmware_bridges.start_at_line import preamble
 from firmware_bridges.wire_bridge import WireBridge
 
 BANNER_WAIT_S: Final = 2.5
-QUIET_S: Final = 0.25
+QUIET_S: Final = 0.15
 ANSWER_S: Final = 3.0
 QUESTIONS: Final = 4
 HUNG_S: Final = 10.0
@@ -99,9 +101,16 @@ class MarlinBridge(WireBridge):
         self._quick_stopped = False
         self._warned = False
         self._finish_asked = False
-        self._speaks = False
+        self._preamble: list[str] = []
 
     # --- requests -----------------------------------------------------------------------------------------------------
+
+    def run(self, toolpath: Toolpath, from_line: int = 1) -> None:
+        """Stream `toolpath`; from a later line behind what rebuilds its modal state. Raises NotNow, NotSupported."""
+        if from_line > 1:
+            self._require(Capability.START_AT_LINE, "start in the middle of a toolpath")
+            self._preamble = preamble(toolpath, from_line, self.config.process, Dialect.PRINTER)
+        super().run(toolpath, from_line)
 
     def hold(self) -> None:
         """Stop feeding lines; the machine stands when its buffer is empty, which is confirmed. Beam and spindle off."""
@@ -188,8 +197,8 @@ class MarlinBridge(WireBridge):
 
     def _quiet(self) -> Script[None]:
         """Let a greeting come to its end."""
-        for _ in range(40):
-            heard = yield Ask(b"", lambda line: True, QUIET_S)
+        for _ in range(60):
+            heard = yield Ask(b"", lambda line: line != "wait", QUIET_S)
             if not heard.complete:
                 return
 
@@ -269,18 +278,13 @@ class MarlinBridge(WireBridge):
         lines = toolpath.lines(from_line)
         flow = PrinterFlow(self.protocol, lines, first_line=from_line)
         if from_line > 1:
-            for text in self._preamble(toolpath, from_line):
+            for text in self._preamble:
                 flow.insert(text)
         self._flow = flow
         self._finish_asked = self._warned = False
         now = self.clock.monotonic()
         self._heard_at = now
         self.link.write(flow.begin(now))
-
-    def _preamble(self, toolpath: Toolpath, from_line: int) -> tuple[str, ...]:
-        from firmware_bridges.start_at_line import preamble_lines
-
-        return preamble_lines(toolpath, from_line, self.config.process, dialect=self.protocol.name)
 
     def _pump(self) -> None:
         """Send what may be sent; take over what was confirmed; end the run when it is over."""
@@ -407,8 +411,8 @@ class MarlinBridge(WireBridge):
 
     def _received(self, text: str, now: float) -> None:
         answer = read(text)
-        if self._stop_asked and isinstance(answer, Death):
-            return
+        if self._stop_asked and isinstance(answer, Death | Refused):
+            return  # the stop is known already
         flow = self._flow
         if flow is not None:
             self._to_flow(flow, answer, text, now)

@@ -410,6 +410,12 @@ class PrinterFlow:
             return entry
         if self._inserts:
             text, mark = self._inserts.popleft()
+            if not text:  # nothing to ask this machine: all that is known is that every line was acknowledged
+                if self.flight:
+                    self._inserts.appendleft((text, mark))
+                    return None
+                self.done_marks.append(mark)
+                return self._pull()
             return self._make(self.pulled, text, mark or "control")
         if self._exhausted or self.paused:
             return None

@@ -9,7 +9,8 @@ from __future__ import annotations
 import hashlib
 import re
 from collections import deque
-from dataclasses import dataclass, fields
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any, Final
 
 from firmware_bridges.twins.marlin_machine import MarlinMachine
@@ -51,9 +52,11 @@ class MarlinBuild:
 class MarlinTwin:
     """See the module. Lines numbered by the host are executed exactly when the firmware would execute them."""
 
+    resets_on_open = True
+
     def __init__(self, build: MarlinBuild | None = None) -> None:
         self.build = build or MarlinBuild()
-        self.resets_on_open = self.build.resets_on_open
+        self.resets_on_open = self.build.resets_on_open and type(self).resets_on_open
         self.machine = MarlinMachine(self._say)
         self._out: list[bytes] = []
         self._alive_from = BOOT_S
@@ -111,7 +114,7 @@ class MarlinTwin:
         """Live until `now`, event by event, so that a clock that runs fast changes nothing."""
         while True:
             due = self.wakes_at()
-            t = now if due is None else min(now, max(due, self._now))
+            t = now if due is None or due <= self._now else min(now, due)
             self._now = t
             self._live(t)
             if t >= now:
@@ -280,7 +283,10 @@ class MarlinTwin:
             self.unknown += 1
             if name not in HOUSEKEEPING:
                 self._unrecord()
-            self._say(f'echo:Unknown command: "{text}"')
+            self._say_unknown(text)
+
+    def _say_unknown(self, text: str) -> None:
+        self._say(f'echo:Unknown command: "{text}"')
 
     def _record(self, text: str) -> None:
         self.executed_count += 1
@@ -458,13 +464,18 @@ def _leading_int(text: str) -> int:
 
 def build_twin(options: TwinOptions) -> MarlinTwin:
     """For `twins.run`: settings name fields of `MarlinBuild` (advanced_ok=0, queue_lines=8, machine_type=…)."""
-    known = [field.name for field in fields(MarlinBuild)]
+    return MarlinTwin(build_from(MarlinBuild(), options.settings))
+
+
+def build_from(build: MarlinBuild, settings: Sequence[tuple[str, str]]) -> MarlinBuild:
+    """A build with some fields changed by name. Raises ValueError for a name that is no field."""
+    known = [field.name for field in fields(build)]
     values: dict[str, Any] = {}
-    for name, value in options.settings:
+    for name, value in settings:
         if name not in known:
             raise ValueError(f"A Marlin twin has no setting {name!r}; it has {', '.join(known)}.")
-        default = getattr(MarlinBuild(), name)
+        default = getattr(build, name)
         values[name] = (
             value.lower() in ("1", "true", "yes", "on") if isinstance(default, bool) else type(default)(value)
         )
-    return MarlinTwin(MarlinBuild(**values))
+    return replace(build, **values)
