@@ -29,6 +29,7 @@ from designs.processes.path_order import Path as OrderedPath
 from designs.processes.path_order import order, travel_mm
 from designs.processes.sheet_layout import lay_out
 from designs.toolpath import Kinematics, estimate
+from firmware_bridges.twins.marlin import MarlinTwin
 from firmware_bridges.twins.run import TwinOptions, make_twin
 from tests.benchmarks.design_files import Program, cuts, prints
 from tests.benchmarks.report import Bar, write
@@ -106,9 +107,11 @@ def slicer_bars(folder: Path) -> list[Bar]:
     for name, mesh in meshes.items():
         program, told = _sliced(slicer, folder, name, mesh)
         twin = make_twin(TwinOptions("marlin"))
-        for heater in twin.machine.heaters.values():
-            heater.temperature_c = heater.target_c = 200.0 if heater.name == "E0" else 22.5
-        done = run(twin, stripped(program), window=90)
+        assert isinstance(twin, MarlinTwin)
+        twin.machine.heaters["E0"].temperature_c = 210.0
+        done = run(twin, ["M104 S210", *stripped(program)], window=90)
+        if any("cold" in answer for answer in done.answers):
+            raise ValueError(f"{name}: the twin refused to extrude")
         estimated = estimate(program, MARLIN_TWIN).duration_s
         ours.append(abs(estimated / done.seconds - 1.0) * 100.0)
         theirs.append(abs((told + MARLIN_TWIN.home_s) / done.seconds - 1.0) * 100.0)
