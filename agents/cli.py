@@ -31,9 +31,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
         return run.main(arguments[1:])
     if arguments[:1] == ["detect"]:
-        from firmware_bridges import detect
+        from firmware_bridges.detect import main as detect
 
-        return detect.main(arguments[1:])
+        return detect(arguments[1:])
     options = _parser().parse_args(arguments)
     logs.configure(options.log_format, options.log_level)
     command: Callable[[argparse.Namespace], int] = options.command

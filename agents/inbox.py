@@ -304,7 +304,9 @@ class Inbox:
             for lease in self._spool.leases()
             if not lease.own
         )
-        body = m.Holdings(boot=self._boot, jobs=jobs, highest_fences=self._spool.highest_fences())
+        body = m.Holdings(
+            boot=self._boot, jobs=jobs, highest_fences=self._spool.highest_fences(), unacked_from=self._spool.first_kept
+        )
         return self._spool.journal(body, now)
 
 

@@ -12,7 +12,6 @@ import contextlib
 import sqlite3
 import threading
 from collections.abc import Iterator
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
@@ -20,8 +19,12 @@ from typing import Final
 import msgspec
 
 from agents.contract.envelope import Envelope, encode, wrap
-from agents.contract.messages import JobTicket, JournalBody, LoadedMaterial, Offer, ToolpathRef
+from agents.contract.messages import JournalBody, LoadedMaterial, Offer
 from agents.lease import LIVE, LeaseState
+from agents.spool_rows import Lease as Lease
+from agents.spool_rows import MachineFlags as MachineFlags
+from agents.spool_rows import OfferRow as OfferRow
+from agents.spool_rows import read_lease, stamp_of, time_of
 
 SCHEMA: Final = 1
 #: Answered messages are remembered so long; a broker's session keeps undelivered ones for 7 days.
@@ -58,54 +61,6 @@ class SpoolFull(OSError):
 
 class SpoolBroken(RuntimeError):
     """The spool file is of a newer version or damaged; the text says what to do."""
-
-
-@dataclass(frozen=True, slots=True)
-class Lease:
-    """A row of `leases`. Times are UTC; `own` marks the owner's job, which no scheduler granted."""
-
-    lease: str
-    job: str
-    fence: int
-    machine: str
-    state: LeaseState
-    own: bool
-    ticket: JobTicket
-    toolpath: ToolpathRef
-    start_by: datetime | None
-    planned_start: datetime
-    p90_s: float
-    at: datetime
-    start_seq: int | None = None
-    card: bool = False
-    problems: tuple[str, ...] | None = None
-    """What the survey found wrong for this machine; None until surveyed, empty when it is fit to run."""
-    gates: str = ""
-    last_line: int = 0
-    started: datetime | None = None
-    ended: datetime | None = None
-    why: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class MachineFlags:
-    """What persists of a machine. A bed never seen by a person is not known to be clear."""
-
-    bed_clear: bool = False
-    disarmed: str = ""
-    disabled: str = ""
-    materials: tuple[LoadedMaterial, ...] | None = None
-    """As the operator said; None leaves the configured ones."""
-
-
-@dataclass(frozen=True, slots=True)
-class OfferRow:
-    """An offer with its recorded decision: ask, claimed, declined, withdrawn, lapsed."""
-
-    offer: Offer
-    decision: str
-    expires: datetime | None
-    seq: int | None
 
 
 class Spool:
@@ -195,12 +150,14 @@ class Spool:
     def offer(self, offer: str) -> OfferRow | None:
         """An offer by id."""
         row = self._one("SELECT body, decision, expires, seq FROM offers WHERE offer = ?", offer)
-        return None if row is None else OfferRow(msgspec.json.decode(row[0], type=Offer), row[1], _time(row[2]), row[3])
+        return (
+            None if row is None else OfferRow(msgspec.json.decode(row[0], type=Offer), row[1], time_of(row[2]), row[3])
+        )
 
     def offers_waiting(self) -> tuple[OfferRow, ...]:
         """Offers the owner was asked about."""
         rows = self._all("SELECT body, decision, expires, seq FROM offers WHERE decision = 'ask' ORDER BY at")
-        return tuple(OfferRow(msgspec.json.decode(row[0], type=Offer), row[1], _time(row[2]), row[3]) for row in rows)
+        return tuple(_offer_row(row) for row in rows)
 
     def claims_open(self, machine: str, since: datetime) -> int:
         """Claims on a machine that were neither granted nor taken back, made after `since`."""
@@ -234,10 +191,10 @@ class Spool:
             f"INSERT OR REPLACE INTO leases VALUES ({', '.join('?' * 20)})",
             *(lease.lease, lease.job, lease.fence, lease.machine, lease.state.value, int(lease.own)),
             *(msgspec.json.encode(lease.ticket), msgspec.json.encode(lease.toolpath)),
-            *(_stamp(lease.start_by), lease.planned_start.timestamp(), lease.p90_s, lease.at.timestamp()),
+            *(stamp_of(lease.start_by), lease.planned_start.timestamp(), lease.p90_s, lease.at.timestamp()),
             *(lease.start_seq, int(lease.card)),
             None if lease.problems is None else msgspec.json.encode(lease.problems),
-            *(lease.gates, lease.last_line, _stamp(lease.started), _stamp(lease.ended), lease.why),
+            *(lease.gates, lease.last_line, stamp_of(lease.started), stamp_of(lease.ended), lease.why),
         )
 
     def checkpoint(self, lease: str, line: int) -> None:
@@ -247,7 +204,7 @@ class Spool:
     def lease(self, lease: str) -> Lease | None:
         """A lease by id."""
         row = self._one("SELECT * FROM leases WHERE lease = ?", lease)
-        return None if row is None else _lease(row)
+        return None if row is None else read_lease(row)
 
     def leases(self, machine: str | None = None, states: frozenset[LeaseState] = LIVE) -> tuple[Lease, ...]:
         """Leases in some states, the owner's own first, then by planned start."""
@@ -258,12 +215,12 @@ class Spool:
             *(state.value for state in sorted(states)),
             *(machine, machine),
         )
-        return tuple(_lease(row) for row in rows)
+        return tuple(read_lease(row) for row in rows)
 
     def lease_of_job(self, job: str) -> Lease | None:
         """The lease of a job with the highest fence."""
         row = self._one("SELECT * FROM leases WHERE job = ? ORDER BY fence DESC, at DESC LIMIT 1", job)
-        return None if row is None else _lease(row)
+        return None if row is None else read_lease(row)
 
     # --- the journal ---------------------------------------------------------------------------------------------
 
@@ -295,6 +252,12 @@ class Spool:
         """How many events wait for their acknowledgement."""
         row = self._one("SELECT count(*) FROM journal WHERE acked = 0")
         return 0 if row is None else int(row[0])
+
+    @property
+    def first_kept(self) -> int:
+        """The lowest number that can still be told; the next one where none is kept."""
+        row = self._one("SELECT min(seq) FROM journal")
+        return self.last_seq + 1 if row is None or row[0] is None else int(row[0])
 
     def event(self, seq: int) -> bytes | None:
         """The encoded envelope of one event."""
@@ -418,31 +381,5 @@ def _translated(error: sqlite3.DatabaseError, path: Path | None = None) -> Excep
     )
 
 
-def _time(stamp: float | None) -> datetime | None:
-    return None if stamp is None else datetime.fromtimestamp(stamp, UTC)
-
-
-def _stamp(moment: datetime | None) -> float | None:
-    return None if moment is None else moment.timestamp()
-
-
-def _lease(row: tuple) -> Lease:  # type: ignore[type-arg]
-    (lease, job, fence, machine, state, own, ticket, toolpath, start_by, planned, p90_s, at, *rest) = row
-    start_seq, card, problems, gates, last_line, started, ended, why = rest
-    return Lease(
-        *(lease, job, fence, machine, LeaseState(state), bool(own)),
-        ticket=msgspec.json.decode(ticket, type=JobTicket),
-        toolpath=msgspec.json.decode(toolpath, type=ToolpathRef),
-        start_by=_time(start_by),
-        planned_start=datetime.fromtimestamp(planned, UTC),
-        p90_s=p90_s,
-        at=datetime.fromtimestamp(at, UTC),
-        start_seq=start_seq,
-        card=bool(card),
-        problems=None if problems is None else msgspec.json.decode(problems, type=tuple[str, ...]),
-        gates=gates,
-        last_line=last_line,
-        started=_time(started),
-        ended=_time(ended),
-        why=why,
-    )
+def _offer_row(row: tuple) -> OfferRow:  # type: ignore[type-arg]
+    return OfferRow(msgspec.json.decode(row[0], type=Offer), row[1], time_of(row[2]), row[3])
