@@ -12,6 +12,7 @@ from typing import Any, Final, TypeVar
 from fastapi import FastAPI
 from nicegui import app as pages_app
 from nicegui import run, ui
+from nicegui.storage import Storage
 from pydantic import ValidationError
 
 from designs.processes.model import ProcessKind
@@ -49,7 +50,7 @@ def mount(app: FastAPI, serving: Scheduler) -> None:
     source, deeds = Source(serving.store, serving.clock), Deeds(serving)
     folder = serving.settings.data / "pages"
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    pages_app.storage.path = folder
+    Storage.path = folder  # the library's only way, beside an environment variable; its default is the working folder
     _reading_pages(source, deeds, serving)
     _order_pages(source, deeds)
     ui.run_with(

@@ -9,6 +9,7 @@ import httpx
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 
+from scheduler.broker.process import await_state
 from tests.processes.conftest import DemoRun
 
 pytestmark = [pytest.mark.browser, pytest.mark.processes, pytest.mark.timeout(420)]
@@ -136,6 +137,17 @@ def test_an_order_placed_on_the_page_is_made_and_the_pages_follow_without_reload
     kept = httpx.get(f"{demo_run.url}/api/v1/orders/{order}", headers=headers).json()
     assert kept["state"] == "handed_over"
     assert all(part["good"] == part["quantity"] for part in kept["parts"])
+
+
+def test_what_the_pages_remember_stays_in_the_schedulers_own_folder(page: Page, demo_run: DemoRun) -> None:
+    page.goto("/order")
+    page.get_by_label("Your token").fill("remembered")
+    page.get_by_role("button", name="Ask for a quote").click()
+    expect(page.get_by_text("Choose a design first.")).to_be_visible()
+    folder = demo_run.data / "scheduler" / "pages"
+    assert folder.stat().st_mode & 0o077 == 0
+    assert await_state(lambda: any(b"remembered" in file.read_bytes() for file in folder.glob("*.json")), 20)
+    assert not Path(".nicegui").exists()
 
 
 def test_a_wrong_token_and_an_empty_form_are_told_in_sentences(page: Page) -> None:
