@@ -2,7 +2,7 @@
 
 Formats: STL as 3D Systems described it (80 bytes, a count, 50 bytes a triangle; or `solid … facet … vertex`); OBJ
 (Wavefront, `v` and `f` lines); 3MF in `designs.threemf`. STL and OBJ carry no unit: millimetres are assumed, and
-`designs.mesh_checks` says when the size looks like another unit. STEP needs a CAD kernel, which is not installed here.
+`designs.mesh_checks` says when the size looks like another unit. STEP: `designs.step_files`, by an optional library.
 """
 
 from __future__ import annotations
@@ -40,11 +40,9 @@ def load_mesh(file: PartFile) -> trimesh.Trimesh:
 
         vertices, faces = read_threemf(file)
     elif file.kind is GeometryKind.STEP:
-        raise BadGeometry(
-            f"{file.name} cannot be read",
-            "STEP files need a CAD kernel (OpenCascade), which is not part of this installation",
-            "Export it as STL or 3MF from your CAD program.",
-        )
+        from designs.step_files import read_step
+
+        vertices, faces = read_step(file)
     else:
         raise BadGeometry(f"{file.name} is not a mesh", f"it is {file.kind.value}", "Use STL, OBJ or 3MF.")
     return _mesh(vertices, faces, file.name)

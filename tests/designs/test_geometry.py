@@ -171,7 +171,7 @@ def nan_stl() -> bytes:
         ("c.obj", b"v 0 0 0\nl 1 1\n", "no faces"),
         ("d.obj", b"v 0 0 0\nf -5 1 1\n", "line 2"),
         ("a.3mf", b"PK\x03\x04 nonsense", "zip archive"),
-        ("a.step", b"ISO-10303-21;", "CAD kernel"),
+        ("a.step", b"ISO-10303-21;", "CAD kernel|no whole STEP"),
         ("a.png", b"\x89PNG nonsense", "whole picture"),
     ],
 )

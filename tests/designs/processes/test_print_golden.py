@@ -1,6 +1,6 @@
 """What we write ourselves for a print, against golden files: start, layers, end, and PrusaSlicer's profile.
 
-`python -m tests.designs.processes.test_print_golden` writes the golden files again: read the difference before keeping it.
+`python -m tests.designs.processes.test_print_golden` writes the golden files again: read what changes first.
 """
 
 from __future__ import annotations
