@@ -75,8 +75,8 @@ class Schedule(NamedTuple):
     length: Ints
     """(m)"""
     at: Ints
-    """(n, 9): machine (-1 unplaced), place in its sequence (-1 retired: done and out of it), alternative, planned ticks, tail, start (setting up begins),
-    end (the machine stops), avail (a person can take the part), setup ticks."""
+    """(n, 9): machine (-1 unplaced), place in its sequence (-1 retired: done and out of it), alternative, planned
+    ticks, tail, start (setting up begins), end (the machine stops), avail (a person can take the part), setup ticks."""
 
     @property
     def machine(self) -> Ints:
@@ -138,10 +138,11 @@ def make_core(p: Problem) -> Core:
     if p.elig_tail.any() or p.elig_cost.any() or len(p.elig_after):
         after = p.elig_after if len(p.elig_after) else np.zeros_like(p.elig_tail)
         more = np.column_stack([p.elig_tail, p.elig_cost, after]).astype(NUMBER)
-    mach = np.column_stack(
-        [p.machine_shop, p.machine_free, p.machine_family, p.machine_matrix]
-        + [p.attended, p.run_calendar, p.home_calendar, p.staff_calendar]
-    ).astype(NUMBER)
+    columns_of_machines = (
+        p.machine_shop, p.machine_free, p.machine_family, p.machine_matrix,
+        p.attended, p.run_calendar, p.home_calendar, p.staff_calendar,
+    )  # fmt: skip
+    mach: Ints = np.column_stack(columns_of_machines).astype(NUMBER)
     cal, hint = _calendars(p)
     return Core(
         ops,

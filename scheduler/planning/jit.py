@@ -16,7 +16,7 @@ from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Final, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, Final, ParamSpec, TypeVar
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -81,29 +81,39 @@ def _identity(bundle: B) -> B:
     return bundle
 
 
-if HAS_COMPILER:
+def _make_borrowed() -> Any:
+    """An intrinsic: the same tuple of arrays without ownership; the caller keeps them alive.
+
+    Counting references costs two atomic instructions an array and call, which is most of a small function's time.
+    """
     from numba import types
     from numba.core import cgutils
     from numba.extending import intrinsic
 
-    @intrinsic
-    def borrowed(_: Any, bundle: Any) -> Any:
-        """The same tuple of arrays without ownership: the caller keeps them alive, so the core need not count references.
-
-        Counting costs two atomic instructions an array and call, which is most of a small function's time.
-        """
-
+    def typed(_: Any, bundle: Any) -> Any:
         def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
             (value,) = arguments
             for i, kind in enumerate(bundle.types):
                 if isinstance(kind, types.Array):
                     array = context.make_array(kind)(context, builder, value=builder.extract_value(value, i))
-                    array.meminfo = cgutils.get_null_value(array.meminfo.type)
-                    array.parent = cgutils.get_null_value(array.parent.type)
+                    null: Any = cgutils.get_null_value  # type: ignore[no-untyped-call, unused-ignore]
+                    array.meminfo = null(array.meminfo.type)
+                    array.parent = null(array.parent.type)
                     value = builder.insert_value(value, array._getvalue(), i)
             return value
 
         return bundle(bundle), generate
 
+    return intrinsic(typed)
+
+
+if TYPE_CHECKING:
+
+    def borrowed(bundle: B) -> B:
+        """The same tuple of arrays, not counted by the compiled core."""
+        return bundle
+
+elif HAS_COMPILER:
+    borrowed = _make_borrowed()
 else:
     borrowed = _identity

@@ -181,7 +181,8 @@ class LivePlan:
 
     def _again(self, lost: list[int]) -> tuple[list[int], list[int]]:
         """Place these anew, predecessors first, those that wait for them too."""
-        moved, nowhere = [], []
+        moved: list[int] = []
+        nowhere: list[int] = []
         for o in sorted(dict.fromkeys(lost), key=lambda o: (int(self.core.ops[o, EARLIEST]), o)):
             (moved if self.insert(o) is not None else nowhere).append(o)
         return moved, nowhere

@@ -1,8 +1,8 @@
-"""MicroFab: made-up networks of garage shops to measure planners on, from a seed. One tick is a minute; 0 is Monday 00:00.
+"""MicroFab: made-up networks of garage shops to measure planners on, from a seed. A tick is a minute; 0 is Monday.
 
-Shops lie in clusters, machines are printers, resin printers, routers and lasers with materials, bed sizes and speeds; jobs
-have one to three operations, log-normal durations, due dates with an exponential slack; durations are scaled so that demand
-is `load` times capacity for every kind of machine. The draws follow one fixed order, so a seed names one instance.
+Shops lie in clusters, machines are printers, resin printers, routers and lasers with materials, bed sizes and speeds;
+jobs have one to three operations, log-normal durations, due dates with an exponential slack; durations are scaled so
+that demand is `load` times capacity for every kind of machine. The draws follow one fixed order, so a seed names one instance.
 """
 
 from __future__ import annotations
@@ -137,7 +137,12 @@ def _operations(
     draw: np.random.Generator, jobs: int, chains: bool
 ) -> tuple[Numbers, Numbers, Numbers, Numbers, NDArray[np.float64], Numbers]:
     """Per operation: job, kind, family, size class, minutes at speed 1, the operation before it (or -1)."""
-    job, kind, family, size, minutes, before = [], [], [], [], [], []
+    job: list[int] = []
+    kind: list[int] = []
+    family: list[int] = []
+    size: list[int] = []
+    minutes: list[int] = []
+    before: list[int] = []
     for number in range(jobs):
         count = draw.choice([1, 2, 3], p=[0.7, 0.22, 0.08]) if chains else 1
         kinds = [int(draw.choice(4, p=KIND_SHARE))]
@@ -176,7 +181,7 @@ def _scale_to_load(
 def _alternatives(
     fleet: _Fleet, kind: Numbers, family: Numbers, size: Numbers, minutes: NDArray[np.float64], calendars: bool
 ) -> tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.int32]]:
-    """Machines of the kind with the material and a bed large enough, whose day is long enough where a person must stay."""
+    """Machines of the kind with the material and a large enough bed, and a long enough day where a person must stay."""
     open_for = (fleet.shuts - fleet.opens)[fleet.shop]
     fitting: dict[tuple[int, int, int], Numbers] = {}
     for one in range(4):

@@ -1,4 +1,4 @@
-"""Power caps of circuits in plans too large for the exact layer: starts are staggered until no circuit carries too much."""
+"""Power caps of circuits in plans too large for the exact layer: starts are staggered until every circuit holds."""
 
 from __future__ import annotations
 

@@ -164,6 +164,9 @@ def relocate(  # noqa: C901 - one pass over the sampled places, unrolled for the
     low, count = p.ops[o, ELIG_LOW], p.ops[o, ELIG_HIGH] - p.ops[o, ELIG_LOW]
     for _ in range(samples):
         k = low + draw(rng, count)
+        if draw(rng, 3) == 0:
+            # Neighbours in the list are mostly machines of the same shop: the cheap moves.
+            k = min(max(low, k1 + draw(rng, 9) - 4), low + count - 1)
         m = p.elig_machine[k]
         if s.length[m] >= s.seq.shape[1] - 1:
             continue

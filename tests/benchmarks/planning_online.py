@@ -14,6 +14,8 @@ from scheduler.planning.microfab import MicroFab, weighted_tardiness
 
 FREEZE = 30
 PERIOD = 60
+#: Cost of moving an operation to another shop when re-planning, in hundredths of a weight-minute.
+NERVOUSNESS = 12_000
 
 
 @dataclass(frozen=True)
@@ -88,7 +90,7 @@ def run_week(
     """
     began = time.perf_counter()
     core = make_core(fab.problem)
-    live = LivePlan(core, empty_schedule(core), freeze=FREEZE)
+    live = LivePlan(core, empty_schedule(core), freeze=FREEZE, nervousness=NERVOUSNESS)
     shares = _Shares(fab, pressure)
     draw = np.random.default_rng(seed)
     release = core.ops[:, SINCE]

@@ -87,7 +87,7 @@ def test_nothing_to_do() -> None:
 
 
 def test_jobs_that_wait_for_each_other_wait_with_the_circle() -> None:
-    jobs = [print_job("a", predecessors=("c",)), print_job("b", predecessors=("a",)), print_job("c", predecessors=("b",))]
+    jobs = [print_job(a, predecessors=(b,)) for a, b in (("a", "c"), ("b", "a"), ("c", "b"))]
     made = plan(world([ABLE], [*jobs, print_job("d", predecessors=("a",)), print_job("free")]))
     reasons = {waiting.job: waiting.why for waiting in made.waiting}
     assert set(reasons) == {"a", "b", "c", "d"}
@@ -161,7 +161,8 @@ def test_an_unattended_printer_starts_and_is_cleared_only_while_somebody_is_ther
 def test_long_prints_go_before_closing_time() -> None:
     """Both fit today; the long one runs into the night, the short ones need the person in between."""
     machine = printer("m", attended_windows=(hours(0, 6), hours(24, 30)))
-    jobs = [print_job("long", 700, due=NOW + 30 * HOUR), *(print_job(f"s{i}", 60, due=NOW + 6 * HOUR) for i in range(4))]
+    short = [print_job(f"s{i}", 60, due=NOW + 6 * HOUR) for i in range(4)]
+    jobs = [print_job("long", 700, due=NOW + 30 * HOUR), *short]
     place = {p.job: p for p in plan(world([machine], jobs)).placements}
     assert place["long"].start == max(p.start for p in place.values())
     assert place["long"].start < NOW + 6 * HOUR

@@ -109,7 +109,12 @@ def jobs(draw: st.DrawFn, number: int, machine_count: int) -> PlanJob:
         process=draw(st.sampled_from([Process.FDM, Process.FDM, Process.LASER])),
         options=draw(
             st.sampled_from(
-                [(DurationOption(p50),), (DurationOption(p50, model="a"),), (DurationOption(p50, p50 * 2, p50 * 3),), ()]
+                [
+                    (DurationOption(p50),),
+                    (DurationOption(p50, model="a"),),
+                    (DurationOption(p50, p50 * 2, p50 * 3),),
+                    (),
+                ]
             )
         ),
         need=draw(st.one_of(st.none(), materials.map(MaterialNeed))),

@@ -1,0 +1,64 @@
+"""`workshed plan FILE`: a snapshot file in, a plan with reasons out; and a picture where asked."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from scheduler.planning import gantt, planfile
+from scheduler.planning.compiling import BadSnapshot
+from scheduler.planning.planner import plan
+from scheduler.planning.snapshot import Plan
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Exit code 0: everything is placed; 1: something waits; 2: the file could not be read."""
+    parser = argparse.ArgumentParser(prog="workshed plan", description="Plan a snapshot file and say why.")
+    parser.add_argument("file", type=Path, help="a snapshot as JSON; - reads standard input")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--budget", type=float, default=2.0, metavar="SECONDS", help="time for improving")
+    parser.add_argument("--moves", type=int, default=None, help="moves instead of time: repeats exactly")
+    parser.add_argument("--json", action="store_true", help="the whole plan as JSON on standard output")
+    parser.add_argument("--out", type=Path, default=None, help="write the plan as JSON here")
+    parser.add_argument("--gantt", type=Path, default=None, help="write a picture here, .svg or .png")
+    asked = parser.parse_args(argv)
+    try:
+        text = sys.stdin.read() if str(asked.file) == "-" else asked.file.read_text()
+        snapshot = planfile.load_snapshot(text)
+        show = _progress if sys.stderr.isatty() else None
+        made = plan(snapshot, seed=asked.seed, budget_s=asked.budget, moves=asked.moves, progress=show)
+    except (OSError, planfile.BadPlanFile, BadSnapshot) as wrong:
+        print(f"workshed plan: {wrong}", file=sys.stderr)
+        return 2
+    if asked.out is not None:
+        asked.out.write_text(planfile.dump(made))
+    if asked.gantt is not None:
+        picture = gantt.png(made) if asked.gantt.suffix == ".png" else gantt.svg(made).encode()
+        asked.gantt.write_bytes(picture)
+    print(planfile.dump(made) if asked.json else told(made))
+    return 1 if made.waiting else 0
+
+
+def told(made: Plan) -> str:
+    """The plan in lines for people."""
+    lines = [
+        f"{p.start:%a %d %b %H:%M}  {p.finish:%a %H:%M}  {p.machine:<16} {p.job:<16} "
+        + ", ".join(f"{term.name} {term.value / 100:.1f}" for term in p.terms)
+        for p in made.placements
+    ]
+    for waiting in made.waiting:
+        lines.append(f"waits: {waiting.job}: {waiting.why}")
+        lines += [f"    {s.machine}: {s.text}" + (f" ({s.lift})" if s.lift else "") for s in waiting.machines]
+    lines.append(f"cost {made.cost / 100:.1f} weight-minutes by {made.engine} in {made.wall_s:.2f} s: ")
+    lines[-1] += ", ".join(f"{term.name} {term.value / 100:.1f}" for term in made.terms)
+    lines.append("no bound is known" if made.bound is None else f"no plan can cost less than {made.bound / 100:.1f}")
+    return "\n".join(lines)
+
+
+def _progress(share: float, cost: int) -> None:
+    print(f"\r{100 * share:3.0f} %  cost {cost / 100:.0f} ", end="" if share < 1 else "\n", file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
