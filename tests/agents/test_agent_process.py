@@ -80,6 +80,11 @@ class Shop:
         self.peer.offer(offer)
         return offer
 
+    def offer_again(self, job: str, attempt: int) -> None:
+        """The same job, a new attempt under a new offer."""
+        first = self.peer.offers[f"o-{job}"]
+        self.peer.offer(structs.replace(first, offer=f"o-{job}-{attempt}", attempt=attempt))
+
     def print_it(self, job: str) -> None:
         self.offer(job, PRINT, "m1", Kind.FDM, "PLA")
 

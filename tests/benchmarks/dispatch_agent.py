@@ -126,11 +126,15 @@ def main() -> int:
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         bench = Bench(stack, folder, program)
+        for twin in bench.twins:
+            twin.ask(cmd="speed", speed=1)
         threading.Event().wait(3.0)
         idle = bench.agent.rss_mb()
         cpu, began = bench.agent.cpu_s(), time.monotonic()
         threading.Event().wait(5.0)
         idle_share = (bench.agent.cpu_s() - cpu) / (time.monotonic() - began)
+        for twin in bench.twins:
+            twin.ask(cmd="speed", speed=200)
         times = latencies_s(bench)
         largest, share, rate = streaming(bench)
         gone = detection_s(bench)
