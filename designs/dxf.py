@@ -6,12 +6,17 @@ ezdxf reads the file (recovering what it can); DXF Reference: `$INSUNITS`, layer
 from __future__ import annotations
 
 import io
+import logging
 import math
+import struct
+import threading
 from collections.abc import Iterator
 from typing import Any
 
+import ezdxf.filemanagement
 from ezdxf import recover, units
 from ezdxf.enums import InsertUnits
+from ezdxf.filemanagement import dxf_stream_info
 from ezdxf.lldxf.const import DXFError
 from ezdxf.path import make_path
 
@@ -24,16 +29,54 @@ _LINES = {"LINE", "ARC", "CIRCLE", "ELLIPSE", "SPLINE", "LWPOLYLINE", "POLYLINE"
 _TEXTS = {"TEXT", "MTEXT", "ATTRIB", "ATTDEF"}
 _SILENT = {"DIMENSION", "LEADER", "MULTILEADER", "VIEWPORT", "POINT", "TOLERANCE", "XLINE", "RAY"}
 
+_DAMAGE = (
+    DXFError,
+    OSError,
+    ValueError,
+    LookupError,
+    TypeError,
+    AttributeError,
+    AssertionError,
+    ArithmeticError,
+    StopIteration,
+    struct.error,
+)
+"""What ezdxf raises on files that are not what they say."""
+_RECOVERY = threading.Lock()
+_LOG = logging.getLogger("ezdxf")
+
 
 def read_dxf(file: PartFile) -> RawDrawing:
     """All lines of the model space. Raises BadDrawing for what is no DXF, is cut short, or expands without end."""
-    document = _open(file)
     findings: list[Finding] = []
+    document = _open(file, findings)
+    left_out: dict[str, int] = {}
+    try:
+        shapes = _shapes(file.name, document, findings, left_out)
+    except BadDrawing:
+        raise
+    except (*_DAMAGE, RecursionError) as why:
+        raise BadDrawing(
+            f"{file.name} cannot be read as DXF",
+            f"an entity in it is damaged ({str(why)[:120]})",
+            "Export it again as ASCII DXF R12 or later.",
+        ) from why
+    _tell_left_out(left_out, findings)
+    if not shapes:
+        text = "; text is left out" if _TEXTS & set(left_out) else ""
+        raise BadDrawing(
+            f"{file.name} has no lines",
+            f"its model space holds no lines, arcs, circles, splines or polylines{text}",
+            "Export the flat outline into the model space.",
+        )
+    return RawDrawing(tuple(shapes), tuple(findings))
+
+
+def _shapes(name: str, document: Any, findings: list[Finding], left_out: dict[str, int]) -> list[Shape]:
     factor = _millimetres(document, findings)
     space = document.modelspace()
-    _refuse_bombs(file.name, document, space)
+    _refuse_bombs(name, document, space)
     shapes: list[Shape] = []
-    left_out: dict[str, int] = {}
     points = 0
     for entity, layer in _entities(space, 0):
         shape = _shape(entity, layer, factor, left_out)
@@ -41,8 +84,12 @@ def read_dxf(file: PartFile) -> RawDrawing:
             continue
         points += len(shape.points)
         if points > MOST_POINTS:
-            raise BadDrawing(f"{file.name} is too detailed", "its curves have over two million points", "Simplify it.")
+            raise BadDrawing(f"{name} is too detailed", "its curves have over two million points", "Simplify it.")
         shapes.append(shape)
+    return shapes
+
+
+def _tell_left_out(left_out: dict[str, int], findings: list[Finding]) -> None:
     for kind, count in sorted(left_out.items()):
         if kind in _TEXTS:
             findings.append(
@@ -50,34 +97,66 @@ def read_dxf(file: PartFile) -> RawDrawing:
             )
         elif kind not in _SILENT:
             findings.append(Finding(Severity.WARNING, "left_out", f"{count} entities of kind {kind} are left out."))
-    if not shapes:
-        raise BadDrawing(
-            f"{file.name} has no lines",
-            "its model space holds no lines, arcs, circles, splines or polylines"
-            + "; text is left out" * bool(left_out),
-            "Export the flat outline into the model space.",
-        )
-    return RawDrawing(tuple(shapes), tuple(findings))
 
 
-def _open(file: PartFile) -> Any:
+def _open(file: PartFile, findings: list[Finding]) -> Any:
+    """The document: read strictly, else recovered. Recovered numbers are guesses: an error, not a warning."""
+    binary = file.data.startswith(b"AutoCAD Binary DXF")
     try:
-        document, _ = recover.read(io.BytesIO(file.data))
-    except (DXFError, OSError, ValueError, KeyError, IndexError, TypeError, AttributeError) as why:
+        document = None if binary else _strictly(file.data)
+        if document is None:
+            with _RECOVERY, _Listening() as heard:
+                document, _ = recover.read(io.BytesIO(file.data))
+            if heard.guessed:
+                findings.append(
+                    Finding(
+                        Severity.ERROR,
+                        "damaged_numbers",
+                        f"{heard.guessed} numbers in the file are damaged and would have to be guessed.",
+                    )
+                )
+    except _DAMAGE as why:
         raise BadDrawing(
             f"{file.name} cannot be read as DXF",
-            f"it is damaged or no DXF ({why})",
+            f"it is damaged or no DXF ({str(why)[:120]})",
             "Export it again as ASCII DXF R12 or later.",
         ) from why
     except RecursionError as why:
         raise BadDrawing(
             f"{file.name} cannot be read as DXF", "its blocks nest without end", "Explode the blocks."
         ) from why
-    if b"EOF" not in file.data[-512:] and not file.data.startswith(b"AutoCAD Binary DXF"):
+    if b"EOF" not in file.data[-512:] and not binary:
         raise BadDrawing(
             f"{file.name} is cut short", "a DXF ends with EOF and this one does not", "Send the whole file again."
         )
     return document
+
+
+def _strictly(data: bytes) -> Any:
+    """The document as the file says it, None where it does not keep to the format."""
+    try:
+        info = dxf_stream_info(io.StringIO(data.decode("utf-8", "replace")))
+        return ezdxf.filemanagement.read(io.StringIO(data.decode(info.encoding, "surrogateescape")))
+    except (*_DAMAGE, RecursionError):
+        return None
+
+
+class _Listening(logging.Handler):
+    """Counts what ezdxf's recovery guesses, which it tells only its log."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.INFO)
+        self.guessed = 0
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.guessed += "recovered invalid" in record.getMessage()
+
+    def __enter__(self) -> _Listening:
+        _LOG.addHandler(self)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        _LOG.removeHandler(self)
 
 
 def _millimetres(document: Any, findings: list[Finding]) -> float:

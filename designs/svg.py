@@ -40,6 +40,10 @@ def read_svg(file: PartFile) -> RawDrawing:
         raise BadDrawing(
             f"{file.name} cannot be read as SVG", "it nests too deep", "Ungroup it and save again."
         ) from why
+    if not isinstance(document, svgelements.SVG):
+        raise BadDrawing(
+            f"{file.name} is no SVG", "its root element is not in the SVG namespace", "Save it as plain SVG."
+        )
     height = float(document.height or 0.0) if isinstance(document.height, int | float) else 0.0
     shapes: list[Shape] = []
     left_out = {"text": 0, "image": 0, "damaged": 0}

@@ -21,6 +21,7 @@ from designs.toolpath.program_bounds import arc_reach, moving
 
 _MOST_OF_A_KIND = 5
 _TOLERANCE_MM = 0.01
+_LONGEST_PIERCE_S = 0.5
 Table = NDArray[np.float64]
 
 
@@ -168,6 +169,10 @@ def _codes(table: Table, limits: MachineLimits, words: Words, report: _Report) -
                 f"{name} wants more than this machine's {most:g} °C.",
                 here[here[:, m.PARAM] > most],
             )
+    if limits.process is ProcessKind.LASER:
+        dwells = table[(table[:, m.KIND] == m.DWELL) & (table[:, m.SPIN] == 3.0) & (table[:, m.POWER] > 0.0)]
+        standing = dwells[dwells[:, m.VALUE] > _LONGEST_PIERCE_S]
+        report.add_rows(Severity.ERROR, "beam_stands", "The beam burns one spot while the machine waits.", standing)
     homes = table[table[:, m.KIND] == m.HOME]
     if len(homes) and "G28" not in words.known:
         report.add_rows(Severity.ERROR, "unknown_word", "G28 is not wanted here.", homes)

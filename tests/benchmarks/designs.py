@@ -155,15 +155,16 @@ def speed_bars(folder: Path) -> list[Bar]:
         "import sys\nfrom pathlib import Path\nfrom designs.toolpath.parser import read_motions\n"
         "rows = sum(block.rows for block in read_motions(Path(sys.argv[1]), 'marlin', fast=True))\n"
         "status = Path('/proc/self/status').read_text()\n"
-        "print(next(int(line.split()[1]) for line in status.splitlines() if line.startswith('VmHWM')) / 1024)\n"
+        "print(*[int(x.split()[1]) / 1024 for x in status.splitlines() if x.startswith(('VmHWM', 'RssAnon'))])\n"
     )
     done = subprocess.run(
         [sys.executable, "-c", code, str(path)], capture_output=True, text=True, check=True, timeout=600
     )
-    memory = float(done.stdout.split()[-1])
+    memory, own = (float(word) for word in done.stdout.split()[-2:])
     return [
         Bar("estimate.speed", rate, "MB/s", ">= 30", rate >= 30.0),
-        Bar("parse.memory_100mb", memory, "MB", "<= 150", memory <= 150.0),
+        Bar("parse.memory_100mb", memory, "MB resident", "<= 150", memory <= 150.0),
+        Bar("parse.memory_100mb_own", own, "MB anonymous", "<= 150", own <= 150.0),
     ]
 
 

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 
 import ezdxf
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from designs.drawing_conventions import Operation
 from designs.drawings import BadDrawing, Drawing, read_drawing
 from designs.processes.model import GeometryKind, PartFile, Severity
-from tests.designs.drawing_zoo import dxf, dxf_square, layer, svg
+from tests.designs.drawing_zoo import dxf, dxf_square, laser_plate, layer, plate, svg
 
 
 def codes(drawing: Drawing) -> set[str]:
@@ -201,3 +204,39 @@ def test_block_layer_zero_takes_the_layer_of_its_insert():
     centre_radius = contour.circle()
     assert centre_radius is not None
     assert centre_radius[1] == pytest.approx(3.0, abs=0.01)
+
+
+def test_damaged_numbers_are_an_error_not_a_guess():
+    assert WHOLE.count(b"\n50.0\n") > 2
+    drawing = read_drawing(dxf(WHOLE.replace(b"\n50.0\n", b"\n5l0.0\n", 1)))
+    assert [f.severity for f in drawing.findings if f.code == "damaged_numbers"] == [Severity.ERROR]
+
+
+_EDITS = st.lists(
+    st.tuples(
+        st.floats(0.0, 0.999), st.sampled_from(["set", "insert", "drop", "cut"]), st.binary(min_size=1, max_size=6)
+    ),
+    min_size=1,
+    max_size=5,
+)
+
+
+@settings(max_examples=80)
+@given(st.sampled_from([WHOLE, plate().data, laser_plate().data]), _EDITS)
+def test_any_damage_gives_a_drawing_or_a_sentence(whole: bytes, edits: list[tuple[float, str, bytes]]):
+    data = bytearray(whole)
+    for where, how, new in edits:
+        at = int(where * len(data))
+        if how == "set":
+            data[at : at + len(new)] = new
+        elif how == "insert":
+            data[at:at] = new
+        elif how == "drop":
+            del data[at : at + 4 * len(new)]
+        else:
+            del data[at:]
+    kind = GeometryKind.DXF if whole is WHOLE else GeometryKind.SVG
+    drawing: Drawing | None = None
+    with contextlib.suppress(BadDrawing):
+        drawing = read_drawing(PartFile("damaged", kind, bytes(data)))
+    assert drawing is None or drawing.contours

@@ -58,6 +58,7 @@ def first(limits: MachineLimits, text: str, code: str) -> Finding | None:
         (LASER, "G90\nM4 S1200\nG1 X20 F100\nM5\n", "power_over", 3),
         (LASER, "G90\nM3 S100\nG1 X20 F100\nM5\n", "constant_power", 3),
         (LASER, "G90\nM4 S100\nG1 X20\nM5\n", "no_feed", 3),
+        (LASER, "G90\nM3 S100\nG4 P2\nG1 X5 F100\nM5\n", "beam_stands", 3),
         (LASER, "$32=0\nG0 X1\n", "setting_write", 1),
         (LASER, "G0 X1\n?\n", "realtime_byte", 2),
         (LASER, "G0 X1 ~\n", "realtime_byte", 1),
