@@ -358,9 +358,9 @@ class Agent:
                 self._reports[machine] = (fresh, now)
 
     def healthy(self, longest_s: float = 30.0) -> bool:
-        """Whether every supervisor took a turn lately."""
+        """Whether the watch is kept and every supervisor took a turn lately."""
         now = self.clock.monotonic()
-        return all(now - beat < longest_s for beat in self.beats.values())
+        return self.watch.alive and all(now - beat < longest_s for beat in self.beats.values())
 
     def idle(self) -> bool:
         """Whether nothing runs here: the moment for an upgrade."""

@@ -17,6 +17,7 @@ from agents.contract import logs
 from agents.policy import read_policy
 from agents.section import ConfigError
 from agents.spool import SpoolBroken, SpoolFull
+from firmware_bridges.bridge import BridgeError
 
 #: Exit codes: 0 done, 1 it failed, 2 the command or the configuration is wrong.
 _WRONG = 2
@@ -39,7 +40,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     command: Callable[[argparse.Namespace], int] = options.command
     try:
         return command(options)
-    except (ConfigError, SpoolBroken) as error:
+    except (ConfigError, SpoolBroken, BridgeError) as error:
         print(f"workshed-agent: {error}", file=sys.stderr)
         return _WRONG
     except (SpoolFull, OSError) as error:

@@ -25,7 +25,6 @@ from agents.config import HttpSettings
 from agents.contract.messages import LoadedMaterial
 from agents.hands import Hands, NotPossible, Unknown
 from agents.policy import Accept, Decline
-from agents.spool import SpoolFull
 
 _log = logging.getLogger(__name__)
 
@@ -113,7 +112,7 @@ class _Handler(BaseHTTPRequestHandler):
             self._problem(HTTPStatus.NOT_FOUND, str(error))
         except NotPossible as error:
             self._problem(HTTPStatus.CONFLICT, str(error))
-        except SpoolFull as error:
+        except OSError as error:  # a full disk, for the spool or for a program that was handed in
             self._problem(HTTPStatus.INSUFFICIENT_STORAGE, str(error))
 
     def _allowed(self) -> bool:

@@ -397,10 +397,11 @@ class Supervisor:
         self._hold_why = why
         try:
             self.bridge.hold()
-        except b.NotSupported:
-            self.bridge.emergency_stop()
         except b.NotNow as error:
             _log.info("hold: %s", error, extra={"fields": {"machine": self.name}})
+        except (b.BridgeError, OSError) as error:
+            _log.error("hold failed, stopping: %s", error, extra={"fields": {"machine": self.name}})
+            self.bridge.emergency_stop()
 
     def cancel(self, lease: Lease, why: str) -> None:
         """End a lease, running or not, by a person's or the scheduler's word. The lock must be held."""
@@ -410,7 +411,8 @@ class Supervisor:
     def _cancel_machine(self) -> None:
         try:
             self.bridge.cancel()
-        except b.NotSupported:
-            self.bridge.emergency_stop()
         except b.NotNow as error:
             _log.info("cancel: %s", error, extra={"fields": {"machine": self.name}})
+        except (b.BridgeError, OSError) as error:
+            _log.error("cancel failed, stopping: %s", error, extra={"fields": {"machine": self.name}})
+            self.bridge.emergency_stop()

@@ -252,9 +252,24 @@ class Watch:
         if self._thread.is_alive():
             self._thread.join(timeout=2.0)
 
+    @property
+    def alive(self) -> bool:
+        """Whether the watch is kept."""
+        return self._thread.is_alive()
+
     def _run(self) -> None:
-        while not self._ending.wait(WATCH_EVERY_S):
-            self.look()
+        try:
+            while not self._ending.wait(WATCH_EVERY_S):
+                self.look()
+        finally:
+            # Nobody watches any more, whatever the reason: nothing that was watched may go on.
+            if not self._ending.is_set():
+                self._stop_everything("the watch broke down")
+
+    def _stop_everything(self, why: str) -> None:
+        for watched in self._machines:
+            if watched.status().state in BUSY_STATES:
+                watched.stop(why)
 
     def look(self) -> None:
         """One look at every machine."""

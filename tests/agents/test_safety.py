@@ -250,6 +250,20 @@ def test_presence_is_monotonic_and_forgets_nobody_early() -> None:
     assert not presence.present("m1")
 
 
+def test_a_watch_that_breaks_down_stops_everything_it_watched() -> None:
+    guard = Guard(Process.FDM)
+
+    def broken(item: InterlockInput) -> bool | None:
+        raise RuntimeError("the adapter fell apart")
+
+    watched = replace(guard.watch._machines[0], interlock=broken)
+    watch = Watch(guard.presence, guard.clock, (watched,))
+    with pytest.raises(RuntimeError):
+        watch._run()
+    assert guard.bridge.calls == ["emergency_stop"]
+    assert not watch.alive
+
+
 # --- inputs ----------------------------------------------------------------------------------------------------------
 
 
