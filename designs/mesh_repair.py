@@ -108,6 +108,8 @@ def small_hole_patches(faces: Faces) -> Faces:
         closed = following.get(ring[-1]) == start
         if not closed or len(ring) not in {3, 4} or done & set(ring) or crossed & set(ring):
             continue
+        if len(ring) == 3 and (np.sort(faces, axis=1) == sorted(ring)).all(axis=1).any():
+            continue  # a lone triangle has no hole to close: a second one on its back would be a body without inside
         done |= set(ring)
         patches.append((ring[0], ring[1], ring[2]))
         if len(ring) == 4:

@@ -241,6 +241,13 @@ def test_a_hole_too_large_to_close_is_said() -> None:
     assert [(each.code, each.severity) for each in report.findings] == [("not_watertight", Severity.WARNING)]
 
 
+def test_a_lone_triangle_is_not_made_a_body() -> None:
+    shard = trimesh.Trimesh([[40, 0, 0], [49, 0, 3], [40, 9, 5]], [[0, 1, 2]], process=False)
+    report = inspect(stl(trimesh.util.concatenate([BOX, shard])))
+    assert report.repaired == ()
+    assert report.watertight is False
+
+
 def test_a_cavity_is_not_filled_by_repair() -> None:
     inner = trimesh.creation.box((5, 5, 5))
     inner.invert()
