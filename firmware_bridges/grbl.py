@@ -32,7 +32,7 @@ from firmware_bridges.dialogue import Script
 from firmware_bridges.grbl_codes import NEEDS_RESET, POSITION_KEPT, alarm_text
 from firmware_bridges.grbl_lines import Report
 from firmware_bridges.grbl_run import GrblRun, RunRules
-from firmware_bridges.grbl_scripts import Found, Ready
+from firmware_bridges.grbl_scripts import ORDINARY_RX, Found, Ready
 from firmware_bridges.grbl_stream import Stream
 from firmware_bridges.grbl_watch import Watch
 from firmware_bridges.link import Opener, Spawn, open_serial, spawn_thread
@@ -46,7 +46,7 @@ RESET: Final = b"\x18"
 CANCEL_JOG: Final = b"\x85"
 IDLE_POLL_S: Final = 1.0
 SILENCE_S: Final = 3.0
-_ORDINARY_RX: Final = 128
+GREET_AGAIN_S: Final = 0.7
 _ORDINARY_BLOCKS: Final = 16
 
 
@@ -71,11 +71,9 @@ class GrblBridge(WireBridge):
         self._homed: bool | None = None
         self._needs_reset = False
         self._report: Report | None = None
-        self._wco = (0.0, 0.0, 0.0)
-        self._overrides = (100, 100, 100)
-        self._asked_at = 0.0
-        self._heard_at = 0.0
-        self._poll_due = 0.0
+        self._wco, self._overrides = (0.0, 0.0, 0.0), (100, 100, 100)
+        self._asked_at = self._heard_at = self._poll_due = 0.0
+        self._reset_seen_at: float | None = None
 
     # --- identification ---------------------------------------------------------------------------------------------
 
@@ -121,23 +119,21 @@ class GrblBridge(WireBridge):
             raise NotNow("The machine does not know where it is: home it first.")
 
     def _begin_run(self, toolpath: Toolpath, from_line: int) -> None:
-        lines = toolpath.lines()
-        if from_line > 1:
-            lines = lines_from(toolpath, from_line, self.config.process, Dialect.GRBL)
+        def lines() -> Iterator[tuple[int, str]]:
+            if from_line > 1:
+                return lines_from(toolpath, from_line, self.config.process, Dialect.GRBL)
+            return toolpath.lines()
+
+        program = lines()
         if self.config.option("dry_run") != "yes":
-            self._get_ready(lines)
+            self._get_ready(program)
             return
-        rehearsal = self._lines_again(toolpath, from_line)
+        rehearsal = lines()
         self._say(
             grbl_scripts.check_mode(inches=self._inches),
-            lambda ready: self._open_stream(rehearsal, ready, rehearsed=lambda: self._leave_check_mode(lines)),
+            lambda ready: self._open_stream(rehearsal, ready, rehearsed=lambda: self._leave_check_mode(program)),
             self._not_ready,
         )
-
-    def _lines_again(self, toolpath: Toolpath, from_line: int) -> Iterator[tuple[int, str]]:
-        if from_line > 1:
-            return lines_from(toolpath, from_line, self.config.process, Dialect.GRBL)
-        return toolpath.lines()
 
     def _leave_check_mode(self, lines: Iterator[tuple[int, str]]) -> None:
         """Check mode ends with a reset of the controller by itself (grbl/system.c)."""
@@ -164,7 +160,7 @@ class GrblBridge(WireBridge):
         stream = Stream(
             lines,
             Watch(ready.position, blocks or _ORDINARY_BLOCKS, min(steps, default=0.0)),
-            self._capacity(),
+            self._found.capacity() if self._found is not None else ORDINARY_RX - 1,
             position=ready.position,
             offsets=ready.offsets,
             dynamic_beam=self._laser and self.config.option("m3_to_m4") == "yes",
@@ -184,16 +180,6 @@ class GrblBridge(WireBridge):
         )
         self._poll_soon()
         self._run.passed(now)
-
-    def _capacity(self) -> int:
-        """Bytes in flight: one less than what the controller told, which costs nothing and forgives a stray byte."""
-        told = self._found.build.rx_bytes if self._found is not None else 0
-        report = self._found.report if self._found is not None else None
-        if report is not None and report.receive_free:
-            told = report.receive_free
-        elif self._firmware == "fluidnc" or not told:
-            told = _ORDINARY_RX
-        return told - 1
 
     # --- requests during a run --------------------------------------------------------------------------------------
 
@@ -254,6 +240,7 @@ class GrblBridge(WireBridge):
 
     def _drop_run(self) -> None:
         self._run = None
+        self._reset_seen_at = None
 
     def _drop_dialogue(self) -> None:
         if self._dialogue is not None:
@@ -340,6 +327,9 @@ class GrblBridge(WireBridge):
             self._lost_position()
         if self.session.state is BridgeState.FAULT:
             return
+        if self._reset_seen_at is not None:
+            self._was_reset()
+            return
         stopping = self._run.stopping if self._run is not None else None
         self.link.emergency(b"")  # nothing that waits to be sent may follow
         self._drop_run()
@@ -354,9 +344,16 @@ class GrblBridge(WireBridge):
             stopping.greeted = True
             self._poll_soon()
             return
+        if self._run is not None and self._reset_seen_at is None:
+            # Lines still on the wire would now run in the wrong modes: reset once more, tell when that was heard.
+            self._reset_seen_at = self.clock.monotonic()
+            self.link.emergency(RESET)
+            self._run = None
+            return
+        self._was_reset()
+
+    def _was_reset(self) -> None:
         self._lost_position()
-        if self._run is not None:
-            self.link.emergency(RESET)  # lines still on the wire would now run in the wrong modes
         self._drop_run()
         if self.session.state is not BridgeState.FAULT:
             self.session.fail(
@@ -404,7 +401,11 @@ class GrblBridge(WireBridge):
         if self._run is not None:
             self._run.passed(now)
             self._drop_if_over()
-        self._poll(now)
+        if self._reset_seen_at is not None:
+            if now - self._reset_seen_at > GREET_AGAIN_S:
+                self._was_reset()
+        elif self.session.state is not BridgeState.DISARMED:
+            self._poll(now)
 
     def _poll_soon(self) -> None:
         self._poll_due = 0.0

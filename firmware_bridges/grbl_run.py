@@ -81,6 +81,7 @@ class GrblRun:
         self.stopping: Stopping | None = None
         self.over = False
         self._now = now
+        self._fresh = True
         self._progress_at = now
         self._resume_at: float | None = None
         self._hold_since: float | None = None
@@ -159,7 +160,8 @@ class GrblRun:
                 "The controller acknowledged a line that was never sent: bytes were added or split on the cable.",
             )
         elif line and not self._rules.rehearsal:
-            self._session.confirm(line, now)
+            self._confirm(line if self._fresh else stream.watch.executed_line, now)
+            self._fresh = False
 
     def rejected(self, number: int) -> None:
         """error:N for the oldest line in flight."""
@@ -178,6 +180,10 @@ class GrblRun:
 
     def reported(self, report: Report, overrides: tuple[int, int, int], now: float, asked_at: float) -> None:
         """One status report, asked for at `asked_at`."""
+        position = self._machine_position(report)
+        if position is not None and not self._rules.rehearsal and report.state in ("Run", "Idle", "Hold", "Door"):
+            idle = report.state == "Idle" and asked_at >= self._progress_at
+            self._confirm(self.stream.watch.executed(position, idle=idle), now)
         if self.stopping is not None:
             self.stopping.reported(report)
             return
@@ -187,7 +193,6 @@ class GrblRun:
         self._holds(report, now)
         if self.over:
             return
-        position = self._machine_position(report)
         if position is None:
             return
         if report.state in ("Run", "Idle", "Hold", "Door"):
@@ -204,6 +209,11 @@ class GrblRun:
         self._idle_since = self._off_end_since = None
         if report.state == "Run":
             self._progress_at = now
+
+    def _confirm(self, line: int, now: float) -> None:
+        """Lines count when they are done; the first one when it is accepted, because the run has begun then."""
+        if line:
+            self._session.confirm(line, now)
 
     def _machine_position(self, report: Report) -> tuple[float, float, float] | None:
         if report.machine is not None or report.work is None:

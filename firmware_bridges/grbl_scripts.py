@@ -23,6 +23,7 @@ HOLD: Final = b"!"
 BANNER_S: Final = 2.5
 ANSWER_S: Final = 2.0
 HOMING_S: Final = 300.0
+ORDINARY_RX: Final = 128
 #: What a run starts from: the modes of a fresh controller (grbl/gcode.c, gc_init), spindle off.
 FRESH_MODES: Final = "G0G17G21G40G49G54G90G91.1G94M5M9"
 _FRESH_WORDS: Final = frozenset({"G17", "G21", "G54", "G90", "G94", "M5", "M9"})
@@ -36,6 +37,18 @@ class Found:
     build: Build
     settings: dict[int, float]
     report: Report | None
+
+    def capacity(self) -> int:
+        """Bytes that may be in flight: one less than what the controller told; that costs nothing.
+
+        FluidNC's `$I` is no runtime truth (src/Channel.h): its status report tells, else the ordinary size holds.
+        """
+        told = self.build.rx_bytes
+        if self.report is not None and self.report.receive_free:
+            told = self.report.receive_free
+        elif self.build.firmware == "fluidnc" or not told:
+            told = ORDINARY_RX
+        return told - 1
 
 
 @dataclass(frozen=True, slots=True)

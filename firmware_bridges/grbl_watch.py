@@ -36,7 +36,10 @@ class Watch:
 
     def __init__(self, start: Point, planner_blocks: int, steps_per_mm: float) -> None:
         self._standing = start
-        self._done: deque[Motion] = deque(maxlen=planner_blocks + 2)
+        self._done: deque[tuple[Motion, int]] = deque()
+        self._kept = planner_blocks + 2
+        self.executed_line = 0
+        """The toolpath line up to which everything is certainly done, not only accepted into the planner."""
         self.pending: deque[InFlight] = deque()
         """Lines sent and not acknowledged, the oldest first."""
         self._values: deque[float] = deque([0.0], maxlen=planner_blocks + 3)
@@ -48,18 +51,39 @@ class Watch:
     def acknowledged(self) -> InFlight:
         """The oldest line sent was taken by the controller."""
         line = self.pending.popleft()
-        motion = line[2]
+        _, number, motion, value, _ = line
         if motion is not None:
-            self._done.append(motion)
-            self._values.append(line[3])
-        elif line[3] != self._values[-1]:
-            self._values.append(line[3])
+            self._done.append((motion, number))
+            self._values.append(value)
+            if len(self._done) > self._kept:  # the planner holds no more than that: the oldest is done
+                self.executed_line = max(self.executed_line, self._done.popleft()[1])
+            return line
+        if value != self._values[-1]:
+            self._values.append(value)
+        if not self._done:
+            self.executed_line = max(self.executed_line, number)
+        elif number:
+            self._done[-1] = (self._done[-1][0], number)
         return line
+
+    def executed(self, position: Point, *, idle: bool) -> int:
+        """The toolpath line up to which all is done, by where the machine is: a lower bound where the path overlaps."""
+        if idle:
+            if self._done:
+                self.executed_line = max(self.executed_line, self._done[-1][1])
+            return self.executed_line
+        before = 0
+        for motion, number in self._done:
+            if motion.distance_mm(position) <= self.near_mm:
+                self.executed_line = max(self.executed_line, before)
+                break
+            before = number
+        return self.executed_line
 
     @property
     def expected_end(self) -> Point:
         """Where the machine stands when all acknowledged moves are done."""
-        return self._done[-1].end if self._done else self._standing
+        return self._done[-1][0].end if self._done else self._standing
 
     def off_by_mm(self, position: Point) -> float:
         """Distance of a position from every move that can be under way: the least of them."""
@@ -72,7 +96,7 @@ class Watch:
 
     def _candidates(self) -> chain[Motion]:
         following = next((motion for _, _, motion, _, _ in self.pending if motion is not None), None)
-        return chain(reversed(self._done), () if following is None else (following,))
+        return chain((done[0] for done in reversed(self._done)), () if following is None else (following,))
 
     def objection(self, position: Point, report: Report, overrides: tuple[int, int, int]) -> str:
         """What is wrong with a report, as a sentence; empty when nothing is."""

@@ -252,7 +252,9 @@ class GrblTwin(GrblHolds):
         if wait is Wait.SPACE:
             return self.planner.free < 1
         if wait is Wait.EMPTY:
-            return bool(self.planner.blocks) and not self.critical and not self.planner.held
+            return bool(self.planner.blocks) and not self.critical
+        if wait is Wait.STAND:
+            return self.planner.stopping
         return wait is Wait.RESET or self.held
 
     def _pump(self) -> None:

@@ -32,6 +32,7 @@ class Wait(Enum):
 
     SPACE = "a free block in the planner"
     EMPTY = "an empty planner"
+    STAND = "the end of a deceleration"
     TIME = "a moment (the twin's `until`)"
     RELEASE = "the end of a hold"
     RESET = "a reset"
@@ -278,7 +279,7 @@ def _move(twin: GrblTwin, motion: Motion) -> Waits:
             twin.held = True
             twin.planner.hold(twin.now)
             while twin.planner.stopping:
-                yield Wait.EMPTY
+                yield Wait.STAND
             twin.raise_alarm(2, critical=True)
             yield Wait.RESET
         while twin.planner.free < 1:

@@ -258,3 +258,12 @@ def test_settings_and_offsets_survive_in_the_state_file(tmp_path: Path) -> None:
     assert "$30=24000" in again("$$\n")
     assert again("$#\n")[0] == "[G54:5.000,6.000,7.000]"
     assert json.loads(kept.read_text())["settings"]["30"] == 24000
+
+
+def test_a_hold_before_a_spindle_word_waits_for_the_resume() -> None:
+    talk = Talk(GrblTwin(variant=GRBLHAL, profile="laser"))
+    talk("M4S500\nG1X20F1000\nG1X40\nM5\n", 0.5)
+    talk(b"!", 1.0)
+    assert talk("?")[0].startswith("<Hold:0|")
+    assert "ok" in talk(b"~", 5.0)
+    assert talk("?")[0].startswith("<Idle|")
