@@ -16,7 +16,7 @@ from scheduler.planning.jit import HAS_COMPILER
 from scheduler.planning.problem import NEVER, Ints, Longs, Problem
 
 #: Plain Python multiplies numpy's 32-bit numbers in 32 bits; the compiler in 64.
-NUMBER: Final = np.int32 if HAS_COMPILER else np.int64
+NUMBER: Final[type[np.int32]] = np.int32 if HAS_COMPILER else np.int64  # type: ignore[assignment]
 
 # Columns of `Core.ops`; see Problem for what they mean. EARLIEST moves with the clock, SINCE is the release for good.
 EARLIEST, DUE, WEIGHT, FLOW, SINCE, ZONE, PROMISE, PROMISE_WEIGHT = range(8)

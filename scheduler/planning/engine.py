@@ -1,8 +1,8 @@
 """The rolling horizon: one object that holds the live plan and answers quotes, commits, repairs and explanations.
 
 An event makes a new snapshot, and the plan is carried over to it: what still may and can stays where it was, in its
-old order; the rest is inserted anew. (`live.LivePlan` below it works on rows and ticks in place, for fleets.) Every decision
-is kept with the snapshot it was made on, so that it can be replayed to the same answer.
+old order; the rest is inserted anew. (`live.LivePlan` below it works on rows and ticks in place, for fleets.) Every
+decision is kept with the snapshot it was made on, so that it can be replayed to the same answer.
 """
 
 from __future__ import annotations

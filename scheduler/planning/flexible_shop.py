@@ -17,7 +17,7 @@ from scheduler.planning.problem import Longs
 
 @dataclass(frozen=True)
 class FlexibleShop:
-    """n operations in job order. `before`, `after`: neighbours in the job, -1 at its ends; alternatives as in Problem."""
+    """n operations in job order. `before`, `after`: neighbours in the job, -1 at its ends; the rest as in Problem."""
 
     machines: int
     before: Longs

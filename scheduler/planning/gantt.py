@@ -80,8 +80,8 @@ def svg(plan: Plan, *, width: int = 1200) -> str:
     """The plan as an SVG document; every bar says its job and times when pointed at."""
     chart = layout(plan, width=width)
     parts: list[str] = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" width="{chart.width}" height="{chart.height}" '
-        'font-family="sans-serif" font-size="11" role="img" aria-label="plan">',
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="{chart.width}" height="{chart.height}" role="img">',
+        "<style>text { font: 11px sans-serif }</style>",
         '<rect width="100%" height="100%" fill="white"/>',
     ]
     for x, text in chart.marks:
@@ -94,7 +94,8 @@ def svg(plan: Plan, *, width: int = 1200) -> str:
             f'<g><title>{escape(bar.title)}</title><rect x="{bar.x:.1f}" y="{bar.y + 3}" width="{bar.width:.1f}" '
             f'height="{ROW - 6}" fill="{bar.colour}" rx="2"/><rect x="{bar.x:.1f}" y="{bar.y + 3}" '
             f'width="{bar.setup:.1f}" height="{ROW - 6}" fill="black" opacity="0.35"/>'
-            f'<text x="{bar.x + bar.setup + 3:.1f}" y="{bar.y + ROW * 0.65:.1f}" fill="white">{escape(label)}</text></g>'
+            f'<text x="{bar.x + bar.setup + 3:.1f}" y="{bar.y + ROW * 0.65:.1f}" fill="white">{escape(label)}</text>'
+            "</g>"
         )
     return "\n".join([*parts, "</svg>\n"])
 

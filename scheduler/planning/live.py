@@ -36,10 +36,10 @@ from scheduler.planning.core import (
     Core,
     Schedule,
 )
+from scheduler.planning.improving import Improved, improve
 from scheduler.planning.insertion import INFINITE, LIMIT, insert_best, remove
 from scheduler.planning.jit import borrowed, compiled
 from scheduler.planning.propagation import begin, new_journal, propagate, seed, seed_after, undo
-from scheduler.planning.search import Improved, improve
 from scheduler.planning.timing import take_out
 
 

@@ -2,7 +2,8 @@
 
 Shops lie in clusters, machines are printers, resin printers, routers and lasers with materials, bed sizes and speeds;
 jobs have one to three operations, log-normal durations, due dates with an exponential slack; durations are scaled so
-that demand is `load` times capacity for every kind of machine. The draws follow one fixed order, so a seed names one instance.
+that demand is `load` times capacity for every kind of machine. The draws follow one fixed order, so a seed names one
+instance.
 """
 
 from __future__ import annotations

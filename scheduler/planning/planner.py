@@ -13,8 +13,8 @@ from scheduler.planning.compiling import Compiled, compile_snapshot
 from scheduler.planning.construction import append_first, construct
 from scheduler.planning.core import Schedule
 from scheduler.planning.exact import LARGEST, solve_exactly
+from scheduler.planning.improving import improve
 from scheduler.planning.power import stagger
-from scheduler.planning.search import improve
 from scheduler.planning.snapshot import Plan, Snapshot
 from scheduler.planning.timing import total_cost
 

@@ -11,11 +11,6 @@ freeze fence moves. The same seed and number of moves give the same schedule, co
 from __future__ import annotations
 
 import math
-import time
-from collections.abc import Callable
-from dataclasses import dataclass
-
-import numpy as np
 
 from scheduler.planning.core import (
     AVAIL,
@@ -31,7 +26,6 @@ from scheduler.planning.core import (
     GUIDE_WEIGHT,
     MACHINE,
     MATRIX,
-    NUMBER,
     PINNED,
     POS,
     SETUP,
@@ -43,8 +37,6 @@ from scheduler.planning.core import (
     ZONE,
     Core,
     Schedule,
-    copy_schedule,
-    restore_schedule,
 )
 from scheduler.planning.insertion import INFINITE, push_estimate
 from scheduler.planning.jit import borrowed, compiled, inlined
@@ -53,7 +45,6 @@ from scheduler.planning.propagation import (
     Journal,
     begin,
     changed_cost,
-    new_journal,
     note,
     propagate,
     seed,
@@ -68,11 +59,9 @@ from scheduler.planning.timing import (
     parts_ready,
     place_cost,
     put_in,
-    retime_all,
     setup_before,
     tail_of,
     take_out,
-    total_cost,
     transport_around,
 )
 
@@ -391,79 +380,3 @@ def anneal(
         if change != 0:
             taken += 1
     return delta, taken
-
-
-@dataclass(frozen=True, slots=True)
-class Improved:
-    """What a search did: cost before and after, moves tried and accepted, seconds."""
-
-    before: int
-    after: int
-    moves: int
-    accepted: int
-    wall_s: float
-
-    @property
-    def moves_per_s(self) -> float:
-        """Moves tried a second."""
-        return self.moves / self.wall_s if self.wall_s > 0 else 0.0
-
-
-def improve(
-    p: Core,
-    s: Schedule,
-    *,
-    seed: int = 0,
-    budget_s: float | None = None,
-    moves: int | None = None,
-    frozen: int = 0,
-    hot: float = 12_000.0,
-    cold: float = 1_500.0,
-    samples: int = 24,
-    steps: int = 20,
-    progress: Callable[[float, int], None] | None = None,
-) -> Improved:
-    """Search from `s` and leave the best schedule found in it: never worse than it came.
-
-    Give `moves` for a deterministic search, else `budget_s` (seconds). Temperatures are costs in hundredths of a
-    weight-minute. `progress` is told the share done and the best cost after each of the `steps`.
-    """
-    began = time.perf_counter()
-    rng = np.array([(seed * 2_654_435_761 + 88_172_645) % MASK or 1], np.int64)
-    journal = new_journal(len(p.ops))
-    late, movable = np.zeros(len(p.ops) + 1, NUMBER), np.zeros(len(p.ops) + 1, NUMBER)
-    first = best = current = int(total_cost(p, s))
-    kept = copy_schedule(s)
-    tried = taken = 0
-    speed = 20_000.0
-    for step in range(steps):
-        a, b = (hot * (cold / hot) ** (share / steps) for share in (step, step + 1))
-        if moves is not None:
-            batch = moves * (step + 1) // steps - moves * step // steps
-        else:
-            assert budget_s is not None, "give moves or a budget"
-            left = budget_s - (time.perf_counter() - began)
-            if left <= 0:
-                break
-            batch = max(64, int(speed * left / (steps - step)))
-            if tried == 0:
-                batch = min(batch, 2_000)
-        delta, won = anneal(p, s, journal, rng, batch, a, b, frozen, samples, late, movable)
-        current += int(delta)
-        tried, taken = tried + batch, taken + int(won)
-        speed = tried / max(1e-6, time.perf_counter() - began)
-        if current < best:
-            best = current
-            restore_schedule(kept, s)
-        if progress is not None:
-            progress((step + 1) / steps, best)
-    restore_schedule(s, kept)
-    return Improved(first, best, tried, taken, time.perf_counter() - began)
-
-
-def times_agree(p: Core, s: Schedule) -> bool:
-    """Whether the times kept while searching equal those computed anew from the sequences."""
-    anew = copy_schedule(s)
-    n = len(p.ops)
-    possible = retime_all(p, anew, np.empty(n, NUMBER), np.empty(n, NUMBER))
-    return bool(possible) and all(np.array_equal(a, b) for a, b in zip(anew, s, strict=True))

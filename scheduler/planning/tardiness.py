@@ -1,6 +1,7 @@
 """One machine, total weighted tardiness: the order in which jobs already at a machine should go.
 
-Annealing over the sequence with exact segment evaluation, restarted from its best. Also the reader of OR-Library's format.
+Annealing over the sequence with exact segment evaluation, restarted from its best. Also the reader of OR-Library's
+format.
 """
 
 # Elements of arrays have no static type here: the arrays do, and the compiler checks the rest.
@@ -62,7 +63,7 @@ def late_cost(w: Longs, d: Longs, o: int, end: int) -> int:
 
 
 @compiled
-def anneal_queue(
+def anneal_queue(  # noqa: C901 - one loop of moves, unrolled for the compiler
     t: Longs, w: Longs, d: Longs, seq: Longs, best_seq: Longs, rng: Longs, moves: int, hot: float, cold: float
 ) -> int:
     """Moves a job within the sequence or swaps two; the best order is left in `best_seq`. Returns its cost."""

@@ -1,7 +1,8 @@
 """Unrelated machines with setups that depend on machine and sequence, the last finish to be earliest (R | s | Cmax).
 
-Annealing over machine queues: an operation goes to its best place on another machine, or two change places; the cost is the
-makespan with a little of the total work, so that moves off the longest machine are guided. Durations are integers.
+Annealing over machine queues: an operation goes to its best place on another machine, or two change places; the cost
+is the makespan with a little of the total work, so that moves off the longest machine are guided. Durations are
+integers.
 """
 
 # Elements of arrays have no static type here: the arrays do, and the compiler checks the rest.
@@ -12,6 +13,7 @@ from __future__ import annotations
 import math
 import time
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
@@ -49,7 +51,7 @@ def made_up(jobs: int, machines: int, *, seed: int, setup: tuple[int, int] = (1,
 def finish_of(problem: Unrelated, m: int, queue: tuple[int, ...]) -> int:
     """When machine m has done its queue."""
     run = sum(int(problem.ticks[j, m]) for j in queue)
-    return run + sum(int(problem.setup[m, a, b]) for a, b in zip(queue, queue[1:], strict=False))
+    return run + sum(int(problem.setup[m, a, b]) for a, b in pairwise(queue))
 
 
 @inlined
@@ -59,7 +61,7 @@ def gap(s: Longs, m: int, a: int, b: int) -> int:
 
 
 @compiled
-def anneal_queues(
+def anneal_queues(  # noqa: C901 - one loop of moves, unrolled for the compiler
     t: Longs,
     s: Longs,
     seq: Longs,
@@ -73,7 +75,7 @@ def anneal_queues(
     best: int,
 ) -> int:
     """So many moves; the best queues are kept apart. Returns the best makespan."""
-    n, m = t.shape
+    m = t.shape[1]
     end = np.zeros(m, np.int64)
     for k in range(m):
         for i in range(length[k]):

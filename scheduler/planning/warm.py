@@ -15,9 +15,9 @@ def warm() -> float:
     began = time.perf_counter()
     from scheduler.planning.construction import construct
     from scheduler.planning.core import make_core
+    from scheduler.planning.improving import improve
     from scheduler.planning.jit import HAS_COMPILER, marker
     from scheduler.planning.microfab import microfab
-    from scheduler.planning.search import improve
 
     if not HAS_COMPILER:
         return 0.0

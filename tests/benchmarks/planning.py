@@ -26,11 +26,11 @@ from scheduler.planning.bounds import weighted_tardiness_bound
 from scheduler.planning.construction import append_first
 from scheduler.planning.core import make_core
 from scheduler.planning.exact import solve_exactly
-from scheduler.planning.flexible_shop import read_shop_file, shop_violations
+from scheduler.planning.flexible_shop import read_shop_file, shop_of, shop_violations
+from scheduler.planning.improving import improve, times_agree
 from scheduler.planning.makespan import solve_shop
 from scheduler.planning.microfab import microfab, weighted_tardiness
 from scheduler.planning.problem import Problem
-from scheduler.planning.search import improve, times_agree
 from scheduler.planning.tardiness import read_queues, solve_queue
 from scheduler.planning.unrelated import made_up, solve_unrelated
 from tests.benchmarks.planning_online import run_week
@@ -53,6 +53,7 @@ def shortest_plans(s: Settings) -> list[Bar]:
     if s.data is None:
         return []
     known = json.loads((s.data / "fjsp" / "best_known.json").read_text())
+    solve_shop(shop_of(2, [[[(0, 1), (1, 2)], [(0, 2), (1, 3)]], [[(0, 3), (1, 1)]]]), budget_s=60, iterations=20_000)
     bars: list[Bar] = []
     for folder, suffix, target, limit in (("brandimarte", "", 1.0, 10), ("hurink_edata", "_edata", 1.5, 66)):
         files = sorted((s.data / "fjsp" / folder).glob("*.txt"))[:limit]
@@ -79,6 +80,7 @@ def shortest_plans(s: Settings) -> list[Bar]:
 def shortest_queues(s: Settings) -> list[Bar]:
     """P2: unrelated machines with setups, 50 × 10, and small ones against the exact peer."""
     seconds = 1.0 if s.quick else 10.0
+    solve_unrelated(made_up(6, 2, seed=1), budget_s=60, moves=2_000)
     ours, theirs = [], []
     for seed in s.seeds:
         problem = made_up(50, 10, seed=seed)
@@ -107,6 +109,7 @@ def least_late(s: Settings) -> list[Bar]:
     folder = s.data / "single_machine" / "wt"
     queues = read_queues((folder / "wt100.txt").read_text(), 100)
     best = [[int(x) for x in (folder / f"wtbest100{v}.txt").read_text().split()] for v in "ab"]
+    solve_queue(queues[0], moves=2_000)
     gaps = []
     for i in range(0, len(queues), 12 if s.quick else 1):
         goal = min(best[0][i], best[1][i])
@@ -259,7 +262,7 @@ def growth(s: Settings) -> list[Bar]:
     slope = float(np.polyfit(np.log(sizes), np.log([times[size] for size in sizes]), 1)[0])
     script = (
         "from scheduler.planning.microfab import microfab;from scheduler.planning.core import make_core;"
-        "from scheduler.planning.construction import append_first;from scheduler.planning.search import improve;"
+        "from scheduler.planning.construction import append_first;from scheduler.planning.improving import improve;"
         "import resource;f=microfab(20000,2000);c=make_core(f.problem);s=append_first(f.problem,c);"
         "improve(c,s,moves=20000);print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss/1024)"
     )

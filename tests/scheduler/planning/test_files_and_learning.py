@@ -65,7 +65,7 @@ def test_the_command_plans_a_file_and_draws_it(tmp_path: Path, capsys: pytest.Ca
 
 def test_the_picture_shows_every_job() -> None:
     made = plan(world([printer("m<1>")], [print_job("a&b"), print_job("c")]))
-    root = ElementTree.fromstring(svg(made))  # noqa: S314 - our own document
+    root = ElementTree.fromstring(svg(made))
     titles = [title.text or "" for title in root.iter("{http://www.w3.org/2000/svg}title")]
     assert sorted(title.split(":")[0] for title in titles) == ["a&b", "c"]
     assert png(made).startswith(b"\x89PNG")
@@ -98,7 +98,7 @@ def test_reading_the_public_format() -> None:
     assert shop.elig_time.tolist() == [3, 2, 4, 5]
     made = solve_shop(shop, budget_s=0.2)
     assert shop_violations(shop, made) == []
-    assert made.makespan == 7 or made.makespan == 5 + 0 or made.makespan <= 9
+    assert made.makespan == 5
     for bad in ("", "2 2\n1 1 1 3\n", "1 2\n2 1 1 3\n", "1 1\n1 1 2 3\n"):
         with pytest.raises(ValueError, match=r"."):
             read_shop(bad)
@@ -109,7 +109,7 @@ def test_flexible_shops_reach_the_optimum_of_tiny_instances() -> None:
     for _ in range(4):
         chains = [[[(m, draw.randint(1, 9)) for m in range(2)] for _ in range(2)] for _ in range(3)]
         shop = shop_of(2, chains)
-        made = solve_shop(shop, budget_s=5, iterations=2_500, seed=2)
+        made = solve_shop(shop, budget_s=5, iterations=15_000, seed=2)
         assert shop_violations(shop, made) == []
         assert made.makespan == least_makespan_by_enumeration(chains)
 
@@ -166,7 +166,7 @@ def test_unrelated_machines_reach_the_optimum_of_tiny_instances() -> None:
 
 @pytest.mark.parametrize("seed", [1, 2, 3])
 def test_the_exact_layer_reaches_the_optimum_of_tiny_instances(seed: int) -> None:
-    problem = microfab(4, 4, seed=seed, load=1.2).problem
+    problem = microfab(4, 4, seed=seed, load=1.2, horizon_days=20).problem
     core = make_core(problem)
     warm = construct(problem, core)
     found = solve_exactly(problem, core, warm, budget_s=20)
@@ -235,7 +235,7 @@ from scheduler.planning.jit import HAS_COMPILER
 from scheduler.planning.microfab import microfab
 from scheduler.planning.construction import construct
 from scheduler.planning.core import make_core
-from scheduler.planning.search import improve
+from scheduler.planning.improving import improve
 digest = hashlib.sha256()
 for seed, calendars in ((1, True), (2, False)):
     problem = microfab(30, 12, seed=seed, calendars=calendars).problem
@@ -267,7 +267,6 @@ def test_a_first_plan_of_a_thousand_jobs_does_not_wait_for_a_compiler() -> None:
         "f=microfab(1000,100);s=append_first(f.problem,make_core(f.problem));assert (s.machine>=0).all()"
     )
     environment = {k: v for k, v in os.environ.items() if not k.startswith("WORKSHED_")}
-    began = time.process_time()
-    wall = time.perf_counter()
+    began = time.perf_counter()
     subprocess.run([sys.executable, "-c", script], check=True, env=environment, timeout=120)
-    assert time.perf_counter() - wall < 9 or os.getloadavg()[0] > 3, (began, os.getloadavg())
+    assert time.perf_counter() - began < 9 or os.getloadavg()[0] > 3

@@ -22,11 +22,11 @@ from scheduler.planning.core import (
     empty_schedule,
     make_core,
 )
+from scheduler.planning.improving import improve, times_agree
 from scheduler.planning.insertion import INFINITE, insert_best
 from scheduler.planning.live import LivePlan
 from scheduler.planning.microfab import MicroFab, microfab, weighted_tardiness
 from scheduler.planning.propagation import begin, new_journal, propagate, seed
-from scheduler.planning.search import improve, times_agree
 from scheduler.planning.timing import choose, put_in, total_cost
 
 FABS = {seed: microfab(24, 8, seed=seed) for seed in range(3)}

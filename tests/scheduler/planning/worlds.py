@@ -33,9 +33,7 @@ def hours(start: float, end: float) -> Window:
 
 def printer(name: str, shop: str = "s0", **changes: object) -> PlanMachine:
     """A printer with PLA that takes everything always."""
-    plain = PlanMachine(
-        id=name, shop=shop, process=Process.FDM, envelope_mm=(200, 200, 200), loaded=(Material("PLA"),)
-    )
+    plain = PlanMachine(id=name, shop=shop, process=Process.FDM, envelope_mm=(200, 200, 200), loaded=(Material("PLA"),))
     return PlanMachine(**{**{f: getattr(plain, f) for f in plain.__dataclass_fields__}, **changes})  # type: ignore[arg-type]
 
 
