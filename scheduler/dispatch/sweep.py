@@ -5,7 +5,7 @@ Each becomes an event of the table or a flag for a person; none is ever taken fo
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Final
 
 import sqlalchemy as sa
@@ -18,12 +18,13 @@ from scheduler.store import queries
 from scheduler.store.rows import JobRow
 
 _NOT_BEGUN: Final = LEASED_STATES - MOTION_STATES
+_CLOCK_SLACK: Final = timedelta(seconds=5)
 _SILENT: Final = "no word from the agent since"
 
 
 def sweep(c: sa.Connection, mover: Mover, now: datetime) -> int:
     """Let everything happen that time alone brings. Returns how many jobs it touched."""
-    touched = sum(_deadline(c, mover, job, now) for job in queries.jobs_past_deadline(c, now))
+    touched = sum(_deadline(c, mover, job, now) for job in _due(c, mover, now))
     machines = seen_machines(c)
     for lease in queries.live_leases(c):
         job = queries.job(c, lease.job)
@@ -38,6 +39,14 @@ def sweep(c: sa.Connection, mover: Mover, now: datetime) -> int:
         elif job.state in MOTION_STATES:
             touched += _silence(c, mover, job, machine, now)
     return touched
+
+
+def _due(c: sa.Connection, mover: Mover, now: datetime) -> list[JobRow]:
+    """Jobs whose deadline passed; and offers from a clock that was put back since, which nobody should wait out."""
+    late = queries.jobs_past_deadline(c, now)
+    furthest = now + mover.limits.offer + _CLOCK_SLACK
+    offered = queries.jobs(c, states=[JobState.OFFERED])
+    return [*late, *(job for job in offered if job.deadline is not None and job.deadline > furthest)]
 
 
 def _deadline(c: sa.Connection, mover: Mover, job: JobRow, now: datetime) -> bool:
