@@ -47,5 +47,5 @@ def make() -> Source:
         ),
         {"half.stl": stl(solid, "pipe clamp half")},
         "# Pipe repair clamp\n\nCold water only, and only until the pipe is mended. Print both halves "
-        "standing on their round edge as they lie in the file, in PETG, without support.\n",
+        "standing on their round edge as they lie in the file, in PETG, without support. Not pressure-tested.\n",
     )

@@ -25,10 +25,11 @@ def make() -> Source:
         manifest(
             "shelf_bracket",
             "Shelf bracket",
-            "Carries a shelf up to 200 mm deep; two or more a shelf",
+            "Carries a shelf up to 120 mm deep; two or more a shelf",
             (flat_part("bracket", "bracket.dxf", ProcessKind.CNC, "plywood", THICK_MM),),
         ),
         {"bracket.dxf": drawing.dxf()},
         "# Shelf bracket\n\nFrom 12 mm plywood, the grain along the upper leg. Screw it to the shelf from "
-        "below and to an upright from the side. It is a piece of furniture, not a lifting device.\n",
+        "below and to an upright from the side. Nobody has load-tested it: try yours with "
+        "twice what it will carry.\n",
     )
