@@ -18,6 +18,8 @@ DRAWINGS = (GeometryKind.DXF, GeometryKind.SVG)
 
 _TIGHT_S = 4
 """Seconds for true-shape nesting, spent only where rows of boxes leave pieces over."""
+_FULLEST = 0.92
+"""No nest of different shapes fills more of a sheet: beyond, it is not tried."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +105,8 @@ def _place(pieces: Sequence[Piece], drawings: Sequence[Drawing], sheet: Sheet, t
         for k, (piece, drawing) in enumerate(zip(pieces, drawings, strict=True))
     ]
     found = nest(parts, sheet, gap_mm)
-    if found.left_over:
+    area = sum(part.outline.area * part.quantity for part in parts)
+    if found.left_over and area < _FULLEST * sheet.width_mm * sheet.height_mm:
         found = nest(parts, sheet, gap_mm, budget_s=_TIGHT_S)
     if found.left_over:
         key, count = found.left_over[0]
