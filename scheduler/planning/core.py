@@ -131,7 +131,8 @@ def make_core(p: Problem) -> Core:
         SUCC_LOW: p.succ_ptr[:-1] + after_preds, SUCC_HIGH: p.succ_ptr[1:] + after_preds,
         ELIG_LOW: p.elig_ptr[:-1], ELIG_HIGH: p.elig_ptr[1:],
     }  # fmt: skip
-    for column, values in columns.items():
+    values: NDArray[np.int64]
+    for column, values in columns.items():  # type: ignore[assignment]
         ops[:, column] = values
     ops[:, ANCHOR] = -1
     more = np.zeros((0, 3), NUMBER)

@@ -302,9 +302,10 @@ def solve_shop(
     goal: int = 0,
     iterations: int | None = None,
     progress: Callable[[float, int], None] | None = None,
+    clock: Callable[[], float] = time.perf_counter,
 ) -> ShopPlan:
     """The best plan found in `budget_s` seconds (or in `iterations`, deterministic); stops at a makespan of `goal`."""
-    began = time.perf_counter()
+    began = clock()
     n = shop.operations
     goal = max(goal, least_makespan(shop))
     first, on, mp, ms, dur = greedy_queues(shop)
@@ -313,7 +314,7 @@ def solve_shop(
     best = int(evaluate(shop.before, shop.after, mp, ms, dur, head, tail, order))
     forbidden = np.zeros((n, n + shop.machines), np.int32)
     rng = np.array([(seed * 2_654_435_761 + 123_456_789) % 0xFFFFFFFF or 1], np.int64)
-    clock = np.zeros(2, np.int64)
+    turns = np.zeros(2, np.int64)
     queues = (first, on, mp, ms, dur)
     fixed = (shop.before, shop.after, shop.elig_ptr, shop.elig_machine, shop.elig_time)
     mean = float(shop.elig_time.mean()) if len(shop.elig_time) else 1.0
@@ -323,7 +324,7 @@ def solve_shop(
         """As many of the wanted moves as the budget leaves time for."""
         if iterations is not None:
             return min(wanted, iterations - moves)
-        return min(wanted, int(pace * (budget_s - (time.perf_counter() - began))))
+        return min(wanted, int(pace * (budget_s - (clock() - began))))
 
     # Annealing finds the valley, tabu search its floor; turn about, each a little longer than before.
     turn = 0
@@ -341,16 +342,16 @@ def solve_shop(
             if batch < 50:
                 break
             _copy(queues, kept)
-            best = int(tabu(*fixed, shop.machines, *queues, *kept, forbidden, rng, clock, batch, best, goal))  # type: ignore[call-arg]
-            clock[1] = clock[0]
+            best = int(tabu(*fixed, shop.machines, *queues, *kept, forbidden, rng, turns, batch, best, goal))  # type: ignore[call-arg]
+            turns[1] = turns[0]
         moves += batch
         turn += 1
-        pace = 0.8 * moves / max(1e-6, time.perf_counter() - began)
+        pace = 0.8 * moves / max(1e-6, clock() - began)
         if progress is not None:
-            progress(min(1.0, (time.perf_counter() - began) / budget_s), best)
+            progress(min(1.0, (clock() - began) / budget_s), best)
     makespan = int(evaluate(shop.before, shop.after, kept[2], kept[3], kept[4], head, tail, order))
     assert makespan == best, "the kept queues do not give the makespan that was said"
-    return ShopPlan(best, kept[1].copy(), head.copy(), moves, time.perf_counter() - began)
+    return ShopPlan(best, kept[1].copy(), head.copy(), moves, clock() - began)
 
 
 def _copy(into: tuple[Longs, ...], out: list[Longs]) -> None:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -133,9 +134,16 @@ def anneal_queue(  # noqa: C901 - one loop of moves, unrolled for the compiler
     return best
 
 
-def solve_queue(queue: Queue, *, budget_s: float = 1.0, seed: int = 0, moves: int | None = None) -> QueueOrder:
+def solve_queue(
+    queue: Queue,
+    *,
+    budget_s: float = 1.0,
+    seed: int = 0,
+    moves: int | None = None,
+    clock: Callable[[], float] = time.perf_counter,
+) -> QueueOrder:
     """The best order found in `budget_s` seconds, or in so many moves (deterministic)."""
-    began = time.perf_counter()
+    began = clock()
     n = len(queue.ticks)
     start = np.argsort(queue.due - queue.ticks, kind="stable").astype(np.int64)
     best_order, best = start.copy(), cost_of(queue, start)
@@ -149,8 +157,8 @@ def solve_queue(queue: Queue, *, budget_s: float = 1.0, seed: int = 0, moves: in
         if moves is not None:
             batch = min(200_000, moves - tried)
         elif tried:
-            pace = tried / max(1e-6, time.perf_counter() - began)
-            batch = min(400_000, int(0.9 * pace * (budget_s - (time.perf_counter() - began))))
+            pace = tried / max(1e-6, clock() - began)
+            batch = min(400_000, int(0.9 * pace * (budget_s - (clock() - began))))
         if batch < 1_000:
             break
         order, found = best_order.copy(), best_order.copy()

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -167,10 +168,16 @@ def anneal_queues(  # noqa: C901 - one loop of moves, unrolled for the compiler
 
 
 def solve_unrelated(
-    problem: Unrelated, *, budget_s: float, seed: int = 0, moves: int | None = None, goal: int = 0
+    problem: Unrelated,
+    *,
+    budget_s: float,
+    seed: int = 0,
+    moves: int | None = None,
+    goal: int = 0,
+    clock: Callable[[], float] = time.perf_counter,
 ) -> Queues:
-    """The best queues found in `budget_s` seconds, or in so many moves (deterministic); stops at a makespan of `goal`."""
-    began = time.perf_counter()
+    """The best queues found in `budget_s` seconds, or in so many moves (deterministic); stops at `goal`."""
+    began = clock()
     n, m = problem.ticks.shape
     seq, length = np.full((m, n + 1), -1, np.int64), np.zeros(m, np.int64)
     for j in np.argsort(-problem.ticks.min(axis=1), kind="stable"):
@@ -186,8 +193,8 @@ def solve_unrelated(
         if moves is not None:
             batch = min(1_000_000, moves - tried)
         elif tried:
-            pace = tried / max(1e-6, time.perf_counter() - began)
-            batch = min(4_000_000, int(0.9 * pace * (budget_s - (time.perf_counter() - began))))
+            pace = tried / max(1e-6, clock() - began)
+            batch = min(4_000_000, int(0.9 * pace * (budget_s - (clock() - began))))
         if batch < 1_000:
             break
         if turn % 2 == 0:
