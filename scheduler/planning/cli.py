@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 from scheduler.planning import gantt, planfile
@@ -13,7 +15,12 @@ from scheduler.planning.snapshot import Plan
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Exit code 0: everything is placed; 1: something waits; 2: the file could not be read."""
+    """`[plan] FILE …` or `bench [planning] …`. Exit code 0: all is placed; 1: something waits; 2: an unreadable file."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    if words[:1] == ["bench"]:
+        return bench(words[1:])
+    if words[:1] == ["plan"]:
+        words = words[1:]
     parser = argparse.ArgumentParser(prog="workshed plan", description="Plan a snapshot file and say why.")
     parser.add_argument("file", type=Path, help="a snapshot as JSON; - reads standard input")
     parser.add_argument("--seed", type=int, default=0)
@@ -22,7 +29,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--json", action="store_true", help="the whole plan as JSON on standard output")
     parser.add_argument("--out", type=Path, default=None, help="write the plan as JSON here")
     parser.add_argument("--gantt", type=Path, default=None, help="write a picture here, .svg or .png")
-    asked = parser.parse_args(argv)
+    asked = parser.parse_args(words)
     try:
         text = sys.stdin.read() if str(asked.file) == "-" else asked.file.read_text()
         snapshot = planfile.load_snapshot(text)
@@ -38,6 +45,16 @@ def main(argv: list[str] | None = None) -> int:
         asked.gantt.write_bytes(picture)
     print(planfile.dump(made) if asked.json else told(made))
     return 1 if made.waiting else 0
+
+
+def bench(words: list[str]) -> int:
+    """Run the planner's bars, in a process of their own; they are part of the source tree, not of an installation."""
+    if words[:1] == ["planning"]:
+        words = words[1:]
+    if find_spec("tests") is None or find_spec("tests.benchmarks") is None:
+        print("workshed bench: the benchmarks are in the source tree: run `make bench` there", file=sys.stderr)
+        return 2
+    return subprocess.run([sys.executable, "-m", "tests.benchmarks.planning", *words], check=False).returncode
 
 
 def told(made: Plan) -> str:
