@@ -292,7 +292,7 @@ class AgentLife(RuleBasedStateMachine):
 
 
 TestAgentLife = AgentLife.TestCase
-TestAgentLife.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
+TestAgentLife.settings = settings(max_examples=30, stateful_step_count=40, deadline=None)
 
 
 def walk(seed: int, steps: int) -> None:
