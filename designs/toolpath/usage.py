@@ -10,7 +10,7 @@ from designs.toolpath.timetable import TimeTable
 
 @dataclass(frozen=True, slots=True)
 class Consumers:
-    """Electric power of a machine's parts, watts. Defaults: a desktop printer's, measured by many at the wall."""
+    """Electric power of a machine's parts, watts. Defaults: round figures for a desktop printer; measure yours."""
 
     idle_w: float = 10.0
     motion_w: float = 25.0
