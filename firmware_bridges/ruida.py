@@ -100,6 +100,7 @@ class Transport:
         datagram = wire.packet(payload, self._magic)
         for attempt in range(TRIES):
             self.resends += attempt > 0
+            self._forget_late_answers()
             try:
                 self._socket.sendto(datagram, self._address)
             except OSError as error:
@@ -108,6 +109,13 @@ class Transport:
             if answer == bytes([wire.ACK]):
                 return
         raise NoAnswer(f"the controller did not acknowledge a packet in {TRIES} tries")
+
+    def _forget_late_answers(self) -> None:
+        """An answer that comes after its time must not pass for that of the next packet."""
+        self._socket.settimeout(0.0)
+        while self._answer() is not None:
+            pass
+        self._socket.settimeout(ANSWER_S)
 
     def _answer(self) -> bytes | None:
         try:

@@ -145,6 +145,9 @@ def test_emergency_stop_and_bad_jobs() -> None:
 
 
 def test_another_card_is_refused() -> None:
-    with RuidaTwin() as twin, at_work(twin, fingerprint="ruida:00000001") as (bridge, _, _over):
-        with pytest.raises(WrongMachine, match="another machine"):
-            bridge.connect()
+    with (
+        RuidaTwin() as twin,
+        at_work(twin, fingerprint="ruida:00000001") as (bridge, _, _over),
+        pytest.raises(WrongMachine, match="another machine"),
+    ):
+        bridge.connect()
