@@ -15,7 +15,7 @@ from scheduler.planning.snapshot import Plan
 
 
 def main(argv: list[str] | None = None) -> int:
-    """`[plan] FILE …` or `bench [planning] …`. Exit code 0: all is placed; 1: something waits; 2: an unreadable file."""
+    """`[plan] FILE …` or `bench [planning] …`. Exit code 0: all is placed; 1: something waits; 2: unreadable file."""
     words = list(sys.argv[1:] if argv is None else argv)
     if words[:1] == ["bench"]:
         return bench(words[1:])
