@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+import httpx
+
 from scheduler.broker.access import agent_principal, scheduler_principal, scheduler_username
 from scheduler.broker.process import BrokerSetup, await_state, find_broker, free_port
 from scheduler.demo.network import Network, token_of
@@ -196,6 +198,12 @@ class Demo:
             self._teller.say(f"{name} had died and was started again.")
         for operator in self._operators:
             operator.step()
+        try:
+            return self._requester_step()
+        except httpx.TransportError:
+            return []  # the scheduler is away for a moment; `look_after` starts it again
+
+    def _requester_step(self) -> list[dict[str, Any]]:
         orders = self.network.orders()
         for order in orders:
             for step in order["steps"]:

@@ -196,16 +196,20 @@ async def _fresh(read: Callable[[], _T], sections: list[_Section]) -> None:
 
 def _order_deeds(deeds: Deeds) -> OrderDeeds:
     async def accept(order: str) -> None:
-        await _do(lambda: deeds.accept(_token(), order), "Accepted. It will be made.")
+        token = _token()
+        await _do(lambda: deeds.accept(token, order), "Accepted. It will be made.")
 
     async def cancel(order: str) -> None:
-        await _do(lambda: deeds.cancel(_token(), order), "Cancelled.")
+        token = _token()
+        await _do(lambda: deeds.cancel(token, order), "Cancelled.")
 
     async def hand_over(order: str) -> None:
-        await _do(lambda: deeds.hand_over(_token(), order), "Handed over.")
+        token = _token()
+        await _do(lambda: deeds.hand_over(token, order), "Handed over.")
 
     async def step_done(order: str, step: str) -> None:
-        await _do(lambda: deeds.step_done(_token(), order, step), f"{step}: done.")
+        token = _token()
+        await _do(lambda: deeds.step_done(token, order, step), f"{step}: done.")
 
     return OrderDeeds(accept, cancel, hand_over, step_done)
 

@@ -50,7 +50,7 @@ def frame(title: str, path: str) -> Iterator[None]:
                     ui.icon(icon, size="20px").props('aria-hidden="true"')
                     text("span", word).classes("word")
         _dark_switch(dark)
-    with ui.element("main").classes("ws-main").props('id="content"'):
+    with ui.element("div").classes("ws-main").props('id="content"'):
         yield
 
 
