@@ -4,8 +4,8 @@ Knows no port and no thread: time comes in as a number, bytes go out as values.
 
 - At most `receive_bytes - 1` bytes are unacknowledged, so the firmware's receive ring cannot overflow whatever its
   queue does (Marlin src/HAL/AVR/MarlinSerial.cpp drops what does not fit without a word).
-- More than one line is in flight only where every ok names its line (ADVANCED_OK), and only after CLEAN_LINES
-  lines without an error: Marlin throws away its receive ring when it asks for a resend (queue.cpp
+- More than one line is in flight only where every ok names its line (ADVANCED_OK), and after an error only when
+  CLEAN_LINES lines went well: Marlin throws away its receive ring when it asks for a resend (queue.cpp
   flush_and_request_resend), which can cut a line in flight so that its tail looks like a command without a number.
 - After a Resend the flow goes back to that number, once nothing more comes that was on the wire before.
 - After a silence it sends an empty line (it ends a line whose end was lost), then the next numbered line: the
@@ -29,7 +29,10 @@ from firmware_bridges.marlin_stops import HoldMemory
 from firmware_bridges.printer_dialect import PrinterDialect
 from firmware_bridges.printer_lines import clean, numbered
 
-CLEAN_LINES: Final = 100
+FIRST_LINES: Final = 10
+"""Lines one by one at the start, before several are in flight."""
+CLEAN_LINES: Final = 200
+"""The same after an error."""
 HISTORY: Final = 64
 QUIET_S: Final = 0.04
 """More than the time that 127 bytes take at 57600 baud, with what the firmware answers to them."""
@@ -114,7 +117,7 @@ class PrinterFlow:
         self._candidate = 0
         self.echoes_number = dialect.echo_of_number
         self.advanced = False
-        self._clean = 0
+        self._clean = -FIRST_LINES
         self._error_last: int | None = None
         self._error_at = 0.0
         self._error_pending = False
@@ -209,7 +212,7 @@ class PrinterFlow:
     @property
     def window(self) -> int:
         """Lines that may be in flight now."""
-        if self.advanced and self.echoes_number and self._clean >= CLEAN_LINES:
+        if self.advanced and self.echoes_number and self._clean >= 0:
             return 32
         return self.dialect.lines_in_flight
 
@@ -286,7 +289,7 @@ class PrinterFlow:
         """The firmware asks for `number` again."""
         self._word(now)
         self.counters.resends += 1
-        self._clean = 0
+        self._clean = -CLEAN_LINES
         told = None if self._error_last is None else self._error_last + 1
         self._error_pending, self._error_last = False, None
         self._swallow_ok = True
@@ -385,7 +388,7 @@ class PrinterFlow:
             return b""
         self.counters.silences += 1
         self._nudges += 1
-        self._clean = 0
+        self._clean = -CLEAN_LINES
         if self._nudges > MOST_NUDGES:
             self._fail(f"The machine left {MOST_NUDGES} lines in a row unanswered.")
             return b""

@@ -45,6 +45,8 @@ class MarlinBuild:
     """Processor time a line takes; about 1 ms on an AVR."""
     ok_after_resend: bool = True
     resend_style: str = "Resend: {n}"
+    acceleration: float = 3000.0
+    """Of X and Y, mm/s²."""
     keep_executed: bool = False
     """Keep every executed command as text (tests); otherwise only their count and hash."""
 
@@ -57,7 +59,7 @@ class MarlinTwin:
     def __init__(self, build: MarlinBuild | None = None) -> None:
         self.build = build or MarlinBuild()
         self.resets_on_open = self.build.resets_on_open and type(self).resets_on_open
-        self.machine = MarlinMachine(self._say)
+        self.machine = MarlinMachine(self._say, self.build.acceleration)
         self._out: list[bytes] = []
         self._alive_from = BOOT_S
         self._booted = False

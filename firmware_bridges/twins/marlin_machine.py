@@ -33,9 +33,9 @@ Ended = Callable[[float], bool]
 class MarlinMachine:
     """Position, modal state, planner, heaters. `blocked` is set while a command waits; `say` sends a line."""
 
-    def __init__(self, say: Callable[[str], None]) -> None:
+    def __init__(self, say: Callable[[str], None], acceleration: float = MAX_ACCELERATION[0]) -> None:
         self.say = say
-        self.planner = Planner(15, MAX_RATE_MM_S, MAX_ACCELERATION)
+        self.planner = Planner(15, MAX_RATE_MM_S, (acceleration, acceleration, *MAX_ACCELERATION[2:]))
         self.heaters = {
             "E0": Heater("E0", power_w=40.0, mass_j_per_k=6.5, loss_w_per_k=0.1, most_c=275.0),
             "bed": Heater("bed", power_w=200.0, mass_j_per_k=107.0, loss_w_per_k=1.0, most_c=150.0),
