@@ -69,11 +69,11 @@ class GrblBridge(WireBridge):
         self._found: Found | None = None
         self._run: GrblRun | None = None
         self._homed: bool | None = None
-        self._needs_reset = False
         self._report: Report | None = None
         self._wco, self._overrides = (0.0, 0.0, 0.0), (100, 100, 100)
         self._asked_at = self._heard_at = self._poll_due = 0.0
         self._reset_seen_at: float | None = None
+        self._needs_reset = False
 
     # --- identification ---------------------------------------------------------------------------------------------
 
@@ -310,9 +310,8 @@ class GrblBridge(WireBridge):
             self._run = None
 
     def _rare_line(self, text: str) -> None:
-        if (number := grbl_lines.error_number(text)) is not None:
-            if self._run is not None:
-                self._run.rejected(number)
+        if (number := grbl_lines.error_number(text)) is not None and self._run is not None:
+            self._run.rejected(number)
         elif (number := grbl_lines.alarm_number(text)) is not None:
             self._alarmed(number)
         elif grbl_lines.banner(text) is not None:
