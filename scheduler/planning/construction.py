@@ -19,6 +19,9 @@ from scheduler.planning.problem import Ints, Problem, topological_order
 from scheduler.planning.propagation import new_journal
 from scheduler.planning.timing import choose, freed, put_in, total_cost
 
+#: Above this many operations the first order, mostly the best, has to do: the plan is wanted now.
+MANY = 5_000
+
 
 def priority_orders(p: Problem) -> dict[str, Ints]:
     """Orders worth trying, chains kept: by release, due date, latest start, and latest start shifted by weight."""
@@ -84,7 +87,8 @@ def append_first(p: Problem, core: Core, orders: dict[str, Ints] | None = None) 
     """The best of the priority orders, every operation put at the end of a queue: the quickest first plan."""
     best: Schedule | None = None
     best_key = (0, 0)
-    for order in (orders if orders is not None else priority_orders(p)).values():
+    tried = list((orders if orders is not None else priority_orders(p)).values())
+    for order in tried if p.operations <= MANY else tried[:1]:
         s = empty_schedule(core)
         place_pins(p, core, s)
         key = (-int(append_all(core, s, order)), int(total_cost(core, s)))

@@ -16,7 +16,7 @@ from scheduler.planning.microfab import MicroFab, weighted_tardiness
 FREEZE = 30
 PERIOD = 60
 #: Cost of moving an operation to another shop when re-planning, in hundredths of a weight-minute.
-NERVOUSNESS = 12_000
+NERVOUSNESS = 16_000
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,7 @@ class _Shares:
 def run_week(
     fab: MicroFab,
     *,
-    replan_moves: int = 10_000,
+    replan_moves: int = 25_000,
     failure_rate: float = 0.3,
     pressure: float = 0.0,
     seed: int = 5,
