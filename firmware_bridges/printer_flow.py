@@ -125,6 +125,7 @@ class PrinterFlow:
         self._same_resend = (0, 0)
         self._fresh_ok: Sent | None = None
         self._swallow_ok = False
+        self._allowed_oks = 0
         self.last_word = 0.0
         self.done_marks: list[str] = []
         self.rejected: Sent | None = None
@@ -259,7 +260,9 @@ class PrinterFlow:
             if slots and self.counters.sent:
                 self._damaged()
         elif self.phase is Phase.QUIET:
-            if self._presumed:
+            if self._allowed_oks > 0:
+                self._allowed_oks -= 1
+            elif self._presumed:
                 self._presumed.popleft()
             elif self.counters.sent:
                 self._damaged()
@@ -282,6 +285,7 @@ class PrinterFlow:
         """`Error:…, Last Line: n`: a Resend follows; where it is lost or damaged, this tells its number."""
         self._word(now)
         self._error_pending = True
+        self._fresh_ok = None
         self._error_last = last
         self._error_at = now
 
@@ -299,7 +303,8 @@ class PrinterFlow:
         if told is not None and not sure:
             number = 0  # one of the two is damaged: the next line will tell
         undone = self._fresh_ok
-        if undone is not None and undone.number == number:
+        ok_first = undone is not None and undone.number == number
+        if undone is not None and ok_first:
             self._unconfirm(undone)  # `ok` and then `Resend`: that ok was the refusal's
             self._swallow_ok = False
         self._fresh_ok = None
@@ -309,6 +314,7 @@ class PrinterFlow:
         alone = self.phase is Phase.STREAM and len(self.flight) == 1 and self.echoes_number
         if self.phase is Phase.STREAM:
             self._doubt = Doubt(heard_at=now)
+            self._allowed_oks = sum(1 for entry in self.flight if ok_first or (entry.number or 0) < number)
             self._put_back_carry()
             self.phase = Phase.QUIET
         if number > 0 and (sure or not self._doubt.sure):
