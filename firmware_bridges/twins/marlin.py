@@ -9,10 +9,9 @@ from __future__ import annotations
 import hashlib
 import re
 from collections import deque
-from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any, Final
 
+from firmware_bridges.twins.marlin_build import MarlinBuild, build_from
 from firmware_bridges.twins.marlin_machine import MarlinMachine
 from firmware_bridges.twins.marlin_texts import AREA, BANNER, CAPABILITIES, RESET_CAUSES, SCREEN, SETTINGS
 
@@ -27,28 +26,6 @@ HOUSEKEEPING: Final = frozenset(
     {"M105", "M108", "M110", "M112", "M113", "M114", "M115", "M119", "M154", "M155"}
     | {"M27", "M31", "M400", "M410", "M503", "M876"}
 )
-
-
-@dataclass(frozen=True, slots=True)
-class MarlinBuild:
-    """How the firmware was configured."""
-
-    advanced_ok: bool = True
-    emergency_parser: bool = True
-    busy: bool = True
-    queue_lines: int = 4
-    receive_bytes: int = 128
-    resets_on_open: bool = True
-    machine_type: str = "rig"
-    uuid: str = "cede2a2f-41a2-4748-9b12-c55c62f367ff"
-    line_cost_s: float = 0.0
-    """Processor time a line takes; about 1 ms on an AVR."""
-    ok_after_resend: bool = True
-    resend_style: str = "Resend: {n}"
-    acceleration: float = 3000.0
-    """Of X and Y, mm/s²."""
-    keep_executed: bool = False
-    """Keep every executed command as text (tests); otherwise only their count and hash."""
 
 
 class MarlinTwin:
@@ -467,17 +444,3 @@ def _leading_int(text: str) -> int:
 def build_twin(options: TwinOptions) -> MarlinTwin:
     """For `twins.run`: settings name fields of `MarlinBuild` (advanced_ok=0, queue_lines=8, machine_type=…)."""
     return MarlinTwin(build_from(MarlinBuild(), options.settings))
-
-
-def build_from(build: MarlinBuild, settings: Sequence[tuple[str, str]]) -> MarlinBuild:
-    """A build with some fields changed by name. Raises ValueError for a name that is no field."""
-    known = [field.name for field in fields(build)]
-    values: dict[str, Any] = {}
-    for name, value in settings:
-        if name not in known:
-            raise ValueError(f"A Marlin twin has no setting {name!r}; it has {', '.join(known)}.")
-        default = getattr(build, name)
-        values[name] = (
-            value.lower() in ("1", "true", "yes", "on") if isinstance(default, bool) else type(default)(value)
-        )
-    return replace(build, **values)

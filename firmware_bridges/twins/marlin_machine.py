@@ -13,6 +13,7 @@ from collections.abc import Callable
 from typing import Final
 
 from firmware_bridges.twins.marlin_heat import Guard
+from firmware_bridges.twins.marlin_words import ACCEPTED, centre_from_radius, positive_zero
 from firmware_bridges.twins.physics import Beam, Heater, Planner
 
 STEPS_PER_MM: Final = (80.0, 80.0, 400.0, 500.0)
@@ -117,7 +118,7 @@ class MarlinMachine:
             return True
         action = getattr(self, f"_do_{code.lower()}", None)
         if action is None:
-            return code in _ACCEPTED
+            return code in ACCEPTED
         action(rest, now)
         return True
 
@@ -171,7 +172,7 @@ class MarlinMachine:
         goal = self._target(words)
         scale = 25.4 if self.inches else 1.0
         if "R" in words:
-            i, j = _centre_from_radius(start, goal, words["R"] * scale, clockwise=clockwise)
+            i, j = centre_from_radius(start, goal, words["R"] * scale, clockwise=clockwise)
         else:
             i, j = words.get("I", 0.0) * scale, words.get("J", 0.0) * scale
         centre = (start[0] + i, start[1] + j)
@@ -264,7 +265,7 @@ class MarlinMachine:
     def position_report(self) -> str:
         """M114: the planner's end in the program's coordinates, and the steppers' count (M114.cpp)."""
         end = self.pending[-1][0] if self.pending else self.planner.end
-        shown = " ".join(f"{n}:{_positive_zero(end[i] - self.offset[i]):.2f}" for i, n in enumerate("XYZE"))
+        shown = " ".join(f"{n}:{positive_zero(end[i] - self.offset[i]):.2f}" for i, n in enumerate("XYZE"))
         counts = " ".join(f"{n}:{round(self.planner.position[i] * STEPS_PER_MM[i])}" for i, n in enumerate("XYZ"))
         return f"{shown} Count {counts}"
 
@@ -381,93 +382,3 @@ class MarlinMachine:
             prefix += "//" if match[1] == "A" else "echo:"
             text = text[match.end() :]
         self.say(f"{prefix}{text}\r")
-
-
-#: Commands that this build takes and that change nothing the twin models.
-_ACCEPTED: Final = frozenset(
-    {
-        f"G{n}"
-        for n in (
-            10,
-            11,
-            12,
-            17,
-            18,
-            19,
-            29,
-            42,
-            80,
-        )
-    }
-    | {
-        f"M{n}"
-        for n in (
-            17,
-            18,
-            42,
-            75,
-            76,
-            77,
-            78,
-            84,
-            85,
-            92,
-            111,
-            117,
-            120,
-            121,
-            150,
-            200,
-            201,
-            202,
-            203,
-            204,
-            205,
-            206,
-            211,
-            221,
-            226,
-            240,
-            250,
-            280,
-            281,
-            300,
-            301,
-            302,
-            304,
-            355,
-            407,
-            420,
-            425,
-            428,
-            486,
-            500,
-            501,
-            502,
-            540,
-            569,
-            603,
-            900,
-            906,
-            907,
-            913,
-        )
-    }
-)
-
-
-def _positive_zero(value: float) -> float:
-    return 0.0 if abs(value) < 5e-4 else value
-
-
-def _centre_from_radius(
-    start: tuple[float, ...], goal: tuple[float, ...], radius: float, *, clockwise: bool
-) -> tuple[float, float]:
-    """(I, J) of an arc given by radius (Marlin src/gcode/motion/G2_G3.cpp)."""
-    dx, dy = goal[0] - start[0], goal[1] - start[1]
-    distance = math.hypot(dx, dy)
-    if distance < 1e-9:
-        return 0.0, 0.0
-    side = -1.0 if clockwise != (radius < 0) else 1.0
-    height = math.sqrt(max(0.0, radius * radius - distance * distance / 4))
-    return dx / 2 - side * dy / distance * height, dy / 2 + side * dx / distance * height

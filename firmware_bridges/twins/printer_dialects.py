@@ -10,7 +10,8 @@ import re
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
-from firmware_bridges.twins.marlin import MarlinBuild, MarlinTwin, _leading_int, build_from
+from firmware_bridges.twins.marlin import MarlinTwin, _leading_int
+from firmware_bridges.twins.marlin_build import MarlinBuild, build_from
 
 if TYPE_CHECKING:
     from firmware_bridges.twins.run import TwinOptions
