@@ -65,6 +65,7 @@ class PrinterFlow(FlowRecovery):
     def force(self, text: str) -> bytes:
         """A control line now, whatever the window: for lines that act as they arrive (Marlin's emergency parser)."""
         if self.phase is not Phase.STREAM or self._carry is not None or self._cursor != self._next:
+            self._beside += 1
             return text.encode("ascii") + b"\n"
         entry = self._make(self.pulled, text, "control")
         self.flight.append(entry)
@@ -159,7 +160,9 @@ class PrinterFlow(FlowRecovery):
             self.echoes_number = self.echoes_number or self.advanced
             self._renumber_done()
         elif self.echoes_number and self.dialect.numbered:
-            if slots and self.counters.sent:
+            if slots and self._beside > 0:
+                self._beside -= 1
+            elif slots and self.counters.sent:
                 self._damaged()
         elif self.phase is Phase.QUIET:
             if self._allowed_oks > 0:

@@ -109,6 +109,7 @@ class FlowState:
         self._fresh_ok: Sent | None = None
         self._swallow_ok = False
         self._allowed_oks = 0
+        self._beside = 0
         self.last_word = 0.0
         self.done_marks: list[str] = []
         self.rejected: Sent | None = None

@@ -120,6 +120,15 @@ def test_cancel_breaks_a_wait_for_heat_and_verifies_that_heaters_are_off() -> No
     assert state(line) is BridgeState.IDLE
 
 
+@pytest.mark.parametrize("moment", range(6))
+def test_cancel_with_all_buffers_full_ends_cancelled(moment: int) -> None:
+    line = running(connected(), MOVES * 3, past=20)
+    line.run_until(lambda: False, moment * 0.7)
+    line.bridge.cancel()
+    assert line.run_until(lambda: line.outcome is not None, 300)
+    assert isinstance(line.outcome, RunCancelled), line.outcome
+
+
 def test_cancel_without_an_emergency_parser_still_ends_off() -> None:
     line = connected(emergency_parser=False, advanced_ok=False)
     line.bridge.run(Lines(HOT))
