@@ -238,6 +238,9 @@ class GrblBridge(WireBridge):
             if self.session.identity is not None:
                 self._drop_dialogue()
 
+    def _stop_bytes(self) -> bytes:
+        return RESET
+
     def _drop_run(self) -> None:
         self._run = None
         self._reset_seen_at = None
@@ -291,6 +294,7 @@ class GrblBridge(WireBridge):
 
     def _dropped(self) -> None:
         self._drop_run()
+        self._lost_position()
         self._report = None
 
     # --- what the machine says --------------------------------------------------------------------------------------

@@ -55,7 +55,7 @@ Spawn = Callable[[Callable[[], None], str], threading.Thread]
 
 
 class Ear(Protocol):
-    """Who listens to a link. All four are called in the link's thread."""
+    """Who listens to a link. All are called in the link's thread."""
 
     def heard(self, data: bytes, now: float) -> None:
         """Bytes arrived, in order; a line may be cut anywhere."""
@@ -68,6 +68,9 @@ class Ear(Protocol):
 
     def back(self) -> None:
         """The port is open again. What answers there has to be identified anew."""
+
+    def broke(self, error: Exception) -> None:
+        """`heard` or `tick` raised: a defect of this program. Whatever runs must be stopped, not left unwatched."""
 
 
 class SystemClock:
@@ -320,14 +323,21 @@ class Link:
                             return "the port was unplugged"
                         continue
                     self.bytes_in += len(data)
-                    ear.heard(data, clock.monotonic())
-                ear.tick(clock.monotonic())
+                    self._tell(ear.heard, data, clock.monotonic())
+                self._tell(ear.tick, clock.monotonic())
         except OSError as error:
             return f"the port was unplugged ({error.strerror or error})"
         finally:
             with contextlib.suppress(KeyError, OSError, ValueError):
                 poller.unregister(fd)
         return "the port was closed"
+
+    def _tell(self, say: Callable[..., None], *what: object) -> None:
+        """Call the ear. A machine whose watcher died in silence would run on unwatched: any error stops it instead."""
+        try:
+            say(*what)
+        except Exception as error:  # noqa: BLE001 - see above; the ear says what happened
+            self._ear.broke(error)
 
     def _reopen(self) -> bool:
         wait_s = REOPEN_FIRST_S

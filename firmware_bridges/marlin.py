@@ -157,6 +157,9 @@ class MarlinBridge(MarlinHearing):
         self.link.emergency(stop, hush=True)
         self.link.wake()
 
+    def _stop_bytes(self) -> bytes:
+        return self.protocol.emergency
+
     def _require(self, capability: Capability, what: str) -> None:
         if capability not in self._capabilities():
             raise NotSupported(f"This machine cannot {what}.")

@@ -6,6 +6,7 @@ the present state is refused with `NotNow`; a report of the machine that is not 
 
 from __future__ import annotations
 
+import logging
 import queue
 import threading
 from collections.abc import Callable
@@ -36,6 +37,7 @@ from firmware_bridges.bridge import (
 from firmware_bridges.checkpoint import CheckpointFile
 from firmware_bridges.link import Spawn, spawn_thread
 
+_log: Final = logging.getLogger(__name__)
 PROGRESS_EVERY_S: Final = 0.25
 
 
@@ -312,4 +314,7 @@ class Session:
     def _dispatch(self) -> None:
         while (event := self._events.get()) is not None:
             for listener in self._listeners:
-                listener(event)
+                try:
+                    listener(event)
+                except Exception:  # noqa: BLE001 - one deaf listener must not silence the machine for the others
+                    _log.exception("a listener of %s failed on %s", self._name, type(event).__name__)

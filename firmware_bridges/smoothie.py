@@ -1,7 +1,7 @@
 """Smoothieware: an ok a line, `rs N…` alone for a bad one, and a halt that answers `!!` without any ok.
 
 Sources: Smoothieware src/modules/communication/GcodeDispatch.cpp, src/libs/USBDevice/USBSerial/USBSerial.cpp (0x18
-halts from the USB interrupt). Lines in lower case are shell commands that get no ok, so commands are sent in upper case.
+halts from the USB interrupt). Lines in lower case are shell commands that get no ok: commands are sent in upper case.
 """
 
 from __future__ import annotations

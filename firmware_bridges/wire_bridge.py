@@ -6,6 +6,7 @@ home. Everything here runs under `session.lock`; scripts and lines run in the li
 
 from __future__ import annotations
 
+import logging
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from pathlib import Path
@@ -34,6 +35,7 @@ from firmware_bridges.dialogue import Dialogue, Script
 from firmware_bridges.link import Link, Opener, PortSettings, Spawn, SystemClock, open_serial, spawn_thread
 from firmware_bridges.session import Happening, Session
 
+_log: Final = logging.getLogger(__name__)
 IDENTIFY_WITHIN_S: Final = 30.0
 SCRIPT_WITHIN_S: Final = 600.0
 LONGEST_LINE: Final = 4096
@@ -220,6 +222,10 @@ class WireBridge(ABC):
     def _leave_safe(self) -> None:
         """The host loses the job now: write what stops feed, beam, spindle and heaters."""
 
+    def _stop_bytes(self) -> bytes:
+        """What stops this firmware at once, whatever it is doing; empty where a cable cannot."""
+        return b""
+
     def _leave_idle(self) -> None:  # noqa: B027 - most machines need nothing
         """The port is about to be closed on an idle machine."""
 
@@ -354,6 +360,27 @@ class WireBridge(ABC):
         with self.session.lock:
             self.session.happen(Happening.OPENED)
             self._start_identification(again=True)
+
+    def broke(self, error: Exception) -> None:
+        """This program has a defect: stop the machine as hard as its firmware can, and say so. Nothing goes on."""
+        _log.error("the bridge on %s broke", self.config.port, exc_info=error)
+        if self.session.state is BridgeState.FAULT:
+            return
+        self.link.emergency(self._stop_bytes(), hush=True)
+        with self.session.changed:
+            if self._dialogue is not None:
+                self._dialogue.drop()
+                self._dialogue = None
+            self.session.fail(
+                Failure.COMMUNICATION,
+                f"The bridge itself broke ({type(error).__name__}: {error}) and stopped the machine."
+                " Look at the machine, then restart the agent; please report this.",
+                Happening.BROKEN,
+                may_be_moving=True,
+            )
+            self._dropped()
+            self.link.speak_again()
+            self.session.changed.notify_all()
 
     def _start_identification(self, *, again: bool) -> None:
         def identified(identity: Identity) -> None:

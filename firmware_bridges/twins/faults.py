@@ -69,9 +69,9 @@ class FaultyWire:
     def fault(self, name: str, options: dict[str, Any], now: float) -> bool:
         """Set a fault. Times are the twin's seconds. False for a name that is not the wire's.
 
-        noise: direction, drop, corrupt, duplicate (chances per byte), printable, gap · stall: for_s (nothing moves) · mute:
-        for_s (nothing comes back) · garbage: bytes (random ones to the host) · lose_ok: count · slow_ok: delay_s ·
-        clear: all of them end.
+        noise: direction, drop, corrupt, duplicate (chances per byte), printable, gap · stall: for_s (nothing moves) ·
+        mute: for_s (nothing comes back) · garbage: bytes (random ones to the host) · lose_ok: count · slow_ok:
+        delay_s · clear: all of them end.
         """
         for_s = float(options.get("for_s", 1e9))
         if name == "noise":

@@ -277,6 +277,30 @@ def test_closing_in_the_middle_fails_the_run_and_leaves_the_machine_off(machine:
         assert bridge.status().state is BridgeState.OFFLINE
 
 
+class BreakingLines(Lines):
+    """A toolpath whose file cannot be read on in the middle of the run."""
+
+    def lines(self, from_line: int = 1) -> Iterator[tuple[int, str]]:
+        for number, text in super().lines(from_line):
+            if number == 12:
+                raise RuntimeError("the disk went away")
+            yield number, text
+
+
+@that_stops
+def test_a_defect_in_the_middle_of_a_run_stops_the_machine(machine: Machine) -> None:
+    """A watcher that dies in silence would leave the beam on: any error ends in a fault, with everything off."""
+    with at_work(machine) as (bridge, host, story):
+        bridge.run(BreakingLines(list(machine.program)))
+        failed = story.wait_for(RunFailed)
+        assert isinstance(failed, RunFailed)
+        assert "disk went away" in failed.why
+        assert bridge.status().state is BridgeState.FAULT
+        threading.Event().wait(0.3)
+        assert machine.is_off(host.state())
+        assert len(machine.executed(host.twin)) < len(machine.wanted(machine.program))
+
+
 @every
 def test_the_checkpoint_file_tells_the_last_confirmed_line(machine: Machine, tmp_path: Path) -> None:
     path = tmp_path / "checkpoint"
