@@ -9,7 +9,7 @@ PYTEST_ARGS ?=
 
 SOAK_ARGS ?=
 
-.PHONY: demo test lint format bench soak gallery setup system-deps clean help
+.PHONY: demo test lint format bench soak gallery warm setup system-deps clean help
 
 help:
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -40,6 +40,9 @@ format: setup ## rewrite to the project's style
 
 bench: setup ## make bench AREA=planning|bridges|designs|dispatch
 	@$(BIN)/python -m tests.benchmarks.$(AREA)
+
+warm: setup ## compile the planner's core once, for networks of hundreds of jobs (a minute or more)
+	@$(BIN)/python -m scheduler.planning.warm
 
 gallery: setup ## pictures of every catalogue design and toolpath, in build/gallery
 	@$(BIN)/python -m designs.gallery
