@@ -79,6 +79,7 @@ class MarlinBridge(MarlinHearing):
         self._temperatures: tuple[tuple[str, float, float], ...] = ()
         self._planner_free: int | None = None
         self._homed: bool | None = None
+        self._resends = 0
         self._heard_at = 0.0
         self._polled_at = 0.0
         self._stop_asked = False
@@ -200,6 +201,7 @@ class MarlinBridge(MarlinHearing):
         data = flow.next_bytes(now)
         if data:
             self.link.write(data)
+        self._resends = flow.counters.resends
         session = self.session
         if flow.confirmed > session.confirmed_line:
             session.confirm(flow.confirmed, now)
@@ -276,7 +278,7 @@ class MarlinBridge(MarlinHearing):
             "homed": self._homed,
             "temperatures_c": self._temperatures,
             "planner_free_blocks": self._planner_free,
-            "resends": flow.counters.resends if flow is not None else 0,
+            "resends": flow.counters.resends if flow is not None else self._resends,
         }
 
     # --- hearing ------------------------------------------------------------------------------------------------------

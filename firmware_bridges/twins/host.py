@@ -82,6 +82,7 @@ class TwinHost:
         self._base = 0.0
         self._opened = False
         self._in_free = 0.0
+        self._dry = True
         self._out_free = 0.0
         self._out: deque[bytes] = deque()
         self._thread = threading.Thread(target=self._run, name="twin", daemon=True)
@@ -206,10 +207,12 @@ class TwinHost:
                 else:
                     with contextlib.suppress(OSError, ValueError):
                         select.select([fd], [], [], min(wait_s, IDLE_S))
+                    if self._dry:
+                        self._in_free = self.now()  # the first byte sets out now
 
     def _pacing(self) -> bool:
         """Whether bytes wait for the wire: then the next slice is due soon, whatever else happens."""
-        return self.baud > 0 and (self._in_free > self.now() or bool(self._out))
+        return self.baud > 0 and (not self._dry or bool(self._out))
 
     def _live(self) -> float:
         """One turn; returns the real seconds until the next one is due."""
@@ -258,21 +261,20 @@ class TwinHost:
             return False
         want = 65536
         if self.baud:
-            if self._in_free < now - 0.002 * self.speed:
-                self._in_free = now - 0.0005 * self.speed
             want = int((now - self._in_free) * self.baud / 10)
             if want < 1:
+                self._dry = False  # whether there is anything is seen when one byte's time is over
                 return False
         try:
             data = os.read(self._master, want)
         except (BlockingIOError, OSError):
             data = b""
-        if not data:
-            if self.baud:
-                self._in_free = now
-            return False
         if self.baud:
-            self._in_free += len(data) * 10 / self.baud
+            # A wire that ran dry starts again when there is something to carry; one that did not lost no time.
+            self._dry = len(data) < want
+            self._in_free = now if self._dry else self._in_free + len(data) * 10 / self.baud
+        if not data:
+            return False
         self.twin.receive(self.wire.to_machine(data), now)
         return True
 

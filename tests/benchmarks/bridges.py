@@ -245,8 +245,8 @@ class _Stamped(MarlinTwin):
 
 
 def stops(folder: Path) -> list[Bar]:
-    """From the call to the whole of M112 off the wire, with the machine's planner, queue and receive ring full, and
-    as much in flight as the flow ever lets out (so that the system's own buffers stay empty)."""
+    """From the call to the whole of M112 off the wire, with the machine's planner and queue full, and as much
+    in flight as the flow ever lets out (so that the system's own buffers stay empty)."""
     path = folder / "stop.gcode"
     short_segments(path, 20_000, feed=600)
     worst = 0.0
@@ -257,9 +257,12 @@ def stops(folder: Path) -> list[Bar]:
             bridge.connect()
             bridge.run(ToolpathFile(path))
             deadline = time.monotonic() + 20
-            while time.monotonic() < deadline and not (host.state()["queue"] == 4 and len(machine._rx) > 60):
+            full = False
+            while time.monotonic() < deadline and not full:
+                state = host.state()
+                full = state["queue"] == 4 and state["planner"] == 15 and bridge._flow.fill() == b""
                 threading.Event().wait(0.02)
-            assert len(machine._rx) > 60, "the machine's buffers did not fill"
+            assert full, "the machine's buffers did not fill"
             began = time.monotonic()
             bridge.emergency_stop()
             while not machine.seen and time.monotonic() < began + 2:
