@@ -54,8 +54,7 @@ def test_a_shop_worked_from_the_phone(house: House, page: Any) -> None:
     stop.click()
     page.wait_for_timeout(900)
     assert "emergency_stop" not in bridge.calls, "a touch is not a hold"
-    box = stop.bounding_box()
-    page.mouse.move(box["x"] + 20, box["y"] + 20)
+    stop.hover()
     page.mouse.down()
     eventually(lambda: "emergency_stop" in bridge.calls, what="held, it stops")
     page.mouse.up()
