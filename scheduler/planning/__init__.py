@@ -5,7 +5,7 @@ or database; engines may use child processes). In: a `Snapshot`; out: a `Plan` w
 """
 
 from scheduler.planning.compiling import BadSnapshot
-from scheduler.planning.planner import ImpossiblePlan, plan
+from scheduler.planning.planner import plan
 from scheduler.planning.snapshot import (
     Circuit,
     Declined,
@@ -35,7 +35,6 @@ __all__ = [
     "Declined",
     "DurationOption",
     "Fixed",
-    "ImpossiblePlan",
     "Leg",
     "Material",
     "MaterialNeed",

@@ -31,7 +31,7 @@ def answer(
     for o in order:
         rejected = best_rejected(compiled, spare, journal, o) if alternatives else None
         placements.append(placement_of(compiled, schedule, o, rejected))
-    waiting = [*compiled.waiting, *(no_room(compiled, int(o)) for o in np.flatnonzero(schedule.machine < 0))]
+    waiting = [*compiled.waiting, *(no_room(compiled, schedule, int(o)) for o in np.flatnonzero(schedule.machine < 0))]
     return Plan(
         tuple(placements),
         tuple(waiting),
@@ -93,16 +93,21 @@ def best_rejected(compiled: Compiled, schedule: Schedule, journal: Journal, o: i
     return out
 
 
-def no_room(compiled: Compiled, o: int) -> Waiting:
-    """Machines could make it, and none has room before the horizon."""
+def no_room(compiled: Compiled, schedule: Schedule, o: int) -> Waiting:
+    """Machines could make it, and none has room before the horizon, or what it waits for has no place either."""
     job = compiled.jobs[o]
     days = compiled.view.policy.horizon_s / 86_400
     p = compiled.problem
+    for q in p.preds[p.pred_ptr[o] : p.pred_ptr[o + 1]]:
+        if schedule.machine[q] < 0:
+            return Waiting(job.id, f"it needs the part of job {compiled.jobs[q].id}, which waits itself")
+    shared = {m for _, members in compiled.circuits for m in members}
     full = tuple(
         Shut(
             compiled.machines[p.elig_machine[k]].id,
             "room",
-            f"no room is left on it in the next {days:.0f} days",
+            f"no room is left on it{' and its circuit' if p.elig_machine[k] in shared else ''} "
+            f"in the next {days:.0f} days",
             "lengthen its hours, or let another job go",
         )
         for k in range(p.elig_ptr[o], p.elig_ptr[o + 1])

@@ -7,30 +7,43 @@ from __future__ import annotations
 
 from collections import defaultdict
 from datetime import datetime, timedelta
+from typing import NamedTuple
 
 from scheduler.planning.feasibility import View, duration_of, first_shut
 from scheduler.planning.snapshot import Placement, Plan, PlanJob, PlanMachine, Snapshot, Window
 
 
+class Fault(NamedTuple):
+    """One thing that is wrong, and the job without which it would not be; "" where no one job is to blame."""
+
+    job: str
+    text: str
+
+
 def violations(snapshot: Snapshot, plan: Plan) -> list[str]:
     """Everything that is wrong with the plan; empty when it is possible."""
+    return [fault.text for fault in faults(snapshot, plan)]
+
+
+def faults(snapshot: Snapshot, plan: Plan) -> list[Fault]:
+    """As `violations`, each with a job to blame. Fixed jobs are never to blame for what other jobs run into."""
     view = View(snapshot)
-    out: list[str] = []
+    out = [Fault("", text) for text in _everyone_once(snapshot, plan)]
     known = {placement.job: placement for placement in plan.placements}
-    out += _everyone_once(snapshot, plan)
     for placement in plan.placements:
         job, machine = view.job.get(placement.job), view.machine.get(placement.machine)
+        wrong: list[str] = []
         if job is None or machine is None:
-            out.append(f"{placement.job} on {placement.machine}: the snapshot does not have both")
-            continue
-        if job.fixed is None:
-            out += _one_placement(view, job, machine, placement)
-            out += _parts_in_time(view, job, machine, placement, known)
+            wrong.append(f"{placement.job} on {placement.machine}: the snapshot does not have both")
+        elif job.fixed is None:
+            wrong += _one_placement(view, job, machine, placement)
+            wrong += _parts_in_time(view, job, machine, placement, known)
         elif job.fixed.machine != placement.machine:
-            out.append(f"{job.id} was moved from {job.fixed.machine} to {placement.machine} although it is fixed there")
-    out += _one_at_a_time(view, plan)
-    out += _circuits_hold(view, plan)
-    return out
+            wrong.append(
+                f"{job.id} was moved from {job.fixed.machine} to {placement.machine}, though it is fixed there"
+            )
+        out += [Fault(placement.job, text) for text in wrong]
+    return out + _one_at_a_time(view, plan) + _circuits_hold(view, plan)
 
 
 def _everyone_once(snapshot: Snapshot, plan: Plan) -> list[str]:
@@ -112,8 +125,8 @@ def _parts_in_time(
     return out
 
 
-def _one_at_a_time(view: View, plan: Plan) -> list[str]:
-    out: list[str] = []
+def _one_at_a_time(view: View, plan: Plan) -> list[Fault]:
+    out: list[Fault] = []
     queues: dict[str, list[Placement]] = defaultdict(list)
     for placement in plan.placements:
         queues[placement.machine].append(placement)
@@ -124,13 +137,15 @@ def _one_at_a_time(view: View, plan: Plan) -> list[str]:
         state = None if on_it is None else (on_it.material, on_it.colour, on_it.thickness_mm)
         for i, placement in enumerate(queue):
             if i and placement.start < queue[i - 1].finish and not (placement.fixed and queue[i - 1].fixed):
-                out.append(f"{placement.job} and {queue[i - 1].job} are both on {machine_id}")
+                blamed = queue[i - 1] if placement.fixed else placement
+                out.append(Fault(blamed.job, f"{placement.job} and {queue[i - 1].job} are both on {machine_id}"))
             job = view.job.get(placement.job)
             need = job.need if job is not None else None
             wanted = None if need is None or not need.material else (need.material, need.colour, need.thickness_mm)
             least = _least_setup(view, machine, state, wanted)
             if not placement.fixed and placement.setup_s < least - 1e-6:
-                out.append(f"{placement.job} on {machine_id} is set up in {placement.setup_s} s; it takes {least} s")
+                text = f"{placement.job} on {machine_id} is set up in {placement.setup_s} s; it takes {least} s"
+                out.append(Fault(placement.job, text))
             state = wanted
     return out
 
@@ -151,7 +166,7 @@ def _least_setup(view: View, machine: PlanMachine | None, before: Setting | None
     return policy.setup_s
 
 
-def _circuits_hold(view: View, plan: Plan) -> list[str]:
+def _circuits_hold(view: View, plan: Plan) -> list[Fault]:
     out = []
     for circuit in view.snapshot.circuits:
         runs = [
@@ -161,11 +176,12 @@ def _circuits_hold(view: View, plan: Plan) -> list[str]:
         ]
         for placement, _ in runs:
             moment = placement.start
-            drawn = sum(watts for other, watts in runs if other.start <= moment < other.finish)
-            fixed = sum(watts for other, watts in runs if other.fixed and other.start <= moment < other.finish)
-            if round(drawn) > max(circuit.limit_w, fixed):
-                out.append(
-                    f"circuit {circuit.id} would carry {drawn:.0f} W of {circuit.limit_w:.0f} W at {moment:%F %H:%M}"
-                )
+            at_once = [(other, watts) for other, watts in runs if other.start <= moment < other.finish]
+            drawn = sum(watts for _, watts in at_once)
+            fixed = sum(watts for other, watts in at_once if other.fixed)
+            if drawn > max(circuit.limit_w, fixed) + 1e-3:
+                last = max((other for other, _ in at_once if not other.fixed), key=lambda other: other.start)
+                text = f"circuit {circuit.id} would carry {drawn:.0f} W of {circuit.limit_w:.0f} W at {moment:%F %H:%M}"
+                out.append(Fault(last.job, text))
                 break
     return out

@@ -48,9 +48,9 @@ class Compiled:
     moving: tuple[int, ...]
     """Per alternative: cost of having moved from another machine or shop (part of `elig_cost`)."""
     circuits: tuple[tuple[int, tuple[int, ...]], ...]
-    """Watts allowed and machines of each circuit that can bind."""
+    """Milliwatts allowed and machines of each circuit that can bind."""
     power: tuple[int, ...]
-    """Watts per machine."""
+    """Milliwatts per machine."""
 
 
 def compile_snapshot(snapshot: Snapshot) -> Compiled:
@@ -196,7 +196,9 @@ def _assemble(
         table.extend(alternatives)
         ptr[o + 1] = len(table)
     columns = [np.array([line[c] for line in table], np.int32) for c in range(6)]
-    preds = [[index[b] for b in job.predecessors if b in index] for job in jobs]
+    # Fixed jobs are where they are, even where they wait for each other in a circle: nothing follows from that.
+    circled = {job.id for job in jobs if job.fixed is not None and _circle(view, job)}
+    preds = [[index[b] for b in job.predecessors if b in index and job.id not in circled] for job in jobs]
     succs: list[list[int]] = [[] for _ in jobs]
     for o, before in enumerate(preds):
         for q in before:
@@ -270,7 +272,7 @@ def _assemble(
         shuts,
         tuple(line[5] for line in table),
         _circuits(view, machines),
-        tuple(round(m.power_w or 0.0) for m in machines),
+        tuple(_milliwatts(m) for m in machines),
     )
 
 
@@ -375,9 +377,14 @@ def _circuits(view: View, machines: Sequence[PlanMachine]) -> tuple[tuple[int, t
     out = []
     for circuit in view.snapshot.circuits:
         on_it = tuple(i for i, m in enumerate(machines) if m.circuit == circuit.id and (m.power_w or 0) > 0)
-        if sum(round(machines[i].power_w or 0.0) for i in on_it) > circuit.limit_w:
-            out.append((int(circuit.limit_w), on_it))
+        limit = round(circuit.limit_w * 1000)
+        if sum(_milliwatts(machines[i]) for i in on_it) > limit:
+            out.append((limit, on_it))
     return tuple(out)
+
+
+def _milliwatts(machine: PlanMachine) -> int:
+    return round(1000 * (machine.power_w or 0.0))
 
 
 class _CalendarKeeper:

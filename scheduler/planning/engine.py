@@ -14,14 +14,15 @@ from datetime import datetime
 import numpy as np
 
 from scheduler.planning.answering import answer, best_rejected, no_room, placement_of
-from scheduler.planning.checker import violations
 from scheduler.planning.compiling import compile_snapshot
 from scheduler.planning.construction import place_pins, priority_orders
 from scheduler.planning.core import MACHINE, NUMBER, PINNED, POS, Schedule, empty_schedule
 from scheduler.planning.feasibility import first_shut
 from scheduler.planning.live import LivePlan
-from scheduler.planning.planner import ImpossiblePlan, plan
+from scheduler.planning.planner import plan
+from scheduler.planning.power import stagger
 from scheduler.planning.problem import NEVER
+from scheduler.planning.refusing import only_possible
 from scheduler.planning.search import alternative_on
 from scheduler.planning.snapshot import Fixed, Placement, Plan, PlanJob, PlanMachine, Shut, Snapshot, Waiting
 from scheduler.planning.timing import choose, put_in, time_one
@@ -121,10 +122,7 @@ class Planner:
     def current(self) -> Plan:
         """The whole plan as it stands, checked."""
         made = answer(self._compiled, self.live.schedule, engine="live", seed=self.seed, wall_s=0.0, alternatives=False)
-        wrong = violations(self.snapshot, made)
-        if wrong:
-            raise ImpossiblePlan("; ".join(wrong[:5]))
-        return made
+        return only_possible(self.snapshot, made)
 
     def explain(self, job: str) -> Explanation:
         """Where the job is and why there; per other machine the first failing checker and the cheapest change.
@@ -141,7 +139,7 @@ class Planner:
             waiting = next(one for one in self._compiled.waiting if one.job == job)
             return Explanation(job, None, waiting, shut)
         if self.live.schedule.at[o, MACHINE] < 0:
-            return Explanation(job, None, no_room(self._compiled, o), shut)
+            return Explanation(job, None, no_room(self._compiled, self.live.schedule, o), shut)
         rejected = None
         if self.live.schedule.at[o, POS] >= 0:
             rejected = best_rejected(self._compiled, self.live.schedule, self.live.journal, o)
@@ -162,7 +160,8 @@ class Planner:
         """Bring the plan up to date with what happened.
 
         Raises:
-            KeyError: the event names a job or machine that the snapshot does not have.
+            KeyError: the event names a job or machine that the snapshot does not have, or says that a job ended which
+                neither ran nor was planned anywhere.
         """
         began = time.perf_counter()
         before = self._places()
@@ -217,6 +216,7 @@ class Planner:
         for o in next(iter(orders.values())):
             if schedule.at[o, MACHINE] < 0:
                 self.live.insert(int(o))
+        stagger(compiled.core, schedule, compiled.circuits, compiled.power)
 
     def _append(self, o: int, m: int) -> None:
         """Put o behind what machine m has, where it still may and can."""
@@ -273,6 +273,8 @@ class Planner:
             changed = replace(job, fixed=event.fixed)
         else:
             o = self._row[job.id]
+            if self.live.schedule.at[o, MACHINE] < 0:
+                raise KeyError(f"job {job.id} ended, but it had no machine: pin it first to where it ran")
             place = placement_of(self._compiled, self.live.schedule, o)
             held_there = job.fixed or Fixed(place.machine, place.start)
             changed = replace(job, fixed=replace(held_there, finish=event.at))

@@ -53,6 +53,7 @@ from scheduler.planning.timing import (
     freed,
     guide_cost,
     lateness_cost,
+    parts_placed,
     parts_ready,
     place_cost,
     put_in,
@@ -104,10 +105,13 @@ def insert_best(  # noqa: C901 - one pass over all places, unrolled for the comp
         shut: (m) 1 for machines that take nothing new.
 
     Returns:
-        The cost it adds in hundredths of a weight-minute; INFINITE where it fits nowhere. With `commit` it is placed;
+        The cost it adds in hundredths of a weight-minute; INFINITE where it fits nowhere, and where something that it
+        waits for has no place itself. With `commit` it is placed;
         without, `j.seeds[0:2]` hold (k, place) and the start and avail ticks are in `j.seeds[2:4]`.
     """
     p, s, j = borrowed(p), borrowed(s), borrowed(j)
+    if not parts_placed(p, s, o):
+        return INFINITE
     values = np.full(TOP, INFINITE, np.int64)
     choices = np.full(TOP, -1, np.int64)
     places = np.full(TOP, -1, np.int64)
@@ -226,7 +230,7 @@ def append_all(p: Core, s: Schedule, order: Ints) -> int:
     p, s = borrowed(p), borrowed(s)
     placed = 0
     for o in order:
-        if s.at[o, MACHINE] >= 0:
+        if s.at[o, MACHINE] >= 0 or not parts_placed(p, s, o):
             continue
         best, best_k, best_start, best_avail, best_setup = INFINITE, -1, 0, 0, 0
         for k in range(p.ops[o, ELIG_LOW], p.ops[o, ELIG_HIGH]):

@@ -27,6 +27,8 @@ from scheduler.planning.core import (
     MOVING,
     PINNED,
     POS,
+    PRED_HIGH,
+    PRED_LOW,
     SETUP,
     SHOP,
     START,
@@ -111,17 +113,23 @@ class LivePlan:
         return Quoted(int(self.core.elig_machine[low + k]), start, avail, cost)
 
     def insert(self, o: int) -> int | None:
-        """Place an unplaced operation best. The cost it adds, None where it fits nowhere."""
+        """Place an unplaced operation best. The cost it adds, None where it or a part it needs fits nowhere."""
         cost = int(insert_best(self.core, self.schedule, self.journal, o, self.fence, 0, self.shut, True))
         return None if cost >= INFINITE else cost
 
-    def remove(self, o: int) -> None:
-        """Take an operation out (cancelled, or to be placed anew); what comes behind it moves up."""
-        self.core.ops[o, PINNED] = -1
-        if self.schedule.at[o, POS] >= 0:
-            remove(self.core, self.schedule, self.journal, o)
-        else:
-            self.schedule.at[o, MACHINE] = -1
+    def remove(self, o: int) -> list[int]:
+        """Take a queued operation out (cancelled); what comes behind it moves up. What has ended stays as it is.
+
+        Returns:
+            Operations that waited for its part and have not begun: they are out as well.
+        """
+        if self.schedule.at[o, POS] < 0:
+            return []
+        waiting = self._waiting_for(o)
+        for y in waiting:
+            self._take(y)
+        self._take(o)
+        return waiting
 
     def fail(self, m: int, until: int) -> tuple[list[int], list[int]]:
         """The machine is down until then: what ran on it or was queued there is placed anew.
@@ -131,7 +139,7 @@ class LivePlan:
         """
         lost = self.schedule.seq[m, : self.schedule.length[m]].tolist()
         for o in reversed(lost):
-            self.remove(o)
+            self._take(o)
         self.core.mach[m, FREE] = max(int(self.core.mach[m, FREE]), until)
         return self._again(lost)
 
@@ -151,12 +159,12 @@ class LivePlan:
         if self._retime(o):
             return [], []
         for y in reversed(behind):
-            self.remove(y)
+            self._take(y)
         if not self._retime(o):
             # A part that comes later than every window of what waits for it: place that anew as well.
             waiting = self._waiting_for(o)
             for y in waiting:
-                self.remove(y)
+                self._take(y)
             self._retime(o)
             behind = [*waiting, *behind]
         return self._again(behind)
@@ -180,21 +188,62 @@ class LivePlan:
         return done
 
     def _again(self, lost: list[int]) -> tuple[list[int], list[int]]:
-        """Place these anew, predecessors first, those that wait for them too."""
+        """Place these anew, predecessors first. What waits for one that fits nowhere loses its place too."""
         moved: list[int] = []
         nowhere: list[int] = []
-        for o in sorted(dict.fromkeys(lost), key=lambda o: (int(self.core.ops[o, EARLIEST]), o)):
-            (moved if self.insert(o) is not None else nowhere).append(o)
+        also: list[int] = []
+        for o in self._parts_first(lost):
+            placed = self.insert(o) is not None
+            if not placed:
+                # What waits for it may be all that is in its way, and could not stay without it.
+                waiting = self._waiting_for(o)
+                for y in waiting:
+                    self._take(y)
+                also += waiting
+                placed = bool(waiting) and self.insert(o) is not None
+            (moved if placed else nowhere).append(o)
+        if also:
+            more, left = self._again(also)
+            moved, nowhere = [*moved, *more], [*nowhere, *left]
         return moved, nowhere
 
-    def _waiting_for(self, o: int) -> list[int]:
-        low, high = int(self.core.ops[o, SUCC_LOW]), int(self.core.ops[o, SUCC_HIGH])
-        out = []
-        for y in self.core.links[low:high].tolist():
-            out += self._waiting_for(y)
-            if self.schedule.at[y, POS] >= 0:
-                out.append(y)
+    def _take(self, o: int) -> None:
+        self.core.ops[o, PINNED] = -1
+        remove(self.core, self.schedule, self.journal, o)
+
+    def _parts_first(self, lost: list[int]) -> list[int]:
+        """By release, and nothing before what it waits for."""
+        left = set(lost)
+        out: list[int] = []
+
+        def visit(o: int) -> None:
+            left.discard(o)
+            low, high = int(self.core.ops[o, PRED_LOW]), int(self.core.ops[o, PRED_HIGH])
+            for q in self.core.links[low:high].tolist():
+                if q in left:
+                    visit(q)
+            out.append(o)
+
+        for o in sorted(left, key=lambda o: (int(self.core.ops[o, EARLIEST]), o)):
+            if o in left:
+                visit(o)
         return out
+
+    def _waiting_for(self, o: int) -> list[int]:
+        """Queued operations that wait for its part, through others too, last ones first; not what has begun."""
+        out: dict[int, None] = {}
+        at = self.schedule.at
+
+        def visit(q: int) -> None:
+            low, high = int(self.core.ops[q, SUCC_LOW]), int(self.core.ops[q, SUCC_HIGH])
+            for y in self.core.links[low:high].tolist():
+                if y not in out:
+                    visit(y)
+                    if at[y, POS] >= 0 and (self.core.ops[y, PINNED] < 0 or at[y, START] > self.now):
+                        out[y] = None
+
+        visit(o)
+        return list(out)
 
     def _retime(self, o: int) -> bool:
         begin(self.journal)

@@ -8,13 +8,13 @@ from collections.abc import Callable
 import numpy as np
 
 from scheduler.planning.answering import answer
-from scheduler.planning.checker import violations
 from scheduler.planning.compiling import Compiled, compile_snapshot
 from scheduler.planning.construction import append_first, construct
 from scheduler.planning.core import Schedule
 from scheduler.planning.exact import LARGEST, solve_exactly
 from scheduler.planning.improving import improve
 from scheduler.planning.power import stagger
+from scheduler.planning.refusing import only_possible
 from scheduler.planning.snapshot import Plan, Snapshot
 from scheduler.planning.timing import total_cost
 
@@ -22,10 +22,6 @@ from scheduler.planning.timing import total_cost
 ALTERNATIVES_UP_TO = 400
 #: Above this many operations the first plan is made by appending; insertion is left to the search and to live plans.
 INSERTED_UP_TO = 3_000
-
-
-class ImpossiblePlan(AssertionError):
-    """The independent checker refused a plan that an engine made: a defect of the planner. The sentences say which."""
 
 
 def plan(
@@ -48,7 +44,6 @@ def plan(
 
     Raises:
         BadSnapshot: two machines or two jobs carry one id, or a time has no zone.
-        ImpossiblePlan: never, unless the planner has a defect.
     """
     began = time.perf_counter()
     compiled = compile_snapshot(snapshot)
@@ -74,10 +69,7 @@ def plan(
         bound=bound,
         alternatives=n <= ALTERNATIVES_UP_TO,
     )
-    wrong = violations(snapshot, made)
-    if wrong:
-        raise ImpossiblePlan("; ".join(wrong[:5]))
-    return made
+    return only_possible(snapshot, made)
 
 
 def _exactly(compiled: Compiled, schedule: Schedule, seed: int, budget_s: float) -> tuple[Schedule, int | None] | None:

@@ -6,7 +6,7 @@ import numpy as np
 
 from scheduler.planning.core import AVAIL, EARLIEST, END, MACHINE, PINNED, POS, SETUP, START, Core, Schedule
 from scheduler.planning.problem import NEVER
-from scheduler.planning.timing import take_out, time_one
+from scheduler.planning.timing import parts_placed, put_in, take_out, time_one
 
 Load = list[tuple[int, int, int]]
 
@@ -17,39 +17,55 @@ def stagger(
     """Delay starts, in the order in which they are planned, until every circuit holds its limit.
 
     Delays are written into the core's earliest starts, so that re-timing keeps them. What no longer fits before the
-    horizon becomes unplaced.
+    horizon becomes unplaced, and what waits for its part with it. Pinned work stays; what would run into it goes
+    behind it.
 
     Returns:
         How many operations were delayed.
     """
     if not circuits:
         return 0
-    circuit_of = {m: c for c, (_, members) in enumerate(circuits) for m in members}
-    loads: list[Load] = [[] for _ in circuits]
+    limit_of = {m: limit for limit, members in circuits for m in members}
+    loads: dict[int, Load] = {}
+    for _, members in circuits:
+        shared: Load = []
+        loads |= dict.fromkeys(members, shared)
     delayed = 0
     queued = [int(o) for o in np.flatnonzero(schedule.pos >= 0)]
     # Fixed work draws its power whatever the others do.
     queued.sort(key=lambda o: (core.ops[o, PINNED] < 0, int(schedule.at[o, START]), int(schedule.at[o, POS])))
     for o in queued:
         m = int(schedule.at[o, MACHINE])
-        if m not in circuit_of:
-            _time(core, schedule, o)
-            continue
-        load, limit = loads[circuit_of[m]], circuits[circuit_of[m]][0]
-        possible = _time(core, schedule, o)
-        while possible and core.ops[o, PINNED] < 0:
-            at = _fits_from(load, limit, power[m], int(schedule.at[o, START]), int(schedule.at[o, END]))
-            if at == int(schedule.at[o, START]):
-                break
-            core.ops[o, EARLIEST] = at
-            delayed += 1
-            possible = _time(core, schedule, o)
-        if possible:
-            load.append((int(schedule.at[o, START]), int(schedule.at[o, END]), power[m]))
-        else:
-            take_out(schedule, m, int(schedule.at[o, POS]))
-            schedule.at[o, [MACHINE, POS]] = -1
+        load = loads.get(m, [])
+        if core.ops[o, PINNED] < 0:
+            before = int(schedule.at[o, START])
+            if not parts_placed(core, schedule, o) or not _settle(
+                core, schedule, o, load, limit_of.get(m, 0), power[m]
+            ):
+                take_out(schedule, m, int(schedule.at[o, POS]))
+                schedule.at[o, [MACHINE, POS]] = -1
+                continue
+            delayed += int(schedule.at[o, START]) > before
+        load.append((int(schedule.at[o, START]), int(schedule.at[o, END]), power[m]))
     return delayed
+
+
+def _settle(core: Core, schedule: Schedule, o: int, load: Load, limit: int, watts: int) -> bool:
+    """The first start at which its circuit carries it and it ends before pinned work; False where there is none."""
+    m = int(schedule.at[o, MACHINE])
+    while _time(core, schedule, o):
+        start, end = int(schedule.at[o, START]), int(schedule.at[o, END])
+        at = _fits_from(load, limit, watts, start, end) if limit > 0 else start
+        if at > start:
+            core.ops[o, EARLIEST] = at
+            continue
+        behind = schedule.seq[m, int(schedule.at[o, POS]) + 1 : int(schedule.length[m])].tolist()
+        pin = next((y for y in behind if core.ops[y, PINNED] >= 0), None)
+        if pin is None or end <= core.ops[pin, PINNED]:
+            return True
+        take_out(schedule, m, int(schedule.at[o, POS]))
+        put_in(schedule, m, int(schedule.at[pin, POS]) + 1, o)
+    return False
 
 
 def _time(core: Core, schedule: Schedule, o: int) -> bool:

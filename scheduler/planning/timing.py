@@ -134,7 +134,7 @@ def setup_before(p: Core, s: Schedule, m: int, i: int, family: int) -> int:
 
 @inlined
 def parts_ready(p: Core, s: Schedule, o: int, shop: int) -> int:
-    """When everything the operation waits for is in the shop."""
+    """When everything the operation waits for is in the shop; what has no place (while it is moved) is left out."""
     t = max(p.ops[o, EARLIEST], p.rates[FENCE])
     for k in range(p.ops[o, PRED_LOW], p.ops[o, PRED_HIGH]):
         q = p.links[k]
@@ -142,6 +142,16 @@ def parts_ready(p: Core, s: Schedule, o: int, shop: int) -> int:
             arrival = s.at[q, AVAIL] + p.legs[p.mach[s.at[q, MACHINE], SHOP], shop]
             t = max(t, arrival)
     return t
+
+
+@inlined
+def parts_placed(p: Core, s: Schedule, o: int) -> bool:
+    """Whether everything the operation waits for has a place. Nothing may be placed before that is so."""
+    placed = True
+    for k in range(p.ops[o, PRED_LOW], p.ops[o, PRED_HIGH]):
+        if s.at[p.links[k], MACHINE] < 0:
+            placed = False
+    return placed
 
 
 @compiled

@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 from dataclasses import fields, replace
+from datetime import timedelta
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from scheduler.planning import Snapshot, plan, snapshot
+from scheduler.planning import Fixed, Snapshot, plan, snapshot
 from scheduler.planning.checker import violations
-from scheduler.planning.engine import Planner
-from tests.scheduler.planning.worlds import snapshots
+from scheduler.planning.engine import Cancelled, Down, Ended, Event, MachineChanged, Pinned, Planner
+from scheduler.planning.refusing import CORRECTED
+from tests.scheduler.planning.worlds import HOUR, NOW, busy_snapshots, jobs, machines, snapshots
 
 
 @settings(max_examples=40)
-@given(snapshots())
+@given(snapshots() | busy_snapshots())
 def test_any_snapshot_gives_a_possible_plan(world: Snapshot) -> None:
-    made = plan(world, moves=200)
+    made = plan(world, moves=80)
     assert violations(world, made) == []
+    assert CORRECTED not in made.engine
     assert {p.job for p in made.placements} | {w.job for w in made.waiting} == {job.id for job in world.jobs}
     assert all(waiting.why for waiting in made.waiting)
 
@@ -26,8 +29,9 @@ def test_any_snapshot_gives_a_possible_plan(world: Snapshot) -> None:
 @settings(max_examples=12)
 @given(snapshots(most_jobs=5))
 def test_the_exact_layer_gives_a_possible_plan_and_a_true_bound(world: Snapshot) -> None:
-    made = plan(world, budget_s=1.0)
+    made = plan(world, budget_s=0.5)
     assert violations(world, made) == []
+    assert CORRECTED not in made.engine
     if made.bound is not None and not world.circuits:
         assert made.bound <= made.cost
 
@@ -86,8 +90,72 @@ def test_no_type_of_the_planner_can_carry_money_or_names() -> None:
 
 
 @pytest.mark.parametrize("seed", [0, 7])
-@settings(max_examples=10)
-@given(world=snapshots())
+@settings(max_examples=8)
+@given(world=snapshots() | busy_snapshots())
 def test_a_decision_replays_to_the_same_answer(seed: int, world: Snapshot) -> None:
-    decision = Planner(world, seed).decide(moves=100)
+    decision = Planner(world, seed).decide(moves=60)
+    assert CORRECTED not in decision.plan.engine
     assert Planner.replay(decision)
+
+
+@settings(max_examples=40)
+@given(snapshots() | busy_snapshots(), st.data())
+def test_whatever_happens_the_live_plan_is_possible_and_explained(world: Snapshot, data: st.DataObject) -> None:
+    planner = Planner(world)
+    sound(planner)
+    for _ in range(data.draw(st.integers(0, 4))):
+        event = data.draw(events(planner))
+        if isinstance(event, snapshot.PlanJob):
+            quoted = planner.quote(event)
+            assert planner.commit(event) == quoted
+        elif event is None:
+            planner.improve(moves=40)
+        elif not isinstance(event, Ended) or planner.current().placement(event.job) is not None:
+            planner.repair(event)
+        else:
+            with pytest.raises(KeyError):
+                planner.repair(event)
+        sound(planner)
+
+
+def sound(planner: Planner) -> None:
+    """The live plan passes the checker as it is, every job is answered once, and `explain` says the same."""
+    made = planner.current()
+    assert CORRECTED not in made.engine
+    placed = {placement.job for placement in made.placements}
+    for job in planner.snapshot.jobs:
+        told = planner.explain(job.id)
+        assert (told.placement is not None) == (job.id in placed)
+        assert (told.waiting is not None) == (job.id not in placed)
+        if job.id in placed and job.fixed is None:
+            assert set(job.predecessors) <= placed
+
+
+@st.composite
+def events(draw: st.DrawFn, planner: Planner) -> Event | snapshot.PlanJob | None:
+    """Something that may happen to this plan: an event, a new job, or (None) time to improve."""
+    names = [job.id for job in planner.snapshot.jobs]
+    rows = [machine.id for machine in planner.snapshot.machines]
+    fresh = next(i for i in range(90) if f"j{i}" not in names)
+    kinds = ["job", "improve"]
+    kinds += ["down", "machine"] if rows else []
+    kinds += ["cancelled", "ended"] if names else []
+    kinds += ["pinned"] if names and rows else []
+    kind = draw(st.sampled_from(kinds))
+    moment = NOW + draw(st.integers(0, 30)) * HOUR / 2
+    if kind == "job":
+        return draw(jobs(fresh, len(rows)))
+    if kind == "improve":
+        return None
+    if kind == "down":
+        return Down(draw(st.sampled_from(rows)), moment)
+    if kind == "machine":
+        return MachineChanged(draw(machines(draw(st.integers(0, len(rows))))))
+    name = draw(st.sampled_from(names))
+    if kind == "cancelled":
+        return Cancelled(name)
+    if kind == "ended":
+        return Ended(name, moment)
+    return Pinned(
+        name, Fixed(draw(st.sampled_from(rows)), moment, moment + timedelta(minutes=draw(st.integers(1, 90))))
+    )

@@ -15,6 +15,8 @@ from scheduler.planning.core import (
     MACHINE,
     PINNED,
     POS,
+    PRED_HIGH,
+    PRED_LOW,
     START,
     Core,
     Schedule,
@@ -26,6 +28,7 @@ from scheduler.planning.improving import improve, times_agree
 from scheduler.planning.insertion import INFINITE, insert_best
 from scheduler.planning.live import LivePlan
 from scheduler.planning.microfab import MicroFab, microfab, weighted_tardiness
+from scheduler.planning.problem import NEVER
 from scheduler.planning.propagation import begin, new_journal, propagate, seed
 from scheduler.planning.timing import choose, put_in, total_cost
 
@@ -62,6 +65,17 @@ def test_any_events_leave_the_times_that_recomputation_gives(number: int, happen
         queued = live.schedule.pos >= 0
         free = queued & (core.ops[:, PINNED] < 0)
         assert (live.schedule.start[free] >= live.fence).all(), what
+        assert without_their_parts(core, live.schedule) == [], what
+
+
+def without_their_parts(core: Core, schedule: Schedule) -> list[int]:
+    """Operations that have a place while something they wait for has none."""
+    out = []
+    for o in np.flatnonzero((schedule.machine >= 0) & (core.ops[:, PINNED] < 0)).tolist():
+        before = core.links[core.ops[o, PRED_LOW] : core.ops[o, PRED_HIGH]]
+        if (schedule.machine[before] < 0).any():
+            out.append(o)
+    return out
 
 
 def apply(live: LivePlan, what: str, value: int) -> None:
@@ -85,6 +99,22 @@ def apply(live: LivePlan, what: str, value: int) -> None:
             live.remove(o)
         elif schedule.at[o, START] <= live.now:
             live.end_of(o, max(live.now, int(schedule.at[o, START])) + value % 300)
+
+
+def test_when_machines_fail_for_good_every_operation_without_a_place_is_told() -> None:
+    for fab in FABS.values():
+        core = make_core(fab.problem)
+        live = LivePlan(core, empty_schedule(core))
+        for o in range(len(core.ops)):
+            live.insert(o)
+        told = set(np.flatnonzero(live.schedule.machine < 0).tolist())
+        for m in range(len(core.mach) - 1):
+            told |= set(live.fail(m, NEVER)[1])
+            out = set(np.flatnonzero(live.schedule.machine < 0).tolist())
+            assert out <= told
+            assert without_their_parts(core, live.schedule) == []
+            assert times_agree(core, live.schedule)
+        assert out
 
 
 def test_nothing_behind_the_fence_moves_while_searching() -> None:
@@ -139,8 +169,8 @@ def test_an_operation_never_goes_before_its_own_predecessor_on_a_tie() -> None:
     core = make_core(fab.problem)
     first, second = chained_pair(fab)
     live = LivePlan(core, empty_schedule(core))
-    live.insert(first)
-    live.insert(second)
+    for o in (*parts_of(core, first), first, second):
+        assert live.insert(o) is not None
     m = live.schedule.at[second, MACHINE]
     assert times_agree(core, live.schedule)
     if m == live.schedule.at[first, MACHINE]:
@@ -233,6 +263,14 @@ def chained_pair(fab: MicroFab) -> tuple[int, int]:
         for o in range(p.operations)
         if p.pred_ptr[o + 1] > p.pred_ptr[o] and common(fab, int(p.preds[p.pred_ptr[o]]), o)
     )
+
+
+def parts_of(core: Core, o: int) -> list[int]:
+    """Everything the operation waits for, first things first."""
+    out: list[int] = []
+    for q in core.links[core.ops[o, PRED_LOW] : core.ops[o, PRED_HIGH]].tolist():
+        out += [*parts_of(core, q), q]
+    return out
 
 
 def common(fab: MicroFab, a: int, b: int) -> list[int]:

@@ -20,12 +20,14 @@ from scheduler.planning import (
     PlanMachine,
     PlanPolicy,
     PlanTool,
+    Waiting,
     Window,
     plan,
 )
 from scheduler.planning.checker import violations
 from scheduler.planning.engine import Cancelled, Down, Ended, MachineChanged, Pinned, Planner
 from scheduler.planning.feasibility import CHECKERS, View, first_shut
+from scheduler.planning.refusing import CORRECTED, only_possible
 from tests.scheduler.planning.worlds import HOUR, NOW, hours, print_job, printer, world
 
 ABLE = printer("m", model="a", tools=(PlanTool("nozzle", 0.4),))
@@ -192,6 +194,89 @@ def test_one_circuit_carries_one_heater_at_a_time() -> None:
         assert len(starts) == 3
         assert starts[1] == NOW
         assert starts[2] >= NOW + HOUR
+
+
+def test_the_live_plan_keeps_the_circuit_too() -> None:
+    machines = [printer(f"m{i}", power_w=300.4, circuit="c") for i in range(3)]
+    circuit = Circuit("c", 601)
+    planner = Planner(world(machines, [print_job(f"j{i}", 60) for i in range(3)], circuits=(circuit,)))
+    first = sorted((p.start, p.finish) for p in planner.current().placements)
+    assert [start for start, _ in first] == [NOW, NOW, first[0][1]]
+    quoted = planner.quote(print_job("q", 60))
+    assert planner.commit(print_job("q", 60)) == quoted
+    assert [p.start for p in planner.current().placements] == [NOW, NOW, first[0][1], first[0][1]]
+    assert CORRECTED not in planner.current().engine
+
+
+def test_what_a_circuit_leaves_no_power_for_waits_and_so_does_what_needs_its_part() -> None:
+    machines = [printer(f"m{i}", power_w=300, circuit="c") for i in range(2)]
+    held = print_job("held", 60, fixed=Fixed("m0", NOW, NOW + 6 * HOUR))
+    wanted = print_job("a", 60), print_job("b", 60, predecessors=("a",))
+    policy = PlanPolicy(horizon_s=6 * 3600)
+    snapshot = world(machines, [held, *wanted], circuits=(Circuit("c", 400),), policy=policy)
+    snapshot = replace(snapshot, machines=tuple(replace(m, pool_windows=(hours(0, 6),)) for m in machines))
+    for made in (plan(snapshot), plan(snapshot, moves=50), Planner(snapshot).current()):
+        assert [placement.job for placement in made.placements] == ["held"]
+        waiting = {one.job: one for one in made.waiting}
+        assert "its circuit" in waiting["a"].machines[0].text
+        assert waiting["b"].why == "it needs the part of job a, which waits itself"
+        assert CORRECTED not in made.engine
+
+
+def test_what_is_delayed_for_power_does_not_run_into_pinned_work() -> None:
+    machines = [printer("m0", power_w=350, circuit="c"), printer("m1", power_w=100, circuit="c")]
+    jobs = [
+        print_job("now", 60, fixed=Fixed("m0", NOW, NOW + HOUR)),
+        print_job("leased", 60, fixed=Fixed("m1", NOW + 2 * HOUR, NOW + 3 * HOUR)),
+        print_job("free", 100, declined=(Declined("m0"),)),
+    ]
+    snapshot = world(machines, jobs, circuits=(Circuit("c", 400),))
+    for made in (plan(snapshot, moves=50), Planner(snapshot).current()):
+        place = made.placement("free")
+        assert place is not None
+        assert place.start == NOW + 3 * HOUR
+        assert CORRECTED not in made.engine
+
+
+def test_nothing_has_a_place_while_what_it_waits_for_has_none() -> None:
+    """Pool hours and somebody to set up never meet for `part`; `whole` is the shop's own and could start any time."""
+    machine = printer("m", pool_windows=(hours(0, 1),), attended_windows=(hours(1, 2),))
+    jobs = [print_job("part", 1), print_job("whole", 1, predecessors=("part",), own_shop="s0"), print_job("own", 1)]
+    snapshot = world([machine], [*jobs[:2], replace(jobs[2], own_shop="s0")])
+    for made in (plan(snapshot), plan(snapshot, moves=50), Planner(snapshot).current()):
+        assert [placement.job for placement in made.placements] == ["own"]
+        reasons = {waiting.job: waiting.why for waiting in made.waiting}
+        assert reasons["whole"] == "it needs the part of job part, which waits itself"
+        assert "no machine" in reasons["part"]
+    planner = Planner(replace(snapshot, jobs=snapshot.jobs[1:]))
+    told = planner.commit(snapshot.jobs[0])
+    assert isinstance(told, Waiting)
+    assert planner.explain("whole").placement is None
+
+
+def test_fixed_work_that_waits_for_each_other_in_a_circle_stays_where_it_is() -> None:
+    jobs = [print_job(a, fixed=Fixed("m", NOW), predecessors=(b,)) for a, b in (("a", "b"), ("b", "a"))]
+    assert len(plan(world([ABLE], jobs)).placements) == 2
+
+
+def test_what_the_checker_refuses_waits_and_the_rest_of_the_plan_goes_out(caplog: pytest.LogCaptureFixture) -> None:
+    jobs = [print_job("a"), print_job("b", predecessors=("a",)), print_job("c"), print_job("d", fixed=Fixed("n", NOW))]
+    snapshot = world([ABLE, printer("n")], jobs)
+    made = plan(snapshot)
+    assert only_possible(snapshot, made) is made
+    spoilt = tuple(replace(p, start=NOW - HOUR) if p.job == "a" else p for p in made.placements)
+    left = only_possible(snapshot, replace(made, placements=spoilt))
+    assert violations(snapshot, left) == []
+    assert {placement.job for placement in left.placements} == {"c", "d"}
+    reasons = {waiting.job: waiting.why for waiting in left.waiting}
+    assert "refused by the planner's own check: a on" in reasons["a"]
+    assert reasons["b"] == "it needs the part of job a, which waits itself"
+    assert left.engine.endswith(CORRECTED)
+    assert left.cost == sum(placement.cost for placement in left.placements)
+    assert "impossible plan" in caplog.text
+    doubled = only_possible(snapshot, replace(made, placements=(*made.placements, made.placements[0])))
+    assert violations(snapshot, doubled) == []
+    assert [placement.job for placement in doubled.placements] == ["d"]
 
 
 def test_changeovers_are_grouped_and_the_other_family_still_starts() -> None:

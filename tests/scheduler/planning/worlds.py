@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from hypothesis import strategies as st
@@ -127,6 +128,48 @@ def jobs(draw: st.DrawFn, number: int, machine_count: int) -> PlanJob:
         own_shop=draw(st.sampled_from([None, None, "s0"])),
         delivery=draw(st.sampled_from([None, "home"])),
         promised=draw(st.sampled_from([None, NOW + 10 * HOUR])),
+    )
+
+
+@st.composite
+def busy_snapshots(draw: st.DrawFn) -> Snapshot:
+    """Small snapshots in which most jobs find a machine; chains, leases, hours and a circuit hinder each other."""
+    machine_count = draw(st.integers(2, 3))
+    plants = tuple(
+        replace(
+            draw(machines(i)),
+            process=Process.FDM,
+            attended=False,
+            ring=Ring.CITY,
+            accepts_pool=True,
+            quarantined="",
+            power_w=draw(st.sampled_from([150.0, 350.0])),
+            circuit="c0",
+            loaded=(Material("PLA"), Material("PETG")),
+        )
+        for i in range(machine_count)
+    )
+    wanted = []
+    for i in range(draw(st.integers(4, 7))):
+        before = draw(st.lists(st.integers(0, i - 1), max_size=2, unique=True)) if i else []
+        plain = draw(jobs(i, machine_count - 1))
+        minutes = 60.0 * draw(st.integers(1, 400))
+        options = (DurationOption(minutes, minutes, draw(st.sampled_from([1.0, 1.5])) * minutes),)
+        need = draw(st.sampled_from([None, MaterialNeed("PLA"), MaterialNeed("PETG")]))
+        wanted.append(
+            replace(
+                plain,
+                process=Process.FDM,
+                options=options,
+                need=need,
+                bounds_mm=None,
+                ring=Ring.FEDERATION,
+                predecessors=tuple(f"j{b}" for b in before),
+            )
+        )
+    legs = (Leg("s0", "s1", 1800.0), Leg("s0", "home", 600.0))
+    return Snapshot(
+        NOW, plants, tuple(wanted), PlanPolicy(horizon_s=72 * 3600), legs=legs, circuits=(Circuit("c0", 400.0),)
     )
 
 
