@@ -11,8 +11,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
+from rich import box
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from scheduler.demo.verify import Check
 
@@ -111,17 +113,54 @@ def _moment(text: str | None) -> datetime | None:
     return None if text is None else datetime.fromisoformat(text)
 
 
+#: Columns of the table, and whether they are figures.
+_COLUMNS: Final = (
+    ("part", False),
+    ("shop", False),
+    ("machine", False),
+    ("good", True),
+    ("waited", True),
+    ("promised", True),
+    ("took", True),
+)
+
+
 def tell(summary: Summary, console: Console) -> None:
-    """Print it."""
-    table = Table(title="What was made", title_justify="left")
-    for head in ("part", "shop", "machine", "good", "waited", "promised", "took", "program by"):
-        table.add_column(head, justify="right" if head in {"good", "waited", "promised", "took"} else "left")
-    for run in summary.runs:
-        figures = (str(run.good), f"{run.waited_s:.0f} s", _minutes(run.planned_s), _minutes(run.actual_s))
-        table.add_row(run.title, run.shop, run.machine, *figures, run.made_by)
-    console.print(table)
+    """Print it: a table on a terminal; elsewhere aligned columns, one line each, for whatever reads them."""
+    if console.is_terminal:
+        console.print(_table(summary))
+    else:
+        for line in _lines(summary):
+            console.out(line, highlight=False)
     for sentence in sentences(summary):
-        console.print(sentence, highlight=False, markup=False)
+        console.print(sentence, highlight=False, markup=False, soft_wrap=not console.is_terminal)
+
+
+def _cells(run: Run) -> tuple[str, ...]:
+    figures = (str(run.good), f"{run.waited_s:.0f} s", _minutes(run.planned_s), _minutes(run.actual_s))
+    return (run.title, run.shop, run.machine, *figures)
+
+
+def _table(summary: Summary) -> Table:
+    table = Table(title="What was made", title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+    for head, figure in _COLUMNS:
+        table.add_column(head, justify="right" if figure else "left", no_wrap=head != "part")
+    for run in summary.runs:
+        table.add_row(*(Text(cell) for cell in _cells(run)))
+    return table
+
+
+def _lines(summary: Summary) -> list[str]:
+    rows = [tuple(head for head, _ in _COLUMNS), *(_cells(run) for run in summary.runs)]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(_COLUMNS))]
+    lines = [
+        "  ".join(
+            cell.rjust(width) if figure else cell.ljust(width)
+            for cell, width, (_, figure) in zip(row, widths, _COLUMNS, strict=True)
+        ).rstrip()
+        for row in rows
+    ]
+    return ["What was made", *lines]
 
 
 def sentences(summary: Summary) -> list[str]:

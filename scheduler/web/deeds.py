@@ -82,7 +82,7 @@ class Deeds:
         return orders.place(body, Response(), self._serving, self.who(token)).id
 
     def accept(self, token: str, order: str) -> None:
-        """Say yes to the quote."""
+        """Say yes: from now on it may be made."""
         orders.accept(order, self._serving, self.who(token))
 
     def cancel(self, token: str, order: str) -> None:

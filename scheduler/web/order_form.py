@@ -63,18 +63,19 @@ class Asked:
 def order_form(shelf: tuple[DesignCard, ...], asked: Asked, place: Callable[[Asked], Awaitable[None]]) -> None:
     """The whole form; `place` is called with what stands in it."""
     heading(1, "Order something")
-    text("p", "Say what you need. You see who could make it and when before you say yes.").classes("ws-quiet")
+    said = "Say what you need. Once you have accepted the order, its page shows which machine makes what, and when."
+    text("p", said).classes("ws-quiet")
     with ui.element("form").classes("ws-card ws-section").style("max-width: 820px; gap: 20px") as form:
         form.on("submit.prevent", lambda: None)
         _what(shelf, asked)
         _how(asked)
         _who(asked)
         with ui.element("div").classes("ws-row ws-between"):
-            quiet("Nothing is made before you accept the quote.")
+            quiet("Nothing is planned or made before you accept it on the next page.")
             button = ui.element("button").classes("ws-button").props("type=button id=place-order")
             button.on("click", lambda: place(asked))
             with button:
-                text("span", "Ask for a quote")
+                text("span", "Place the order")
 
 
 def _what(shelf: tuple[DesignCard, ...], asked: Asked) -> None:
@@ -107,7 +108,7 @@ def _choice(card: DesignCard) -> str:
 
 def _how(asked: Asked) -> None:
     heading(2, "How many, how badly, by when")
-    with ui.element("div").classes("ws-grid"):
+    with ui.element("div").classes("ws-grid wide"):
         _field(ui.number("How many", min=1, max=1000, precision=0, value=asked.quantity), asked, "quantity")
         needs = {key: f"{word}: {NEED_MEANING[key]}" for key, word in NEED_WORDS.items()}
         _field(ui.select(needs, label="Why it is needed", value=asked.need), asked, "need")
@@ -117,7 +118,7 @@ def _how(asked: Asked) -> None:
 
 def _who(asked: Asked) -> None:
     heading(2, "Who asks")
-    with ui.element("div").classes("ws-grid"):
+    with ui.element("div").classes("ws-grid wide"):
         _field(ui.input("Your name", value=asked.requester).props('autocomplete="name"'), asked, "requester")
         token = ui.input("Your token", value=asked.token, password=True)
         _field(token.props('autocomplete="current-password"'), asked, "token")

@@ -9,6 +9,7 @@ from typing import Final
 
 from nicegui import ui
 
+from scheduler.web.fresh import Section, whole
 from scheduler.web.models import JobShown, OrderDetail, StepShown
 from scheduler.web.overview import need_chip, when_or_why
 from scheduler.web.theme import JOB_TONES, ORDER_TONES, chip, heading, quiet, text
@@ -16,7 +17,7 @@ from scheduler.web.words import JOB_WORDS, ORDER_WORDS, PROCESS_WORDS, at, count
 
 #: The road of an order, as its page draws it.
 _ROAD: Final = (
-    (("requested", "quoted"), "Quoted"),
+    (("requested", "quoted"), "Asked for"),
     (("accepted",), "Accepted"),
     (("making",), "Being made"),
     (("made",), "Made"),
@@ -34,43 +35,73 @@ class OrderDeeds:
     step_done: Callable[[str, str], Awaitable[None]]
 
 
-def order_page(shown: OrderDetail, now: datetime, deeds: OrderDeeds) -> None:
-    """The whole page."""
-    order = shown.order
+def order_page(order: str, now: Callable[[], datetime], deeds: OrderDeeds) -> list[Section]:
+    """The whole page of one order that exists; its sections are given an `OrderDetail`."""
     with ui.element("div").classes("ws-section-head"):
-        with ui.element("div").classes("ws-stack"):
-            heading(1, f"{order.quantity} × {order.title}")
-            with ui.element("div").classes("ws-row"):
-                chip(named(ORDER_WORDS, order.state), ORDER_TONES.get(order.state, ""))
-                need_chip(order.need)
-                quiet(f"for the {order.ring} · order {order.order}")
-        _buttons(shown, deeds)
-    if order.state == "cancelled":
+        head = whole(lambda shown: (shown.order.state, shown.order.need), _head, "ws-stack")
+        with ui.element("div").classes("ws-row"):
+            buttons = _buttons(order, deeds)
+    road = whole(lambda shown: shown.order.state, _state, "ws-contents")
+    facts = whole(lambda shown: shown, lambda shown: _facts(shown, now()), "ws-contents")
+    with ui.element("section").classes("ws-section"):
+        heading(2, "What is made for it")
+        jobs = whole(lambda shown: shown.jobs, lambda shown: _jobs(shown, now()), "ws-contents")
+    with ui.element("section").classes("ws-section ws-when-filled"):
+        title = Section(lambda shown: {"": ""} if shown.steps else {}, lambda *_: _put_together(), "ws-contents")
+        steps = Section(_steps, lambda shown, name: _step(shown, name, deeds), "ws-card")
+    return [head, buttons, road, facts, jobs, title, steps]
+
+
+def _head(shown: OrderDetail) -> None:
+    order = shown.order
+    heading(1, f"{order.quantity} × {order.title}")
+    with ui.element("div").classes("ws-row"):
+        chip(named(ORDER_WORDS, order.state), ORDER_TONES.get(order.state, ""))
+        need_chip(order.need)
+        quiet(f"for the {order.ring} · order {order.order}")
+
+
+def _state(shown: OrderDetail) -> None:
+    if shown.order.state == "cancelled":
         with ui.element("div").classes("ws-note warn"):
             text("span", "This order was cancelled. Nothing more will be made for it.")
     else:
         _road(shown)
-    _facts(shown, now)
-    with ui.element("section").classes("ws-section"):
-        heading(2, "What is made for it")
-        _jobs(shown, now)
-    if shown.steps:
-        with ui.element("section").classes("ws-section"):
-            heading(2, "Putting it together")
-            with ui.element("div").classes("ws-card flush ws-list"):
-                for number, step in enumerate(shown.steps, start=1):
-                    step_row(number, step, order.order, deeds)
 
 
-def _buttons(shown: OrderDetail, deeds: OrderDeeds) -> None:
-    order = shown.order
-    with ui.element("div").classes("ws-row"):
-        if order.state in {"requested", "quoted"}:
-            _button("Accept: make it", lambda: deeds.accept(order.order))
-        if order.state == "made":
-            _button("Handed over", lambda: deeds.hand_over(order.order))
-        if order.state in {"requested", "quoted", "accepted", "making"}:
-            _button("Cancel the order", lambda: deeds.cancel(order.order), second=True)
+def _put_together() -> None:
+    heading(2, "Putting it together")
+
+
+def _steps(shown: OrderDetail) -> dict[str, StepShown]:
+    return {step.step: step for step in shown.steps}
+
+
+def _step(shown: OrderDetail, name: str, deeds: OrderDeeds) -> None:
+    number, step = next((n, step) for n, step in enumerate(shown.steps, start=1) if step.step == name)
+    step_row(f"{number}. {step.step}", step, shown.order.order, deeds)
+
+
+#: What may be asked of an order, and in which states.
+_MAY: Final = {
+    "accept": frozenset({"requested", "quoted"}),
+    "hand_over": frozenset({"made"}),
+    "cancel": frozenset({"requested", "quoted", "accepted", "making"}),
+}
+
+
+def _buttons(order: str, deeds: OrderDeeds) -> Section:
+    """Each stands for as long as it may be pressed, whatever else on the page changes meanwhile."""
+
+    def draw(_: OrderDetail, name: str) -> None:
+        if name == "accept":
+            _button("Accept: make it", lambda: deeds.accept(order))
+        elif name == "hand_over":
+            _button("Handed over", lambda: deeds.hand_over(order))
+        else:
+            _button("Cancel the order", lambda: deeds.cancel(order), second=True)
+
+    return Section(lambda shown: {name: "" for name, at in _MAY.items() if shown.order.state in at}, draw, "")
 
 
 def _button(words: str, deed: Callable[[], Awaitable[None]], *, second: bool = False) -> None:
@@ -99,7 +130,10 @@ def _facts(shown: OrderDetail, now: datetime) -> None:
         good, wanted = sum(part.good for part in shown.parts), sum(part.quantity for part in shown.parts)
         _fact(f"{good} of {wanted}", "parts found good")
         _fact(duration(sum(runs)) if runs else "–", "of machine time, by its programs")
-        _fact(at(shown.expected, now) if shown.expected else "–", "ready by the newest plan")
+        if shown.made is not None:
+            _fact(at(shown.made, now), "made")
+        else:
+            _fact(at(shown.expected, now) if shown.expected else "–", "ready by the newest plan")
         _fact(at(order.due, now) if order.due else "no date", "wanted by")
 
 
@@ -143,11 +177,11 @@ def _job(job: JobShown, now: datetime) -> None:
             quiet(f"Program by {job.made_by}" + (f", runs {duration(job.run_s)}" if job.run_s is not None else ""))
 
 
-def step_row(number: int, step: StepShown, order: str, deeds: OrderDeeds) -> None:
+def step_row(words: str, step: StepShown, order: str, deeds: OrderDeeds) -> None:
     """One assembly step, with its button once it is open."""
     with ui.element("div").classes("ws-row ws-between"):
         with ui.element("div").classes("ws-stack").style("flex: 1; min-width: 240px"):
-            text("div", f"{number}. {step.step}").style("font-weight: 600")
+            text("div", words).style("font-weight: 600")
             text("div", step.instruction)
             if step.state == "shut" and step.needs:
                 quiet("Waits for " + ", ".join(step.needs))

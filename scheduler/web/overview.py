@@ -96,7 +96,8 @@ def machine_tile(machine: MachineShown, now: datetime) -> None:
                 text("div", gate.lift[:1].upper() + gate.lift[1:]).style("font-weight: 600")
                 quiet(gate.why)
         if machine.materials:
-            quiet("Loaded: " + ", ".join(machine.materials))
+            loaded = ", ".join(machine.materials).replace(" × ", "\u00a0×\u00a0").replace(" mm", "\u00a0mm")
+            quiet(f"Loaded: {loaded}")
 
 
 def schedule(shown: Overview, now: datetime) -> None:

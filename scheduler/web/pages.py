@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import os
 import secrets
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Final
 
 from fastapi import FastAPI
-from nicegui import app as pages_app
 from nicegui import run, ui
 from nicegui.storage import Storage
 from pydantic import ValidationError
@@ -19,30 +16,22 @@ from designs.processes.model import ProcessKind
 from scheduler.api.orders import OrderBody
 from scheduler.app import Scheduler
 from scheduler.orders.intake import BareFile
-from scheduler.orders.refusal import Refused
 from scheduler.store import queries
 from scheduler.web import overview, places
+from scheduler.web.acting import carry_out, order_deeds, remember_token, remembered_token, token_field
 from scheduler.web.deeds import Deeds
-from scheduler.web.models import OrderDetail, Overview
+from scheduler.web.fresh import Section, keep_fresh, whole
+from scheduler.web.models import Overview
 from scheduler.web.order_form import OWN_FILE, Asked, order_form
-from scheduler.web.order_page import OrderDeeds, order_page
+from scheduler.web.order_page import order_page
 from scheduler.web.source import Source
 from scheduler.web.theme import empty, frame, heading, link, quiet, text
 
-_T = TypeVar("_T")
-_LOOK_EVERY_S: Final = 1.0
+#: A busy computer may take long to draw a page for the first time; the library would give up after 3 s.
+_ANSWER_WITHIN_S: Final = 30.0
 #: The line for "now" in the schedule moves this often even when nothing else does.
 _CLOCK_MOVES_EVERY_S: Final = 20
 _OPEN: Final = frozenset({"accepted", "making", "made"})
-
-
-@dataclass(frozen=True, slots=True)
-class _Section:
-    """A part of a page: what it depends on, and how it is drawn. It is drawn again when that changed."""
-
-    depends: Callable[[Any], Any]
-    draw: Callable[[Any], None]
-    classes: str = "ws-section"
 
 
 def mount(app: FastAPI, serving: Scheduler) -> None:
@@ -64,77 +53,70 @@ def mount(app: FastAPI, serving: Scheduler) -> None:
 
 
 def _reading_pages(source: Source, deeds: Deeds, serving: Scheduler) -> None:
-    @ui.page("/")
+    @ui.page("/", response_timeout=_ANSWER_WITHIN_S)
     async def first() -> None:
         with frame("Overview", "/"):
             with ui.element("div").classes("ws-section-head"):
                 heading(1, "What the shops are making")
                 _order_button()
-            await _fresh(source.overview, _overview_sections(source))
+            await keep_fresh(source.overview, _overview_sections(source))
 
-    @ui.page("/orders")
+    @ui.page("/orders", response_timeout=_ANSWER_WITHIN_S)
     async def all_orders() -> None:
         with frame("Orders", "/orders"):
             heading(1, "Orders")
-            section = _Section(lambda shown: shown, lambda shown: overview.orders(shown, source.now()))
-            await _fresh(source.orders, [section])
+            section = whole(lambda shown: shown, lambda shown: overview.orders(shown, source.now()))
+            await keep_fresh(source.orders, [section])
 
-    @ui.page("/designs")
+    @ui.page("/designs", response_timeout=_ANSWER_WITHIN_S)
     async def designs() -> None:
         shelf = await run.io_bound(deeds.shelf) or ()
         with frame("Designs", "/designs"):
             places.designs_page(shelf)
 
-    @ui.page("/floor")
+    @ui.page("/floor", response_timeout=_ANSWER_WITHIN_S)
     async def floor() -> None:
-        acts = _order_deeds(deeds)
+        acts = order_deeds(deeds)
 
-        def read() -> tuple[Overview, dict[str, str], tuple[OrderDetail, ...]]:
-            shown = source.overview()
+        def read() -> places.Floor:
             with serving.store.read() as c:
                 shops = {agent.shop: agent.http for agent in queries.agents(c)}
             details = [source.order(order.order) for order in source.orders() if order.state in _OPEN]
-            return shown, shops, tuple(detail for detail in details if detail is not None)
-
-        def draw(found: tuple[Overview, dict[str, str], tuple[OrderDetail, ...]]) -> None:
-            places.floor_page(found[0].machines, found[1], found[2], source.now(), acts)
+            return places.Floor(source.overview().machines, shops, tuple(one for one in details if one is not None))
 
         with frame("Shop floor", "/floor"):
-            _token_field()
-            await _fresh(read, [_Section(lambda found: (found[0].machines, found[1], found[2]), draw)])
+            token_field()
+            await keep_fresh(read, places.floor_page(source.now, acts))
 
-    @ui.page("/setup")
+    @ui.page("/setup", response_timeout=_ANSWER_WITHIN_S)
     def setup() -> None:
         with frame("Set-up", "/setup"):
             places.setup_page()
 
 
 def _order_pages(source: Source, deeds: Deeds) -> None:
-    @ui.page("/order")
+    @ui.page("/order", response_timeout=_ANSWER_WITHIN_S)
     async def form(design: str = "") -> None:
         shelf = await run.io_bound(deeds.shelf) or ()
         known = {card.key for card in shelf}
-        asked = Asked(design=design if design in known else "", token=_token())
+        asked = Asked(design=design if design in known else "", token=remembered_token())
         with frame("Order something", "/order"):
             order_form(shelf, asked, lambda said: _place(deeds, said))
 
-    @ui.page("/orders/{order}")
+    @ui.page("/orders/{order}", response_timeout=_ANSWER_WITHIN_S)
     async def one(order: str) -> None:
-        acts = _order_deeds(deeds)
-
-        def draw(shown: OrderDetail | None) -> None:
-            if shown is None:
-                empty(f"There is no order {order[:64]}", "It may have been typed wrongly.")
-                link("All orders", "/orders")
-            else:
-                order_page(shown, source.now(), acts)
+        acts = order_deeds(deeds)
 
         with frame("Order", "/orders"):
-            await _fresh(lambda: source.order(order), [_Section(lambda shown: shown, draw)])
-            _token_field()
+            if await run.io_bound(lambda: source.order(order)) is None:
+                empty(f"There is no order {order[:64]}", "It may have been typed wrongly.")
+                link("All orders", "/orders")
+                return
+            await keep_fresh(lambda: source.order(order), order_page(order, source.now, acts))
+            token_field()
 
 
-def _overview_sections(source: Source) -> list[_Section]:
+def _overview_sections(source: Source) -> list[Section]:
     def schedule(shown: Overview) -> None:
         with ui.element("div").classes("ws-section-head"):
             heading(2, "Schedule")
@@ -162,73 +144,19 @@ def _overview_sections(source: Source) -> list[_Section]:
         return int(source.now().timestamp() // _CLOCK_MOVES_EVERY_S)
 
     return [
-        _Section(lambda shown: (shown.open_orders, shown.running, shown.waiting, shown.machines), overview.figures),
-        _Section(lambda shown: shown.machines, machines),
-        _Section(lambda shown: (shown.bars, shown.lanes, minute()), schedule),
-        _Section(lambda shown: (shown.queue, shown.orders), work, "ws-two"),
+        whole(lambda shown: (shown.open_orders, shown.running, shown.waiting, shown.machines), overview.figures),
+        whole(lambda shown: shown.machines, machines),
+        whole(lambda shown: (shown.bars, shown.lanes, minute()), schedule),
+        whole(lambda shown: (shown.queue, shown.orders), work, "ws-two"),
     ]
 
 
-async def _fresh(read: Callable[[], _T], sections: list[_Section]) -> None:
-    """Draw every section, then look again every second and draw anew those whose values changed."""
-    holders = [ui.element("section").classes(section.classes) for section in sections]
-    known: list[Any] = [object()] * len(sections)
-
-    async def look() -> None:
-        answer = await run.io_bound(lambda: (read(),))
-        if answer is None:
-            return  # the server is ending
-        (found,) = answer
-        for index, section in enumerate(sections):
-            value = section.depends(found)
-            if value != known[index]:
-                known[index] = value
-                holders[index].clear()
-                with holders[index]:
-                    section.draw(found)
-
-    await look()
-    ui.timer(_LOOK_EVERY_S, look, immediate=False)
-
-
-# --- acting -----------------------------------------------------------------------------------------------------------
-
-
-def _order_deeds(deeds: Deeds) -> OrderDeeds:
-    async def accept(order: str) -> None:
-        token = _token()
-        await _do(lambda: deeds.accept(token, order), "Accepted. It will be made.")
-
-    async def cancel(order: str) -> None:
-        token = _token()
-        await _do(lambda: deeds.cancel(token, order), "Cancelled.")
-
-    async def hand_over(order: str) -> None:
-        token = _token()
-        await _do(lambda: deeds.hand_over(token, order), "Handed over.")
-
-    async def step_done(order: str, step: str) -> None:
-        token = _token()
-        await _do(lambda: deeds.step_done(token, order, step), f"{step}: done.")
-
-    return OrderDeeds(accept, cancel, hand_over, step_done)
-
-
-async def _do(deed: Callable[[], _T], said: str) -> _T | None:
-    """Carry out a person's deed off the event loop; tell how it went. None when it was refused."""
-    try:
-        done = await run.io_bound(deed)
-    except Refused as error:
-        ui.notify(str(error), type="negative", timeout=12_000, close_button="Close", multi_line=True)
-        return None
-    if said:
-        ui.notify(said, type="positive")
-    return done
+# --- ordering ---------------------------------------------------------------------------------------------------------
 
 
 async def _place(deeds: Deeds, asked: Asked) -> None:
     """Bring the design, place the order, and go to its page."""
-    pages_app.storage.user["token"] = asked.token.strip()
+    remember_token(asked.token)
     problem = _missing(asked)
     if problem:
         ui.notify(problem, type="warning", timeout=8_000)
@@ -248,7 +176,7 @@ async def _place(deeds: Deeds, asked: Asked) -> None:
             design = deeds.bring(token, asked.design)
         return deeds.order(token, _body(design, asked))
 
-    order = await _do(deed, "")
+    order = await carry_out(deed, "")
     if order is not None:
         ui.navigate.to(f"/orders/{order}")
 
@@ -279,22 +207,6 @@ def _body(design: str, asked: Asked) -> OrderBody:
             "accept": False,
         }
     )
-
-
-def _token() -> str:
-    return str(pages_app.storage.user.get("token", ""))
-
-
-def _token_field() -> None:
-    """Where a person says once who they are; buttons on the page use it."""
-
-    def keep(value: str) -> None:
-        pages_app.storage.user["token"] = value.strip()
-
-    with ui.element("form").on("submit.prevent", lambda: None), ui.element("details").classes("ws-small"):
-        text("summary", "Your token, needed for the buttons").classes("ws-quiet")
-        field = ui.input("Token", value=_token(), password=True, on_change=lambda event: keep(event.value))
-        field.props('outlined dense autocomplete="current-password"').classes("ws-field").style("max-width: 420px")
 
 
 def _order_button() -> None:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from itertools import groupby
 
 from nicegui import ui
 
 from scheduler.web.deeds import DesignCard
-from scheduler.web.models import MachineShown, OrderDetail
+from scheduler.web.fresh import Section, whole
+from scheduler.web.models import MachineShown, OrderDetail, StepShown
 from scheduler.web.order_page import OrderDeeds, step_row
 from scheduler.web.overview import machine_tile
 from scheduler.web.theme import chip, empty, heading, link, quiet, text
@@ -44,45 +46,78 @@ def _design(card: DesignCard) -> None:
                 quiet("Closed licence: own use only")
 
 
-def floor_page(
-    machines: Sequence[MachineShown],
-    pages: dict[str, str],
-    orders: Sequence[OrderDetail],
-    now: datetime,
-    deeds: OrderDeeds,
-) -> None:
+@dataclass(frozen=True, slots=True)
+class Floor:
+    """What the page of the shop floor shows."""
+
+    machines: tuple[MachineShown, ...]
+    pages: Mapping[str, str]
+    """Where each shop's own page is."""
+    orders: tuple[OrderDetail, ...]
+    """Those that are accepted and not handed over yet."""
+
+
+def floor_page(now: Callable[[], datetime], deeds: OrderDeeds) -> list[Section]:
     """Shop by shop: what wants a person, and the way to the page where that person says so."""
     heading(1, "Shop floor")
     text("p", "Whoever stands at a machine speaks for it: on the shop's own page, which works without this one too.")
-    if not machines:
+    shops = whole(lambda found: (found.machines, found.pages), lambda found: _shops(found, now()), "ws-contents")
+    with ui.element("section").classes("ws-section ws-when-filled"):
+        together = Section(lambda found: {"": ""} if _open_steps(found) else {}, lambda *_: _head("To put together"))
+        steps = Section(
+            lambda found: {key: step for key, (_, step) in _open_steps(found).items()},
+            lambda found, key: _open_step(found, key, deeds),
+            "ws-card",
+        )
+    with ui.element("section").classes("ws-section ws-when-filled"):
+        over = Section(lambda found: {"": ""} if _made(found) else {}, lambda *_: _head("To hand over"))
+        made = Section(_made, lambda found, key: _made_link(_made(found)[key], key), "ws-card")
+    return [shops, together, steps, over, made]
+
+
+def _head(words: str) -> None:
+    heading(2, words)
+
+
+def _shops(found: Floor, now: datetime) -> None:
+    if not found.machines:
         empty("No machine has reported yet", "Start an agent beside a machine first.")
         link("How to set up a shop", "/setup")
-    for shop, there in groupby(sorted(machines, key=lambda one: one.shop), key=lambda one: one.shop):
+    for shop, there in groupby(sorted(found.machines, key=lambda one: one.shop), key=lambda one: one.shop):
         with ui.element("section").classes("ws-section"):
             with ui.element("div").classes("ws-section-head"):
                 heading(2, shop.replace("_", " ").capitalize())
-                if pages.get(shop):
+                if found.pages.get(shop):
                     made = ui.element("a").classes("ws-button second").props('rel="noopener"')
-                    made.props["href"] = pages[shop]
+                    made.props["href"] = found.pages[shop]
                     with made:
                         text("span", "Open this shop's page")
             with ui.element("div").classes("ws-grid"):
                 for machine in there:
                     machine_tile(machine, now)
-    steps = [(order, step) for order in orders for step in order.steps if step.state == "open"]
-    if steps:
-        with ui.element("section").classes("ws-section"):
-            heading(2, "To put together")
-            with ui.element("div").classes("ws-card flush ws-list"):
-                for number, (order, step) in enumerate(steps, start=1):
-                    step_row(number, step, order.order.order, deeds)
-    made_orders = [order for order in orders if order.order.state == "made"]
-    if made_orders:
-        with ui.element("section").classes("ws-section"):
-            heading(2, "To hand over")
-            with ui.element("div").classes("ws-card flush ws-list"):
-                for order in made_orders:
-                    link(f"{order.order.quantity} × {order.order.title}", f"/orders/{order.order.order}")
+
+
+def _open_steps(found: Floor) -> dict[str, tuple[OrderDetail, StepShown]]:
+    return {
+        f"{order.order.order}/{step.step}": (order, step)
+        for order in found.orders
+        for step in order.steps
+        if step.state == "open"
+    }
+
+
+def _open_step(found: Floor, key: str, deeds: OrderDeeds) -> None:
+    order, step = _open_steps(found)[key]
+    step_row(f"{order.order.title}: {step.step}", step, order.order.order, deeds)
+
+
+def _made(found: Floor) -> dict[str, str]:
+    orders = [order.order for order in found.orders if order.order.state == "made"]
+    return {order.order: f"{order.quantity} × {order.title}" for order in orders}
+
+
+def _made_link(words: str, order: str) -> None:
+    link(words, f"/orders/{order}")
 
 
 _SETUP = (

@@ -13,6 +13,8 @@ from typing import Final
 from nicegui import app, ui
 from nicegui.elements.mixins.text_element import TextElement
 
+from scheduler.web.messages import tell_failures
+
 NAVIGATION: Final = (
     ("Overview", "/", "dashboard"),
     ("Order something", "/order", "add_box"),
@@ -32,6 +34,7 @@ _MARK: Final = (
 @contextlib.contextmanager
 def frame(title: str, path: str) -> Iterator[None]:
     """The page around a page: header, navigation, main region. `path` marks where we are."""
+    tell_failures()
     ui.page_title(f"{title} · Workshed")
     ui.colors(primary="#0b6b61", secondary="#2f5d9b", accent="#0b6b61", positive="#1d7a3e", negative="#b3261e")
     ui.add_css(CSS)
@@ -50,8 +53,19 @@ def frame(title: str, path: str) -> Iterator[None]:
                     ui.icon(icon, size="20px").props('aria-hidden="true"')
                     text("span", word).classes("word")
         _dark_switch(dark)
-    with ui.element("div").classes("ws-main").props('id="content"'):
+    with ui.element("div").classes("ws-main").props('id="content"'), _operable_once_connected():
         yield
+
+
+def _operable_once_connected() -> ui.element:
+    """What is in it can be read at once, and pressed or filled in once the page is connected to the server.
+
+    Before that, presses and keystrokes would wait in the browser, each on a timer of its own, and arrive in any order:
+    an order without the name that was typed just before. (nicegui/static/nicegui.js, `delayed_emitter`.)
+    """
+    content = ui.element("fieldset").classes("ws-contents ws-operable").props("disabled role=presentation")
+    ui.context.client.on_connect(lambda: content.props(remove="disabled"))
+    return content
 
 
 def _dark_switch(dark: ui.dark_mode) -> None:

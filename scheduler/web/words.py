@@ -24,8 +24,8 @@ NEED_MEANING: Final = {
     "outside": "for people outside the ring, when machines would stand idle",
 }
 ORDER_WORDS: Final = {
-    "requested": "Requested",
-    "quoted": "Quoted, waits for your word",
+    "requested": "Waits to be accepted",
+    "quoted": "Waits to be accepted",
     "accepted": "Accepted",
     "making": "Being made",
     "made": "Made, ready to hand over",

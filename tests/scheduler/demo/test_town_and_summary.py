@@ -125,6 +125,35 @@ def test_all_made_is_all_made_with_figures_from_the_record() -> None:
     assert "What was made" in out.getvalue()
 
 
+@pytest.mark.parametrize("terminal", [True, False])
+def test_the_summary_reads_well_at_80_columns(terminal: bool) -> None:
+    one = order("handed_over", "inspected", 3)
+    one["jobs"][0]["title"] = "Drawer divider: long"
+    out = io.StringIO()
+    tell(summary(one, Check("m", agrees=True)), Console(file=out, width=80, force_terminal=terminal, color_system=None))
+    lines = out.getvalue().splitlines()
+    (row,) = [line for line in lines if "Drawer divider: long" in line]
+    assert row.split() == [
+        "Drawer",
+        "divider:",
+        "long",
+        "garage",
+        "printer1",
+        "3",
+        "10",
+        "s",
+        "8.3",
+        "min",
+        "10.0",
+        "min",
+    ]
+    assert len(row) <= 80
+    assert not any("program by" in line for line in lines)
+    if not terminal:
+        assert not set("─│┌\x1b") & set(out.getvalue())
+        assert "Programs by: Slicer 1 (draft)." in lines, "sentences are one line each"
+
+
 @pytest.mark.parametrize(
     ("one", "check", "why"),
     [
