@@ -148,13 +148,13 @@ def test_a_held_run_stands_and_goes_on_where_it_stood(machine: Machine) -> None:
         bridge.run(Lines(list(machine.program)))
         story.wait(lambda e: isinstance(e, Progress) and e.checkpoint.line >= 8, "line 8")
         bridge.hold()
+        host.set_speed(machine.speed)  # its buffer empties
         story.wait_state(BridgeState.HELD)
         first, at = host.state(), len(machine.executed(host.twin))
-        threading.Event().wait(0.3)
+        threading.Event().wait(0.1)
         assert len(machine.executed(host.twin)) == at
         assert host.state()["position"] == first["position"] or not machine.tells_standing
         assert first["spindle"] == 0
-        host.set_speed(machine.speed)
         bridge.resume()
         story.wait_for(RunFinished)
         assert machine.executed(host.twin)[before:] == machine.wanted(machine.program)
@@ -188,9 +188,10 @@ def test_an_emergency_stop_ends_the_run_and_nothing_follows_it(machine: Machine)
         assert isinstance(failed, RunFailed)
         assert failed.failure is Failure.EMERGENCY_STOP
         assert bridge.status().state in (BridgeState.FAULT, BridgeState.ALARM, BridgeState.DISARMED)
-        threading.Event().wait(1.2)  # what was taken before the stop is over
+        host.set_speed(machine.speed)
+        threading.Event().wait(0.3)  # what was taken before the stop is over: 10 s of the machine's time
         count, state = len(machine.executed(host.twin)), host.state()
-        threading.Event().wait(0.3)
+        threading.Event().wait(0.1)
         assert len(machine.executed(host.twin)) == count < len(machine.wanted(machine.program))
         assert machine.is_off(state)
         with pytest.raises(NotNow):
@@ -203,12 +204,13 @@ def test_a_controller_that_starts_anew_ends_the_run_and_disarms(machine: Machine
         bridge.run(Lines(list(machine.program)))
         story.wait(lambda e: isinstance(e, Progress) and e.checkpoint.line >= 8, "line 8")
         host.fault("reset")
+        host.set_speed(machine.speed)
         failed = story.wait_for(RunFailed)
         assert isinstance(failed, RunFailed)
         assert failed.failure is Failure.CONTROLLER_RESET
         assert bridge.status().state is BridgeState.DISARMED
         sent = host.state()["wire"]["to_machine"]
-        threading.Event().wait(0.5)
+        threading.Event().wait(0.2)
         assert host.state()["wire"]["to_machine"] == sent, "bytes were sent to a machine that is disarmed"
         with pytest.raises(NotNow, match="re-arm"):
             bridge.run(Lines(list(machine.program)))
@@ -234,7 +236,8 @@ def test_a_vanished_port_fails_the_run_and_disarms_until_a_person_rearms(machine
             host.set_speed(2.0)
             bridge.run(Lines(list(machine.program)))
             story.wait(lambda e: isinstance(e, Progress) and e.checkpoint.line >= 8, "line 8")
-            host.fault("vanish", for_s=0.4)
+            host.fault("vanish", for_s=0.2)
+            host.set_speed(machine.speed)
             failed = story.wait_for(RunFailed)
             assert isinstance(failed, RunFailed)
             assert failed.failure is Failure.LINK_LOST
