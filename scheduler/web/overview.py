@@ -184,7 +184,7 @@ def _queue_row(job: JobShown, now: datetime) -> None:
                 text("span", job.flag).classes("ws-small").style("color: var(--bad)")
         with ui.element("td"):
             need_chip(job.need)
-        with ui.element("td").style("min-width: 260px"):
+        with ui.element("td").style("min-width: 200px"):
             when_or_why(job, now)
 
 

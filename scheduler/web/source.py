@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any, Final
 
@@ -81,9 +82,14 @@ def read_overview(c: sa.Connection, now: datetime) -> Overview:
     titles = {job.id: f"{job.pieces} × {job.title}" if job.pieces > 1 else job.title for job in jobs}
     gantt = views.plan_gantt(c)
     remaining = {bar.job: bar.finish for bar in gantt.bars}
+    # A machine's own word comes more often than a job's progress is recorded; one page must not say both.
+    newest = {machine.job: machine.progress for machine in machines if machine.job and machine.progress}
     return Overview(
-        orders=tuple(_order(c, row) for row in _newest_orders(c, ORDERS_SHOWN)),
-        queue=tuple(_job(job, orders.get(job.order), names) for job in jobs[:QUEUE_SHOWN]),
+        orders=tuple(_order(c, row, newest) for row in _newest_orders(c, ORDERS_SHOWN)),
+        queue=tuple(
+            replace(shown, progress=max(shown.progress, newest.get(shown.job, 0.0)))
+            for shown in (_job(job, orders.get(job.order), names) for job in jobs[:QUEUE_SHOWN])
+        ),
         machines=tuple(_machine(machine, titles, remaining, now) for machine in machines),
         bars=_bars(c, gantt, names, now),
         lanes=tuple(names.values()),
@@ -122,10 +128,12 @@ def _newest_orders(c: sa.Connection, limit: int) -> Sequence[Any]:
     return sorted(queries.orders(c), key=lambda row: row.created_at, reverse=True)[:limit]
 
 
-def _order(c: sa.Connection, row: Any) -> OrderShown:
+def _order(c: sa.Connection, row: Any, newest: Mapping[str, float] | None = None) -> OrderShown:
     jobs = [job for job in queries.jobs(c, order=row.id) if job.state is not JobState.CANCELLED]
     done = sum(job.state.value in _DONE for job in jobs)
-    share = sum(1.0 if job.state.value in _DONE else job.progress for job in jobs) / len(jobs) if jobs else 0.0
+    heard = newest or {}
+    shares = [1.0 if job.state.value in _DONE else max(job.progress, heard.get(job.id, 0.0)) for job in jobs]
+    share = sum(shares) / len(shares) if shares else 0.0
     return OrderShown(
         order=row.id,
         title=row.title,

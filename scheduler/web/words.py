@@ -36,7 +36,7 @@ JOB_WORDS: Final = {
     "waiting": "Waiting",
     "offered": "Offered to a shop",
     "leased": "Taken by a shop",
-    "staged": "Program is at the machine",
+    "staged": "Program at machine",
     "ready": "Ready to start",
     "starting": "Starting",
     "running": "Running",
