@@ -9,8 +9,6 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from firmware_bridges.registry import open_bridge
-
 from agents.agent import Agent
 from agents.config import AgentConfig, MqttSettings
 from agents.hands import Hands, NotPossible
@@ -18,6 +16,7 @@ from agents.lease import LIVE, LeaseState
 from agents.local_api import LocalServer, read_or_make_token
 from agents.metrics import AgentMetrics
 from agents.sd_notify import notify, watchdog_s
+from firmware_bridges.registry import open_bridge
 
 _log = logging.getLogger(__name__)
 
