@@ -36,7 +36,7 @@ _CAPABILITIES = frozenset({Capability.HUMAN_CONFIRMED, Capability.HOLD, Capabili
 
 @dataclass(frozen=True, slots=True)
 class WorkCard:
-    """What a person at the machine reads. `line` is the step to do now, 0 where there is none."""
+    """What a person at the machine reads. `line` is the step to do now, 0 where there is none: while held, too."""
 
     state: BridgeState
     line: int
@@ -175,7 +175,9 @@ class ManualBridge:
         """What to do now."""
         with self.session.lock:
             state, run = self.session.state, self.session.run
-            line, step = self._now or (0, "")
+            line, step = 0, ""
+            if self._now is not None and state in (BridgeState.STARTING, BridgeState.RUNNING):
+                line, step = self._now
             asked = ""
             if state in (BridgeState.HOLDING, BridgeState.CANCELLING):
                 asked = "Stop the machine, then confirm that it stands."

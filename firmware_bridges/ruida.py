@@ -1,17 +1,16 @@
-"""Ruida RDC644x laser controllers over UDP: upload the whole job, start it, follow its status.
+"""Ruida RDC644x laser controllers over UDP or USB: upload the whole job, start it, follow its status.
 
 Nothing is streamed while the machine moves: the job runs from the controller's memory. A toolpath is text, one command
 a line as hexadecimal bytes (`ruida_wire.command`). CHECKED AGAINST A TWIN ONLY: the protocol is public reverse
 engineering (see `ruida_wire`), so have a hand on the machine's own button. The stop is a request over the network and
-counts only when the status confirms it.
+counts only when the status confirms it. A job that was started goes on in the controller when the link is lost.
 
-`port` is the controller's address (`192.168.1.100`, or `host:port`); answers come to local port 40200 (option
-`reply_port`). Options: `magic` (default 0x88).
+`port` is `udp://192.168.1.100` (`udp://host:port`, or the bare address), answered to local port 40200 (option
+`reply_port`); or the path of a serial port (see `ruida_transport`). Options: `magic` (default 0x88).
 """
 
 from __future__ import annotations
 
-import socket
 import threading
 from pathlib import Path
 from typing import Final
@@ -28,20 +27,17 @@ from firmware_bridges.bridge import (
     MachineConfig,
     NotNow,
     NotSupported,
-    PortUnavailable,
     Status,
     Toolpath,
     WrongMachine,
 )
 from firmware_bridges.checkpoint import CheckpointFile
 from firmware_bridges.link import Spawn, SystemClock, spawn_thread
+from firmware_bridges.ruida_transport import NoAnswer, Transport, open_transport
 from firmware_bridges.session import Happening, Session
 
-ANSWER_S: Final = 0.25
-TRIES: Final = 5
 POLL_S: Final = 0.2
 START_WITHIN_S: Final = 5.0
-STOP_WITHIN_S: Final = 1.0
 _CAPABILITIES: Final = frozenset(
     {
         Capability.HOLD,
@@ -49,80 +45,8 @@ _CAPABILITIES: Final = frozenset(
         Capability.EMERGENCY_STOP,
         Capability.LASER,
         Capability.UPLOAD_AND_START,
-        Capability.CHECKSUMS,
     }
 )
-
-
-class NoAnswer(Exception):
-    """The controller did not acknowledge a packet, however often it was sent."""
-
-
-class Transport:
-    """Packets to one controller, one in flight; NAK and silence are answered with the same packet again."""
-
-    def __init__(self, address: tuple[str, int], reply_port: int, magic: int) -> None:
-        self._address = address
-        self._magic = magic
-        self._lock = threading.Lock()
-        self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        self._socket.bind(("", reply_port))
-        self._socket.settimeout(ANSWER_S)
-        self.resends = 0
-
-    def send(self, payload: bytes) -> None:
-        """Deliver one packet. Raises NoAnswer."""
-        with self._lock:
-            self._deliver(payload)
-
-    def read(self, question: bytes) -> int:
-        """Ask for a memory word. Raises NoAnswer."""
-        with self._lock:
-            self._deliver(question)
-            for _ in range(TRIES):
-                value = wire.memory_answer(self._answer() or b"", question[2:4])
-                if value is not None:
-                    return value
-        raise NoAnswer("the controller acknowledged a question but did not answer it")
-
-    def shout(self, payload: bytes) -> bool:
-        """Send at once without waiting for other exchanges; False when the system refused it."""
-        try:
-            return self._socket.sendto(wire.packet(payload, self._magic), self._address) > 0
-        except OSError:
-            return False
-
-    def close(self) -> None:
-        """Give the port back."""
-        self._socket.close()
-
-    def _deliver(self, payload: bytes) -> None:
-        datagram = wire.packet(payload, self._magic)
-        for attempt in range(TRIES):
-            self.resends += attempt > 0
-            self._forget_late_answers()
-            try:
-                self._socket.sendto(datagram, self._address)
-            except OSError as error:
-                raise NoAnswer(f"the network refused a packet ({error})") from error
-            answer = self._answer()
-            if answer == bytes([wire.ACK]):
-                return
-        raise NoAnswer(f"the controller did not acknowledge a packet in {TRIES} tries")
-
-    def _forget_late_answers(self) -> None:
-        """An answer that comes after its time must not pass for that of the next packet."""
-        self._socket.settimeout(0.0)
-        while self._answer() is not None:
-            pass
-        self._socket.settimeout(ANSWER_S)
-
-    def _answer(self) -> bytes | None:
-        try:
-            data, _ = self._socket.recvfrom(2048)
-        except OSError:
-            return None
-        return wire.unswizzle(data, self._magic)
 
 
 class RuidaBridge:
@@ -136,7 +60,7 @@ class RuidaBridge:
         file = CheckpointFile(Path(kept)) if kept else None
         self.session = Session(clock=self._clock, name=config.port, checkpoint_file=file, spawn=spawn)
         self._transport: Transport | None = None
-        self._worker: threading.Thread | None = None
+        self._workers: list[threading.Thread] = []
         self._closing = threading.Event()
 
     def listen(self, listener: Listener) -> None:
@@ -148,29 +72,19 @@ class RuidaBridge:
         with self.session.lock:
             if self.session.state is not BridgeState.OFFLINE:
                 raise NotNow("This bridge has connected already.")
-            host, _, port = self.config.port.partition(":")
-            reply, magic = int(self.config.option("reply_port", "40200")), int(self.config.option("magic", "0x88"), 0)
-            try:
-                self._transport = Transport((host, int(port or 50200)), reply, magic)
-            except OSError as error:
-                raise PortUnavailable(f"UDP port {reply} is not free ({error}): one program talks to Ruida.") from error
+            self._transport = open_transport(
+                self.config, clock=self._clock, spawn=self._spawn, lost=self._port_lost, back=self._port_back
+            )
             self.session.happen(Happening.OPENED)
-            try:
-                card = self._transport.read(wire.CARD_ID)
-            except NoAnswer as error:
-                self.close()
-                raise WrongMachine(f"No Ruida controller answers at {self.config.port}: {error}.") from error
-            identity = Identity("ruida", "ruida", f"card {card:08x}", f"ruida:{card:08x}", _CAPABILITIES)
-            if self.config.fingerprint not in ("", identity.fingerprint):
-                self.close()
-                raise WrongMachine(
-                    f"At {self.config.port} answers {identity.fingerprint}, but {self.config.fingerprint} was"
-                    " configured: another machine has this address."
-                )
-            self.session.identity = identity
-            self.session.happen(Happening.IDENTIFIED)
-            self.session.emit(Identified(identity))
-            return identity
+        try:
+            identity = self._identify(self._transport)
+        except (NoAnswer, WrongMachine) as error:
+            self.close()
+            if isinstance(error, WrongMachine):
+                raise
+            raise WrongMachine(f"No Ruida controller answers at {self.config.port}: {error}.") from error
+        self._take(identity, Happening.IDENTIFIED)
+        return identity
 
     def run(self, toolpath: Toolpath, from_line: int = 1) -> None:
         """Upload, start, follow. Raises NotNow; NotSupported for a later line (the controller keeps no modes)."""
@@ -178,7 +92,8 @@ class RuidaBridge:
             if from_line != 1:
                 raise NotSupported("A Ruida job cannot be started in the middle: start from the beginning.")
             self.session.start_run(toolpath, 1)
-            self._worker = self._spawn(lambda: self._work(toolpath), f"ruida {self.config.port}")
+            self._workers = [thread for thread in self._workers if thread.is_alive()]
+            self._workers.append(self._spawn(lambda: self._work(toolpath), f"ruida {self.config.port}"))
 
     def hold(self) -> None:
         """Pause; held when the status says that nothing moves. Raises NotNow."""
@@ -204,16 +119,18 @@ class RuidaBridge:
         self._tell(wire.STOP)
 
     def emergency_stop(self) -> None:
-        """Send the stop now. It goes over the network: the machine's own button is the real one."""
+        """Send the stop now. It is a request: the machine's own button is the real one."""
         transport = self._transport
         sent = transport is not None and transport.shout(wire.STOP)
-        how = "was sent over the network" if sent else "could NOT be sent"
+        how = "was sent to the controller" if sent else "could NOT be sent"
         self.session.fail(
             Failure.EMERGENCY_STOP,
             f"Emergency stop {how}, which no one can rely on: use the machine's own button too.",
             Happening.BROKEN,
             may_be_moving=True,
         )
+        # A START that was under way may have followed the stop: say it again behind whatever was being sent.
+        self._workers.append(self._spawn(lambda: self._tell(wire.STOP), f"ruida stop {self.config.port}"))
 
     def rearm(self) -> None:
         """A person looked at the machine. Raises NotNow while it moves."""
@@ -249,13 +166,60 @@ class RuidaBridge:
                 self._transport.shout(wire.STOP)
             why = "The bridge was closed while a job was running; a stop was sent."
             self.session.fail(Failure.LINK_LOST, why, Happening.CLOSED, may_be_moving=True)
-        worker = self._worker
-        if worker is not None and worker is not threading.current_thread():
-            worker.join(timeout=5.0)
+        for worker in tuple(self._workers):
+            if worker is not threading.current_thread():
+                worker.join(timeout=5.0)
         if self._transport is not None:
             self._transport.close()
         self.session.happen(Happening.CLOSED)
         self.session.stop()
+
+    # --- the link -----------------------------------------------------------------------------------------------------
+
+    def _identify(self, transport: Transport) -> Identity:
+        card = transport.read(wire.CARD_ID)
+        can = _CAPABILITIES | ({Capability.CHECKSUMS} if transport.has_sums else set())
+        identity = Identity("ruida", "ruida", f"card {card:08x}", f"ruida:{card:08x}", can)
+        if self.config.fingerprint not in ("", identity.fingerprint):
+            raise WrongMachine(
+                f"At {self.config.port} answers {identity.fingerprint}, but {self.config.fingerprint} was"
+                " configured: another machine has this address."
+            )
+        return identity
+
+    def _take(self, identity: Identity, as_what: Happening) -> None:
+        with self.session.lock:
+            self.session.identity = identity
+            self.session.happen(as_what)
+            self.session.emit(Identified(identity))
+
+    def _port_lost(self, why: str) -> None:
+        self.session.fail(
+            Failure.LINK_LOST,
+            f"The controller's port is gone: {why}. A started job goes on by itself: look at the machine.",
+            Happening.LINK_LOST,
+            may_be_moving=True,
+        )
+
+    def _port_back(self) -> None:
+        if not self._closing.is_set():
+            self._workers.append(self._spawn(self._identify_again, f"ruida again {self.config.port}"))
+
+    def _identify_again(self) -> None:
+        """The port is there again: who answers is asked, and a person has to look before anything else is sent."""
+        transport, known = self._transport, self.session.identity
+        if transport is None or not self.session.happen(Happening.OPENED):
+            return
+        try:
+            identity = self._identify(transport)
+        except (NoAnswer, WrongMachine) as error:
+            self.session.happen(Happening.LINK_LOST, f"Who answers on the port is not known: {error}.")
+            return
+        if known is not None and identity.fingerprint != known.fingerprint:
+            why = f"{identity.fingerprint} answers where {known.fingerprint} was: another machine sits on this port."
+            self.session.happen(Happening.LINK_LOST, why)
+            return
+        self._take(identity, Happening.IDENTIFIED_AGAIN)
 
     # --- the worker ---------------------------------------------------------------------------------------------------
 
@@ -292,22 +256,32 @@ class RuidaBridge:
             for _, payload in wire.packets(toolpath.lines()):
                 if self.session.state is not BridgeState.STARTING:
                     break
-                transport.send(payload)
-            if self.session.state is BridgeState.STARTING:
-                transport.send(wire.START)
+                transport.send(payload, self._starting)
+            transport.send(wire.START, self._starting)
             self._follow(transport)
         except NoAnswer as error:
             if self.session.busy:
                 self._lost(error)
         except ValueError as error:
             self.session.fail(Failure.LINE_REJECTED, f"The job was not sent: {error}.", Happening.ENDED)
+        except Exception as error:  # noqa: BLE001 - a worker that died in silence would leave the beam unwatched
+            sent = transport.shout(wire.STOP)
+            why = (
+                f"A defect ended the run ({type(error).__name__}: {error}); a stop {'was' if sent else 'could NOT be'}"
+            )
+            self.session.fail(Failure.COMMUNICATION, f"{why} sent.", Happening.BROKEN, may_be_moving=True)
+
+    def _starting(self) -> bool:
+        return self.session.state is BridgeState.STARTING
 
     def _follow(self, transport: Transport) -> None:
         """Poll the status until the job is over."""
         session = self.session
         began, running = self._clock.monotonic(), False
         last = session.run.total_lines if session.run is not None else 0
-        while session.busy and not self._closing.wait(POLL_S):
+        wait_s = 0.0  # a short job must not be over before the first look
+        while session.busy and not self._closing.wait(wait_s):
+            wait_s = POLL_S
             word = transport.read(wire.MACHINE_STATUS)
             now = self._clock.monotonic()
             works, moves = bool(word & wire.RUNNING), bool(word & wire.MOVING)

@@ -23,6 +23,8 @@ RESUME: Final = bytes([0xD8, 0x03])
 RUNNING: Final = 0x00000001
 PART_END: Final = 0x00000002
 MOVING: Final = 0x01000000
+#: DA 01, the address in two bytes, the value in five; what follows repeats it.
+MEMORY_ANSWER_BYTES: Final = 9
 
 
 def _swap_ends(byte: int) -> int:

@@ -34,6 +34,7 @@ KINDS: Final = {
     "reprapfirmware": "firmware_bridges.twins.printer_dialects",
     "repetier": "firmware_bridges.twins.printer_dialects",
     "acknowledge-only": "firmware_bridges.twins.printer_dialects",
+    "ruida": "firmware_bridges.twins.ruida",
 }
 
 

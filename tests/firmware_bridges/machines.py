@@ -13,9 +13,10 @@ from firmware_bridges.printer_lines import clean
 from firmware_bridges.registry import open_bridge
 from firmware_bridges.twins.grbl import GrblTwin
 from firmware_bridges.twins.grbl_variants import VARIANTS
-from firmware_bridges.twins.host import Twin
+from firmware_bridges.twins.host import TwinHost
 from firmware_bridges.twins.marlin import HOUSEKEEPING, MarlinTwin
 from firmware_bridges.twins.run import TwinOptions, make_twin
+from tests.firmware_bridges.person import Handwork, PersonHost
 
 
 @dataclass(frozen=True)
@@ -27,7 +28,8 @@ class Machine:
     kind: str
     program: Sequence[str]
     """Some seconds of motion at speed 1; comments with letters outside ASCII; ends with everything off."""
-    make: Callable[[], Twin]
+    make: Callable[[], Any]
+    """What its host drives: a `Twin`, or what the person of a manual machine does."""
     executed: Callable[[Any], list[str]]
     """The program's lines that the twin executed, in order, as text."""
     wanted: Callable[[Sequence[str]], list[str]]
@@ -44,6 +46,19 @@ class Machine:
     """Its controller says hello in words the bridge knows when it starts; others take their port away with them."""
     tells_standing: bool = True
     """The bridge can learn that it stands still."""
+    make_host: Callable[..., TwinHost | PersonHost] = TwinHost
+    speaks_text: bool = True
+    """Its wire carries ASCII."""
+
+    @property
+    def seen_working(self) -> int:
+        """The line whose progress tells that it works; one that gets its job whole tells the first, then the last."""
+        return 1 if Capability.UPLOAD_AND_START in self.can else 8
+
+    def connected(self, host: TwinHost | PersonHost, bridge: Any) -> None:
+        """Where people confirm what was done, the person goes to the machine."""
+        if isinstance(host, PersonHost):
+            host.attend(bridge)
 
     def config(self, port: str, **changes: Any) -> MachineConfig:
         values: dict[str, Any] = {
@@ -154,6 +169,64 @@ def _grbl(name: str, kind: str, process: str, *, homes: bool = False) -> Machine
     )
 
 
+RUIDA_PROGRAM = [
+    "; a box ☂ with ümlauts",
+    "88 00 00 00 00 00 00 00 00 00 00 ; ½",
+    *(f"a9 00 {1 + i:02x} 00 00 ; línea {i}" for i in range(60)),
+    "",
+    "d7 ; end",
+]
+
+
+def _ruida(name: str, *settings: tuple[str, str]) -> Machine:
+    options = TwinOptions("ruida", settings=settings)
+    return Machine(
+        name=name,
+        dialect="ruida",
+        kind="ruida",
+        program=RUIDA_PROGRAM,
+        make=lambda: make_twin(options),
+        executed=lambda twin: list(twin.controller.executed),
+        wanted=lambda program: [text for text in (line.split(";")[0].strip() for line in program) if text],
+        is_off=lambda state: state["spindle"] == 0,
+        stands=_stands,
+        can=frozenset({Capability.HOLD, Capability.RESUME, Capability.EMERGENCY_STOP, Capability.UPLOAD_AND_START}),
+        process="laser",
+        options=(),
+        speed=5.0,
+        greets=False,
+        speaks_text=False,
+    )
+
+
+WORK_CARD = [
+    "; a box ☂ with ümlauts",
+    "Clamp the bar in the vice ½",
+    "",
+    *(f"Drill 5 mm at mark {i}" for i in range(60)),
+    "; línea",
+]
+
+
+def _manual() -> Machine:
+    return Machine(
+        name="manual",
+        dialect="manual",
+        kind="manual",
+        program=WORK_CARD,
+        make=Handwork,
+        make_host=PersonHost,
+        executed=lambda work: list(work.executed),
+        wanted=lambda program: [text for text in program if text and not text.startswith(";")],
+        is_off=lambda state: state["spindle"] == 0,
+        stands=_stands,
+        can=frozenset({Capability.HUMAN_CONFIRMED, Capability.HOLD, Capability.RESUME, Capability.START_AT_LINE}),
+        process="cnc",
+        options=(),
+        greets=False,
+    )
+
+
 MACHINES: list[Machine] = [
     _printer("marlin", "marlin"),
     _printer("marlin-plain-ok", "marlin", ("advanced_ok", "0"), ("emergency_parser", "0")),
@@ -173,6 +246,9 @@ MACHINES: list[Machine] = [
     _grbl("grbl-router", "grbl", "cnc", homes=True),
     _grbl("grblhal-laser", "grblhal", "laser"),
     _grbl("fluidnc-router", "fluidnc", "cnc"),
+    _ruida("ruida-serial"),
+    _ruida("ruida-serial-without-acknowledgements", ("acknowledges", "0")),
+    _manual(),
 ]
 
 

@@ -25,7 +25,8 @@ from firmware_bridges.bridge import (
     WrongMachine,
 )
 from firmware_bridges.ruida import RuidaBridge
-from firmware_bridges.twins.ruida import CARD, RuidaTwin
+from firmware_bridges.twins.host import TwinHost
+from firmware_bridges.twins.ruida import CARD, RuidaSerialTwin, RuidaTwin
 from tests.firmware_bridges.simulated_line import Lines
 
 JOB = ["; a square", "88 00 00 00 00 00 00 00 00 00 00", *["a9 00 64 00 00 ; 100 um"] * 600, "d7"]
@@ -151,3 +152,50 @@ def test_another_card_is_refused() -> None:
         pytest.raises(WrongMachine, match="another machine"),
     ):
         bridge.connect()
+
+
+@contextmanager
+def on_serial(twin: RuidaSerialTwin, speed: float = 1.0) -> Iterator[tuple[RuidaBridge, TwinHost, threading.Event]]:
+    with TwinHost(twin, speed=speed) as host:
+        bridge = RuidaBridge(MachineConfig(host.port, "ruida", process="laser"))
+        over = threading.Event()
+        bridge.listen(lambda e: over.set() if isinstance(e, RunFinished | RunFailed | RunCancelled) else None)
+        try:
+            yield bridge, host, over
+        finally:
+            bridge.close()
+
+
+@pytest.mark.parametrize("acknowledges", [True, False])
+def test_on_the_serial_port_the_job_arrives_once_and_bare(acknowledges: bool) -> None:
+    twin = RuidaSerialTwin(works_for_s=0.3, acknowledges=acknowledges)
+    with on_serial(twin) as (bridge, _, over):
+        assert Capability.CHECKSUMS not in bridge.connect().capabilities
+        bridge.run(Lines(JOB))
+        assert over.wait(10)
+        assert bridge.status().line == len(JOB), bridge.status().why
+        assert bytes(twin.controller.stored) == b"".join(wire.command(text) or b"" for text in JOB)
+
+
+def test_a_refusal_on_the_serial_port_fails_the_run_and_nothing_starts() -> None:
+    twin = RuidaSerialTwin(works_for_s=0.3)
+    with on_serial(twin) as (bridge, host, over):
+        bridge.connect()
+        host.fault("nak")
+        bridge.run(Lines(JOB))
+        assert over.wait(10)
+        assert bridge.status().state is BridgeState.FAULT
+        assert twin.controller.executed == []
+
+
+def test_an_emergency_stop_during_the_upload_is_never_followed_by_a_start() -> None:
+    twin = RuidaSerialTwin(works_for_s=30)
+    with on_serial(twin) as (bridge, host, over):
+        bridge.connect()
+        host.fault("mute", for_s=0.4)
+        bridge.run(Lines(JOB * 5))
+        bridge.emergency_stop()
+        assert over.wait(5)
+        bridge.close()
+        assert not twin.controller.running
+        assert twin.controller.executed == []
