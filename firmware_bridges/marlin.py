@@ -49,6 +49,7 @@ HUNG_S: Final = 10.0
 """Silence from a firmware that reports by itself, with lines in work, before it counts as hung."""
 
 
+CARD_WITHIN_S: Final = 15.0
 POLL_S: Final = 4.0
 BREAK_AGAIN_S: Final = 2.0
 QUICK_STOP_AFTER_S: Final = 15.0
@@ -74,7 +75,8 @@ class MarlinBridge(MarlinHearing):
         self.capabilities = self.protocol.capabilities
         self._flow: PrinterFlow | None = None
         self._emergency_parser = False
-        self._auto_temperature = False
+        self._auto_temperature = self._auto_position = self._auto_card = False
+        self._has_card = self._prints_from_card = False
         self._keeps_alive = False
         self._temperatures: tuple[tuple[str, float, float], ...] = ()
         self._planner_free: int | None = None
@@ -97,6 +99,8 @@ class MarlinBridge(MarlinHearing):
         if from_line > 1:
             self._require(Capability.START_AT_LINE, "start in the middle of a toolpath")
             self._preamble = preamble(toolpath, from_line, self.config.process, Dialect.PRINTER)
+        if self._has_card and self.session.allows(Happening.RUN_ASKED):
+            self.ask(self._card_script(), CARD_WITHIN_S)  # its last report, if it reports, may be seconds old
         super().run(toolpath, from_line)
 
     def hold(self) -> None:
@@ -168,6 +172,7 @@ class MarlinBridge(MarlinHearing):
     # --- the run ------------------------------------------------------------------------------------------------------
 
     def _check_run(self, toolpath: Toolpath, from_line: int) -> None:
+        self._check_card("A toolpath cannot start")
         identity = self.session.identity
         caps = dict(identity.settings) if identity is not None else {}
         if (
@@ -178,6 +183,17 @@ class MarlinBridge(MarlinHearing):
             raise NotSupported(
                 "This firmware was built without thermal runaway protection: it must not be heated by a host."
                 " Flash one with THERMAL_PROTECTION, then try again."
+            )
+
+    def _check_home(self) -> None:
+        super()._check_home()
+        self._check_card("Homing is not possible")
+
+    def _check_card(self, what: str) -> None:
+        if self._prints_from_card:
+            raise NotNow(
+                f"{what}: the machine prints from its own card, which somebody started at the machine."
+                " Wait until that print is done, or stop it at the machine."
             )
 
     def _begin_run(self, toolpath: Toolpath, from_line: int) -> None:

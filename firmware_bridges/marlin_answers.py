@@ -71,6 +71,13 @@ class Where:
 
 
 @dataclass(frozen=True, slots=True)
+class Card:
+    """Whether the machine prints a file of its own card (Marlin src/sd/cardreader.cpp report_status, M1001.cpp)."""
+
+    printing: bool
+
+
+@dataclass(frozen=True, slots=True)
 class HostAction:
     """A line `//action:…`."""
 
@@ -141,6 +148,7 @@ Answer = (
     | Busy
     | Heat
     | Where
+    | Card
     | HostAction
     | Death
     | Started
@@ -164,6 +172,8 @@ _BUSY: Final = re.compile(r"(?:echo:)?\s*busy:\s*(.*)\Z", re.IGNORECASE)
 _HEATER: Final = re.compile(r"\b(T\d?|B|C):\s?(-?\d+(?:\.\d+)?) ?/ ?(-?\d+(?:\.\d+)?)")
 _HEAT_LINE: Final = re.compile(r" ?(?:T\d?|B|C):\s?-?\d")
 _WHERE: Final = re.compile(r"X:\s?(-?\d+\.?\d*) Y:\s?(-?\d+\.?\d*) Z:\s?(-?\d+\.?\d*)(?: |\Z)")
+#: Whole lines only: a damaged report says nothing.
+_CARD: Final = re.compile(r"(?:(SD printing byte \d+/\d+)|Not SD printing|Done printing file) ?\Z")
 _SKIP: Final = re.compile(r"skip (\d+)\Z")
 #: A banner may follow the stump of a line that the reset cut off: `… /0.00start`.
 _STARTED: Final = re.compile(
@@ -199,6 +209,8 @@ def read(line: str) -> Answer:  # noqa: C901 - one row a kind of line
         return Busy(match[1])
     if match := _WHERE.match(line):
         return Where(Position(float(match[1]), float(match[2]), float(match[3])))
+    if match := _CARD.match(line):
+        return Card(match[1] is not None)
     if match := _RESEND.match(line):
         return Resend(int(match[1]))
     if match := _UNKNOWN.match(line):

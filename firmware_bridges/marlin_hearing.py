@@ -11,6 +11,7 @@ from firmware_bridges.bridge import (
 from firmware_bridges.marlin_answers import (
     Answer,
     Busy,
+    Card,
     Death,
     Heat,
     HostAction,
@@ -47,6 +48,8 @@ class MarlinHearing(MarlinScripts):
                 self._die(Death(Failure.FIRMWARE_KILLED, text))
             case Where():
                 session.position = answer.position
+            case Card():
+                self._card(answer)
             case Death():
                 self._die(answer)
             case Started():
@@ -85,6 +88,7 @@ class MarlinHearing(MarlinScripts):
             return
         self._flow = None
         self._homed = None
+        self._prints_from_card = False
         self.link.forget_unsent()
         self.session.fail(
             Failure.CONTROLLER_RESET,
@@ -92,6 +96,13 @@ class MarlinHearing(MarlinScripts):
             " Look at the machine, then re-arm it.",
             Happening.RESET,
         )
+
+    def _card(self, card: Card) -> None:
+        """Somebody at the machine started a file from its card, or that file has ended."""
+        if card.printing and not self._prints_from_card:
+            meanwhile = ", while a toolpath is running: look at the machine now" if self.session.busy else ""
+            self.emit(Notice("warning", f"Somebody started a print from the card at the machine{meanwhile}."))
+        self._prints_from_card = card.printing
 
     def _host_action(self, action: HostAction) -> None:
         """Marlin's HOST_ACTION_COMMANDS (src/feature/host_actions.cpp)."""

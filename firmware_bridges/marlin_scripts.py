@@ -11,15 +11,18 @@ from firmware_bridges.bridge import (
     BridgeState,
     Capability,
     Identity,
+    NotNow,
     WrongMachine,
 )
 from firmware_bridges.dialogue import Ask, Script
 from firmware_bridges.marlin_answers import (
+    Card,
     Death,
     Heat,
     Ok,
     Refused,
     Started,
+    Unknown,
     heat,
     read,
 )
@@ -41,6 +44,10 @@ class MarlinScripts(WireBridge):
     protocol: PrinterDialect
     _emergency_parser: bool
     _auto_temperature: bool
+    _auto_position: bool
+    _auto_card: bool
+    _has_card: bool
+    _prints_from_card: bool
     _keeps_alive: bool
     _homed: bool | None
 
@@ -79,6 +86,9 @@ class MarlinScripts(WireBridge):
         caps = dict(re.findall(r"^Cap:([A-Z_0-9]+):([01])", "\n".join(lines), re.MULTILINE))
         self._emergency_parser = caps.get("EMERGENCY_PARSER") == "1"
         self._auto_temperature = caps.get("AUTOREPORT_TEMP") == "1"
+        self._auto_position = caps.get("AUTOREPORT_POS") == "1"
+        self._auto_card = caps.get("AUTOREPORT_SD_STATUS") == "1"
+        self._has_card = self._auto_card or caps.get("SDCARD") == "1"
         yield from self._quiet()
         self._keeps_alive = False
         if self.protocol.name in ("marlin", "prusa"):
@@ -98,8 +108,33 @@ class MarlinScripts(WireBridge):
 
     def _set_up(self) -> Script[None]:
         """Reports that the firmware offers; asked again after every reset."""
-        if self._auto_temperature:
-            yield Ask(b"M155 S2\n", lambda line: isinstance(read(line), Ok), ANSWER_S)
+        for text in self._reports():
+            yield Ask(f"{text}\n".encode(), lambda line: isinstance(read(line), Ok), ANSWER_S)
+        if self._has_card:  # the first report by itself is 2 s away
+            yield from self._ask_card()
+
+    def _reports(self) -> tuple[str, ...]:
+        """M155, M154 and M27 with their intervals (Marlin src/gcode/temp/M155.cpp, host/M154.cpp, sd/M27.cpp)."""
+        wanted = ((self._auto_temperature, "M155 S2"), (self._auto_position, "M154 S1"), (self._auto_card, "M27 S2"))
+        return tuple(text for offered, text in wanted if offered)
+
+    def _ask_card(self) -> Script[bool]:
+        """Whether the machine told if it prints from its card; what it told is in `_prints_from_card`."""
+        for _ in range(QUESTIONS):
+            heard = yield Ask(b"M27\n", lambda line: isinstance(read(line), Ok), ANSWER_S)
+            answers = [read(line) for line in heard.lines]
+            if any(isinstance(answer, Card | Unknown) for answer in answers):
+                return True
+        return False
+
+    def _card_script(self) -> Script[None]:
+        if not (yield from self._ask_card()):
+            raise NotNow("The machine does not tell whether it prints from its own card: look at it, then try again.")
+
+    def _leave_idle(self) -> None:
+        """Reports off again: the next program on this port may not expect them."""
+        for text in self._reports():
+            self.link.write(f"{text.split()[0]} S0\n".encode())
 
     def _rearm_script(self) -> Script[Happening]:
         state = self.session.state

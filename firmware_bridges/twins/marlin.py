@@ -12,8 +12,10 @@ from collections import deque
 from typing import TYPE_CHECKING, Any, Final
 
 from firmware_bridges.twins.marlin_build import MarlinBuild, build_from
+from firmware_bridges.twins.marlin_card import Card
 from firmware_bridges.twins.marlin_machine import MarlinMachine
-from firmware_bridges.twins.marlin_texts import AREA, BANNER, CAPABILITIES, RESET_CAUSES, SCREEN, SETTINGS
+from firmware_bridges.twins.marlin_texts import AREA, BANNER, RESET_CAUSES, SCREEN, SETTINGS
+from firmware_bridges.twins.marlin_words import leading_int
 
 if TYPE_CHECKING:
     from firmware_bridges.twins.run import TwinOptions
@@ -37,6 +39,7 @@ class MarlinTwin:
         self.build = build or MarlinBuild()
         self.resets_on_open = self.build.resets_on_open and type(self).resets_on_open
         self.machine = MarlinMachine(self._say, self.build.acceleration)
+        self.card = Card()
         self._out: list[bytes] = []
         self._alive_from = BOOT_S
         self._booted = False
@@ -62,8 +65,9 @@ class MarlinTwin:
         self._last_n = 0
         self._busy_due = 0.0
         self._cpu_free = 0.0
-        self._reports = {"temp": 0.0, "pos": 0.0}
-        self._report_due = {"temp": 0.0, "pos": 0.0}
+        self._reports = {"temp": 0.0, "pos": 0.0, "sd": 0.0}
+        self._report_due = dict(self._reports)
+        self.card.start(None, 0.0)
 
     # --- the frame's side ---------------------------------------------------------------------------------------------
 
@@ -112,9 +116,7 @@ class MarlinTwin:
             return self._alive_from
         times = [self._now + 0.25] if any(h.target_c or h.fault for h in self.machine.heaters.values()) else []
         times += [due for name, due in self._report_due.items() if self._reports[name]]
-        change = self.machine.next_change()
-        if change is not None:
-            times.append(change)
+        times += [due for due in (self.machine.next_change(), self.card.ends_at()) if due is not None]
         if self._current is not None:
             times += [self._busy_due, self._now + 0.02]
         elif self._queue:
@@ -170,10 +172,17 @@ class MarlinTwin:
             self._say(f"echo:busy: {self.machine.user_wait or 'processing'}")
 
     def _auto_report(self, now: float) -> None:
+        if done := self.card.finish(now):
+            self._say(done)
         for name, every in self._reports.items():
             if every and now >= self._report_due[name]:
                 self._report_due[name] = now + every
-                self._say(f" {self.machine.temperatures()}" if name == "temp" else self.machine.position_report())
+                self._say(self._report(name, now))
+
+    def _report(self, name: str, now: float) -> str:
+        if name == "sd":
+            return self.card.report(now)
+        return f" {self.machine.temperatures()}" if name == "temp" else self.machine.position_report()
 
     # --- lines in -----------------------------------------------------------------------------------------------------
 
@@ -201,7 +210,7 @@ class MarlinTwin:
             renumber = "M110" in text
             if renumber and "N" in text[4:]:
                 at = text.index("N", 4) + 1
-            number = _leading_int(text[at:])
+            number = leading_int(text[at:])
             if number != self._last_n + 1 and not renumber:
                 if self._last_n - 1 <= number <= self._last_n:
                     self.silent_drops += 1
@@ -213,7 +222,7 @@ class MarlinTwin:
             check = 0
             for byte in line[:star]:
                 check ^= byte
-            if _leading_int(text[star + 1 :]) != check:
+            if leading_int(text[star + 1 :]) != check:
                 return self._refuse_line("checksum mismatch")
             self._last_n = number
         self._queue.append((text, number))
@@ -256,7 +265,7 @@ class MarlinTwin:
         if name not in HOUSEKEEPING:
             self._record(text)
         question = getattr(self, f"_ask_{name.lower()}", None)
-        if question is not None:
+        if question is not None and (name != "M27" or self.build.sd_card):
             question(text[len(name) :], command, now)
         elif not self.machine.execute(text, now):
             self.unknown += 1
@@ -291,7 +300,7 @@ class MarlinTwin:
         else:
             number = "" if command[1] is None else f" N{command[1]}"
             if command[1] is not None and "M110" in command[0]:
-                number = f" N{_leading_int(command[0][1:])}"
+                number = f" N{leading_int(command[0][1:])}"
             planner = self.machine.planner
             self._say(f"ok{number} P{planner.free} B{self.build.queue_lines - len(self._queue)}")
         self._queue.popleft()
@@ -306,6 +315,8 @@ class MarlinTwin:
     def _ask_m108(self, _rest: str, _command: tuple[str, int | None], _now: float) -> None:
         self.machine.break_wait = True
 
+    _ask_m876 = _ask_m108
+
     def _ask_m110(self, rest: str, command: tuple[str, int | None], _now: float) -> None:
         match = re.search(r"N(-?\d+)", rest)
         if match is not None:
@@ -318,9 +329,6 @@ class MarlinTwin:
     def _ask_m410(self, _rest: str, _command: tuple[str, int | None], now: float) -> None:
         self.machine.drop_all(now)
 
-    def _ask_m876(self, _rest: str, _command: tuple[str, int | None], _now: float) -> None:
-        self.machine.break_wait = True
-
     def _ask_m114(self, _rest: str, _command: tuple[str, int | None], _now: float) -> None:
         self._say(self.machine.position_report())
 
@@ -330,19 +338,15 @@ class MarlinTwin:
             "FIRMWARE_NAME:Marlin bugfix-2.1.x (Nov 22 2026 22:08:37) SOURCE_CODE_URL:github.com/MarlinFirmware/Marlin"
             f" PROTOCOL_VERSION:1.0 MACHINE_TYPE:{build.machine_type} EXTRUDER_COUNT:1 UUID:{build.uuid}"
         )
-        for capability in CAPABILITIES.format(e=int(build.emergency_parser)).split():
+        for capability in build.capabilities():
             self._say(f"Cap:{capability}")
         self._say(AREA)
 
-    def _ask_m119(self, _rest: str, _command: tuple[str, int | None], _now: float) -> None:
-        self._say("Reporting endstop status")
-        for i, axis in enumerate("xyz"):
-            pressed = self.machine.homed and self.machine.planner.position[i] < 0
-            self._say(f"{axis}_min: {'TRIGGERED' if pressed else 'open'}")
-
-    def _ask_m31(self, _rest: str, _command: tuple[str, int | None], _now: float) -> None:
-        self._say("//action:notification 0s\r")
-        self._say("echo:Print time: 0s")
+    def _ask_m27(self, rest: str, _command: tuple[str, int | None], now: float) -> None:
+        if self.build.sd_reports and "S" in self.machine.words(rest):
+            self._set_report("sd", rest, now)
+        else:
+            self._say(self.card.report(now))
 
     def _ask_m154(self, rest: str, _command: tuple[str, int | None], now: float) -> None:
         self._set_report("pos", rest, now)
@@ -421,9 +425,14 @@ class MarlinTwin:
         return True
 
     def person(self, act: str, options: dict[str, Any], now: float) -> bool:
-        """pause, resume, cancel: the display's menu, told to the host as host actions · continue: the knob."""
+        """pause, resume, cancel: the display's menu, told to the host as host actions · continue: the knob.
+
+        print_from_card (`bytes`), stop_card: a file of the machine's own card, where it has one.
+        """
         if act in ("pause", "resume", "cancel"):
             self._say(f"//action:{act}")
+        elif act in ("print_from_card", "stop_card") and self.build.sd_card:
+            self.card.start(int(options.get("bytes", 4096)) if act == "print_from_card" else None, now)
         elif act == "continue":
             self.machine.break_wait = True
         else:
@@ -433,12 +442,6 @@ class MarlinTwin:
     def _say(self, line: str) -> None:
         if not self.killed:
             self._out.append(line.encode("latin-1") + b"\n")
-
-
-def _leading_int(text: str) -> int:
-    """C's strtol: the number at the start, 0 where there is none."""
-    match = re.match(r"\s*([-+]?\d+)", text)
-    return int(match[1]) if match is not None else 0
 
 
 def build_twin(options: TwinOptions) -> MarlinTwin:

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
+from firmware_bridges.twins.marlin_texts import CAPABILITIES
+
 
 @dataclass(frozen=True, slots=True)
 class MarlinBuild:
@@ -25,8 +27,17 @@ class MarlinBuild:
     resend_style: str = "Resend: {n}"
     acceleration: float = 3000.0
     """Of X and Y, mm/s²."""
+    sd_card: bool = False
+    """A card reader with a display; the recorded build has none."""
+    sd_reports: bool = False
+    """AUTO_REPORT_SD_STATUS: `M27 S2` is taken. Without it M27 reports once, whatever stands behind it."""
     keep_executed: bool = False
     """Keep every executed command as text (tests); otherwise only their count and hash."""
+
+    def capabilities(self) -> list[str]:
+        """`NAME:1` for each of M115's capability lines."""
+        card, reports = int(self.sd_card), int(self.sd_card and self.sd_reports)
+        return CAPABILITIES.format(e=int(self.emergency_parser), s=card, r=reports).split()
 
 
 def build_from(build: MarlinBuild, settings: Sequence[tuple[str, str]]) -> MarlinBuild:

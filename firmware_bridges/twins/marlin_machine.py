@@ -269,6 +269,16 @@ class MarlinMachine:
         counts = " ".join(f"{n}:{round(self.planner.position[i] * STEPS_PER_MM[i])}" for i, n in enumerate("XYZ"))
         return f"{shown} Count {counts}"
 
+    def _do_m119(self, _rest: str, _now: float) -> None:
+        self.say("Reporting endstop status")
+        for i, axis in enumerate("xyz"):
+            pressed = self.homed and self.planner.position[i] < 0
+            self.say(f"{axis}_min: {'TRIGGERED' if pressed else 'open'}")
+
+    def _do_m31(self, _rest: str, _now: float) -> None:
+        self.say("//action:notification 0s\r")
+        self.say("echo:Print time: 0s")
+
     # --- heat ---------------------------------------------------------------------------------------------------------
 
     def temperatures(self) -> str:

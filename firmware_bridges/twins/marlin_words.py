@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from typing import Final
 
 #: Commands that this build takes and that change nothing the twin models.
@@ -76,6 +77,12 @@ ACCEPTED: Final = frozenset(
         )
     }
 )
+
+
+def leading_int(text: str) -> int:
+    """C's strtol: the number at the start, 0 where there is none."""
+    match = re.match(r"\s*([-+]?\d+)", text)
+    return int(match[1]) if match is not None else 0
 
 
 def positive_zero(value: float) -> float:

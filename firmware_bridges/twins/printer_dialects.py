@@ -10,8 +10,9 @@ import re
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
-from firmware_bridges.twins.marlin import MarlinTwin, _leading_int
+from firmware_bridges.twins.marlin import MarlinTwin
 from firmware_bridges.twins.marlin_build import MarlinBuild, build_from
+from firmware_bridges.twins.marlin_words import leading_int
 
 if TYPE_CHECKING:
     from firmware_bridges.twins.run import TwinOptions
@@ -180,7 +181,7 @@ class RepetierTwin(MarlinTwin):
     def _take_line(self, line: bytes) -> bool:
         text = line.decode("latin-1")
         if text.startswith("N") and "M110" not in text:
-            number = _leading_int(text[1:])
+            number = leading_int(text[1:])
             if 0 < self._last_n - number < 40 or number == self._last_n:
                 self._say(f"skip {number}")
                 self._say("ok")
