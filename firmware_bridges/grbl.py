@@ -89,8 +89,7 @@ class GrblBridge(WireBridge):
     def _ready(self, identity: Identity) -> None:
         self._heard_at = self.clock.monotonic()
         if self._report is not None and self._report.state == "Alarm":
-            why = "The controller is locked until it is homed or a person unlocks it: home or re-arm."
-            self.session.happen(Happening.LOCKED, why)
+            self.session.happen(Happening.LOCKED, "The controller is locked: home it, or re-arm it to unlock.")
 
     @property
     def _firmware(self) -> str:
@@ -98,10 +97,6 @@ class GrblBridge(WireBridge):
 
     def _setting(self, number: int) -> float:
         return self._found.settings.get(number, 0.0) if self._found is not None else 0.0
-
-    @property
-    def _inches(self) -> bool:
-        return bool(self._setting(13))
 
     # --- starting ---------------------------------------------------------------------------------------------------
 
@@ -128,10 +123,9 @@ class GrblBridge(WireBridge):
         if self.config.option("dry_run") != "yes":
             self._get_ready(program)
             return
-        rehearsal = lines()
         self._say(
-            grbl_scripts.check_mode(inches=self._inches),
-            lambda ready: self._open_stream(rehearsal, ready, rehearsed=lambda: self._leave_check_mode(program)),
+            grbl_scripts.check_mode(inches=bool(self._setting(13))),
+            lambda ready: self._open_stream(lines(), ready, rehearsed=lambda: self._leave_check_mode(program)),
             self._not_ready,
         )
 
@@ -142,7 +136,9 @@ class GrblBridge(WireBridge):
 
     def _get_ready(self, lines: Iterator[tuple[int, str]]) -> None:
         self._say(
-            grbl_scripts.get_ready(inches=self._inches), lambda ready: self._open_stream(lines, ready), self._not_ready
+            grbl_scripts.get_ready(inches=bool(self._setting(13))),
+            lambda ready: self._open_stream(lines, ready),
+            self._not_ready,
         )
 
     def _not_ready(self, error: BridgeError) -> None:
@@ -384,7 +380,7 @@ class GrblBridge(WireBridge):
             self.session.position = Position(*work)
 
     def _reported(self, text: str, now: float) -> None:
-        report = grbl_lines.report(text, inches=self._inches)
+        report = grbl_lines.report(text, inches=bool(self._setting(13)))
         if report is None:
             return
         self._heard_at = now
