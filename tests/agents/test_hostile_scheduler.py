@@ -164,7 +164,7 @@ class Overheard:
 
 
 #: What a bridge asks by itself: numbering, identity, temperatures, position, auto-report, capabilities, settings.
-QUESTIONS = re.compile(rb"^(N\d+ ?)?(M110|M115|M105|M114|M155|M113|M503|M119)\b[^G]*$")
+QUESTIONS = re.compile(rb"^(N\d+ ?)?(M110|M115|M105|M114|M155|M154|M27|M113|M503|M119)\b[^G]*$")
 
 
 def test_only_the_bridges_own_questions_reach_a_printer_without_a_claim(memory_path: Path) -> None:
