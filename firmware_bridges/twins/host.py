@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import select
+import tempfile
 import threading
 import time
 import tty
@@ -72,7 +73,10 @@ class TwinHost:
         self.speed = speed
         self.baud = baud
         self.wire = FaultyWire(seed)
-        self._link = port
+        # Numbers of pseudo-terminals are given out again at once: a host that opens a gone one by its number would get
+        # somebody else's machine. So every twin has a name of its own.
+        self._folder = tempfile.TemporaryDirectory(prefix="workshed-twin-")
+        self._link = port or Path(self._folder.name) / "port"
         self._lock = threading.RLock()
         self._master = self._slave = -1
         self._stop = threading.Event()
@@ -106,11 +110,12 @@ class TwinHost:
         if self._thread.is_alive():
             self._thread.join(timeout=5.0)
         self._unplug()
+        self._folder.cleanup()
 
     @property
     def port(self) -> str:
-        """Where to connect: the link when one was asked for, else the pseudo-terminal."""
-        return str(self._link) if self._link is not None else self._name
+        """Where to connect: the link that was asked for, or one of the twin's own."""
+        return str(self._link)
 
     def now(self) -> float:
         """The twin's time."""
@@ -177,11 +182,10 @@ class TwinHost:
         os.close(self._slave)
         self._slave = -1
         self._opened = False
-        if self._link is not None:
-            fresh = self._link.with_name(self._link.name + ".new")
-            fresh.unlink(missing_ok=True)
-            fresh.symlink_to(self._name)
-            fresh.replace(self._link)
+        fresh = self._link.with_name(self._link.name + ".new")
+        fresh.unlink(missing_ok=True)
+        fresh.symlink_to(self._name)
+        fresh.replace(self._link)
 
     def _unplug(self) -> None:
         for fd in (self._master, self._slave):
@@ -189,8 +193,7 @@ class TwinHost:
                 with contextlib.suppress(OSError):
                     os.close(fd)
         self._master = self._slave = -1
-        if self._link is not None:
-            self._link.unlink(missing_ok=True)
+        self._link.unlink(missing_ok=True)
 
     # --- the thread ---------------------------------------------------------------------------------------------------
 
