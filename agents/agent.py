@@ -22,7 +22,7 @@ from agents.clock import Clock, SystemClock
 from agents.config import AgentConfig, MachineSettings
 from agents.contract import logs, topics
 from agents.contract.envelope import RefusedMessage, encode, wrap
-from agents.contract.messages import AgentPresence, AnyMessage, MachineReport
+from agents.contract.messages import AgentPresence, AnyMessage, MachineReport, Telemetry
 from agents.contract.vocabulary import FailureClass
 from agents.inputs import Fetched, Wake
 from agents.interlocks import Interlocks, open_interlocks
@@ -34,6 +34,7 @@ from agents.reports import Home, described, report
 from agents.safe_down import safe_down
 from agents.safety import Presence, Watch, Watched
 from agents.spool import Lease, Spool, SpoolFull
+from agents.telemetry import TelemetryLoop, reading
 from agents.teller import Teller
 from agents.toolpaths import GivenUp, ToolpathStore, ToolpathUnavailable, ToolpathWrong, problems_for
 from firmware_bridges.bridge import Bridge, BridgeError, BridgeState, WrongMachine
@@ -86,6 +87,7 @@ class Agent:
         self.watch = Watch(self.presence, self.clock, tuple(self._watched(s) for s in self.supervisors.values()))
         self.line = MqttLine(config.mqtt, self._line()) if config.mqtt.host else None
         self.teller = Teller(self.spool, self._send_journal, self.clock)
+        self.telemetry = TelemetryLoop(config.telemetry_every_s, self._readings, self._send_telemetry)
         self._fetchers = ThreadPoolExecutor(config.cache.parallel, thread_name_prefix="fetch")
         self._ending = threading.Event()
         self._threads: list[threading.Thread] = []
@@ -173,6 +175,8 @@ class Agent:
         if self.line is not None:
             self._spawn(self.teller.run, "teller")
             self.line.start()
+            if self.config.telemetry_every_s > 0:
+                self.telemetry.start()
 
     def _spawn(self, run: Callable[[], None], name: str) -> None:
         thread = threading.Thread(target=run, name=name, daemon=True)
@@ -182,6 +186,7 @@ class Agent:
     def end(self) -> None:
         """End in order: no new work, bridges closed (a running toolpath fails as lost), journal told, spool closed."""
         self._ending.set()
+        self.telemetry.end()
         self.store.end()
         for supervisor in self.supervisors.values():
             supervisor.post(Wake())
@@ -317,6 +322,18 @@ class Agent:
     def _send_journal(self, payload: bytes) -> bool:
         where = {"shop": self.config.shop, "agent": self.config.agent}
         return self.line is not None and self.line.publish(topics.JOURNAL.of(**where), payload)
+
+    def _readings(self) -> list[Telemetry]:
+        now = self.clock.now()
+        found = (
+            reading(s.name, s.machine.description.process, s.bridge.status(), now) for s in self.supervisors.values()
+        )
+        return [one for one in found if one is not None]
+
+    def _send_telemetry(self, telemetry: Telemetry) -> None:
+        if self.line is not None:
+            where = {"shop": self.config.shop, "agent": self.config.agent, "machine": telemetry.machine}
+            self.line.publish(topics.TELEMETRY.of(**where), self._wrapped(telemetry), qos=topics.TELEMETRY.qos)
 
     # --- reports -------------------------------------------------------------------------------------------------
 
