@@ -135,6 +135,8 @@ class ToolpathRow:
     stock_used_mm: list[float] | None
     work_card: str
     findings: list[dict[str, Any]]
+    layout: dict[str, Any] | None
+    """Where each piece lies on a sheet and what is left of it, as plain values; None where nobody said."""
     created_at: datetime
 
 
@@ -172,6 +174,9 @@ class OrderRow:
     accepted_at: datetime | None
     made_at: datetime | None
     handed_over_at: datetime | None
+    quote_asked_at: datetime | None
+    promised: datetime | None
+    """The date given on the quote that was accepted."""
     idempotency_key: str | None
     request_sha256: str | None
 

@@ -1,4 +1,4 @@
-"""Every table. The first migration makes exactly these (a test compares them on SQLite and on PostgreSQL).
+"""The tables, with `content_tables`. The migrations make exactly these (a test compares, on SQLite and on PostgreSQL).
 
 Times are UTC and aware on both databases. `jobs.version` rises with every change and is the compare-and-set of every
 update. Two partial unique indexes hold what must never be broken even by a bug: one live lease a job, one open offer.
@@ -122,6 +122,8 @@ orders: Final = sa.Table(
     sa.Column("accepted_at", UtcTime),
     sa.Column("made_at", UtcTime),
     sa.Column("handed_over_at", UtcTime),
+    sa.Column("quote_asked_at", UtcTime),
+    sa.Column("promised", UtcTime),
     sa.Column("idempotency_key", sa.String(128), unique=True),
     _id("request_sha256"),
     sa.ForeignKeyConstraint(["design"], ["designs.id"]),
@@ -364,6 +366,7 @@ toolpaths: Final = sa.Table(
     sa.Column("stock_used_mm", sa.JSON),
     _text("work_card"),
     sa.Column("findings", sa.JSON, nullable=False),
+    sa.Column("layout", sa.JSON),
     sa.Column("created_at", UtcTime, nullable=False),
 )
 

@@ -11,15 +11,34 @@ from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
+from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 
 from agents.contract.vocabulary import JobState
-from scheduler.store import Blobs, Store, StoreTooNew, UnknownBlob, open_store, queries
+from scheduler.store import Blobs, Store, StoreTooNew, UnknownBlob, content_tables, open_store, queries
 from scheduler.store import tables as t
+from scheduler.store.database import alembic_config
 from tests.scheduler.line import Agent, Line
 
 NOW = datetime(2026, 3, 2, 8, 0, tzinfo=UTC)
+OLD_ROWS = (
+    (
+        "INSERT INTO designs (id, name, licence, licence_open, licence_why, body, created_at)"
+        " VALUES ('d1', 'Hook', 'CC0-1.0', true, '', '{}', '2026-03-02 08:00:00')"
+    ),
+    (
+        "INSERT INTO orders (id, design, title, state, quantity, need_class, ring, own_use, requester, delivery, note,"
+        " created_at) VALUES ('o1', 'd1', 'Hook', 'making', 3, 'personal', 'city', false, '', '', '', '2026-03-02 08:00')"
+    ),
+    "INSERT INTO order_parts (\"order\", part, quantity, process, body) VALUES ('o1', 'hook', 3, 'fdm', '{}')",
+    (
+        'INSERT INTO jobs (id, "order", part, pieces, process, state, version, fence, attempt, file_key, body, created_at,'
+        " since, machine_s, line, progress, good, rejected, flag, cancel_why) VALUES ('j1', 'o1', 'hook', 3, 'fdm',"
+        " 'inspected', 9, 1, 1, 'k', '{\"title\": \"hook\"}', '2026-03-02 08:00:00', '2026-03-02 09:00:00', 60.0, 10, 1.0,"
+        " 2, 1, '', '')"
+    ),
+)
 
 
 @pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
@@ -52,6 +71,33 @@ def test_the_migrations_make_exactly_the_tables_of_the_code(store: Store) -> Non
 def test_opening_twice_migrates_once(url: str, store: Store) -> None:
     again = open_store(url)
     again.close()
+
+
+def test_rows_of_the_first_version_survive_and_become_their_own_contents(url: str) -> None:
+    engine = sa.create_engine(url)
+    command.upgrade(alembic_config(engine), "0001")
+    with engine.begin() as c:
+        for statement in OLD_ROWS:
+            c.execute(sa.text(statement))
+    engine.dispose()
+    opened = open_store(url)
+    with opened.read() as c:
+        (line,) = c.execute(sa.select(content_tables.job_pieces)).mappings()
+        kept = queries.order(c, "o1")
+        job = queries.job(c, "j1")
+    opened.close()
+    assert (line["job"], line["order"], line["part"], line["pieces"], line["good"]) == ("j1", "o1", "hook", 3, 2)
+    assert line["body"] == {"title": "hook"}
+    assert kept is not None
+    assert (kept.title, kept.promised) == ("Hook", None)
+    assert job is not None
+    assert job.pieces == 3
+
+
+def test_the_second_version_goes_back_to_the_first(url: str, store: Store) -> None:
+    command.downgrade(alembic_config(store.engine), "0001")
+    assert "job_pieces" not in sa.inspect(store.engine).get_table_names()
+    command.upgrade(alembic_config(store.engine), "head")
 
 
 def test_a_database_of_a_newer_version_is_refused(url: str, store: Store) -> None:
