@@ -1,0 +1,134 @@
+"""Offers and leases: what a scheduler, or a job's home, says to an agent. Nothing here starts a machine."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from msgspec import Meta, Struct
+
+from agents.contract.message import Fence, Identifier, Message, Moment, Seconds, Sha256, Text
+from agents.contract.presence import Tool
+from agents.contract.vocabulary import NeedClass, Process, Ring
+
+
+class ToolpathRef(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A toolpath by content: never sent over MQTT, fetched over HTTP by `sha256` and verified before use."""
+
+    sha256: Sha256
+    size_bytes: Annotated[int, Meta(ge=1)]
+    dialect: str
+    urls: tuple[str, ...]
+    duration_s: Seconds
+    """Expected run time on this machine class (from the toolpath's own time table)."""
+    lines: Annotated[int, Meta(ge=1)]
+    bounds_mm: tuple[float, float, float, float, float, float]
+    """xmin, ymin, zmin, xmax, ymax, zmax of all motion, in work coordinates."""
+
+
+class MaterialNeed(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What the job eats. `amount_g` for filament and the like; sheets and stocks name a size."""
+
+    material: str
+    colour: str = ""
+    thickness_mm: float | None = None
+    amount_g: float | None = None
+    width_mm: float | None = None
+    height_mm: float | None = None
+
+
+class JobTicket(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What an owner's policy may know of a job before saying yes. No price, bid or balance: there is none to know."""
+
+    job: Identifier
+    order: Identifier
+    title: str
+    process: Process
+    material: MaterialNeed
+    need_class: NeedClass
+    ring: Ring
+    licence: str
+    """SPDX expression of the design."""
+    own_use: bool = False
+    requester: str = ""
+    due: Moment | None = None
+    pieces: int = 1
+    tools: tuple[Tool, ...] = ()
+    tolerance_mm: float | None = None
+    work_card: str = ""
+    """What the person at the machine must know: stock, clamping, orientation."""
+
+
+class Offer(Message, frozen=True, kw_only=True, tag="offer"):
+    """The scheduler proposes; nothing is held until the agent claims and is granted a lease."""
+
+    offer: Identifier
+    attempt: Annotated[int, Meta(ge=1)]
+    machine: Identifier
+    ticket: JobTicket
+    toolpath: ToolpathRef
+    planned_start: Moment
+    planned_finish: Moment
+    finish_p90: Moment
+    reasons: tuple[str, ...] = ()
+    """Why this machine, term by term, for people."""
+
+
+class Grant(Message, frozen=True, kw_only=True, tag="grant"):
+    """The answer to a claim: the job is held under `fence`. It starts nothing: the agent's gates and its own recorded
+    claim do, and the start itself waits until the granter has committed the agent's `start_intended`.
+    """
+
+    lease: Identifier
+    offer: Identifier
+    job: Identifier
+    attempt: Annotated[int, Meta(ge=1)]
+    fence: Fence
+    machine: Identifier
+    start_by: Moment
+    """The lease lapses if the start was not recorded by then."""
+
+
+class Withdrawal(Message, frozen=True, kw_only=True, tag="withdrawal"):
+    """An offer or a lease that has not begun is taken back. A running job is never withdrawn: it is asked to cancel."""
+
+    job: Identifier
+    offer: Identifier | None = None
+    lease: Identifier | None = None
+    fence: int | None = None
+    why: Text
+
+
+class PauseRequest(Message, frozen=True, kw_only=True, tag="pause_request"):
+    """Please hold this job at the next safe moment. It never resumes by message."""
+
+    job: Identifier
+    fence: Fence
+    why: Text
+
+
+class CancelRequest(Message, frozen=True, kw_only=True, tag="cancel_request"):
+    """Please end this job: heaters, beam and spindle off."""
+
+    job: Identifier
+    fence: Fence
+    why: Text
+
+
+class RefusedEvent(Struct, frozen=True, kw_only=True):
+    """A journal event that changed nothing, and why (a stale fence, say). A refused `start_intended` must not start."""
+
+    seq: int
+    why: str
+
+
+class JournalAck(Message, frozen=True, kw_only=True, tag="journal_ack"):
+    """Every journal event of `boot`-independent sequence up to `upto` is committed, but for the refused ones."""
+
+    upto: Annotated[int, Meta(ge=0)]
+    refused: tuple[RefusedEvent, ...] = ()
+
+
+class ReconcileRequest(Message, frozen=True, kw_only=True, tag="reconcile_request"):
+    """After a restart: say what you hold. The agent answers with `holdings` in its journal; nothing moves for it."""
+
+    why: Text = ""

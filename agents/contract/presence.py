@@ -1,0 +1,113 @@
+"""Who is there: what a shop says of itself and of its machines, and what a scheduler says of itself."""
+
+from __future__ import annotations
+
+from msgspec import Struct, field
+
+from agents.contract.message import Identifier, Message, Moment
+from agents.contract.vocabulary import MachineState, Process, Ring
+
+
+class AgentPresence(Message, frozen=True, kw_only=True, tag="agent_presence"):
+    """Retained; the agent's will says `online: false`. `boot` changes whenever the agent starts anew."""
+
+    shop: Identifier
+    agent: Identifier
+    online: bool
+    boot: str = ""
+    version: str = ""
+    http: str = ""
+    """Base URL of the agent's local page, as reachable inside the shop; empty when it should not be known."""
+
+
+class LoadedMaterial(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What is on the machine now, as its operator said: a spool, a sheet or a stock."""
+
+    material: str
+    colour: str = ""
+    thickness_mm: float | None = None
+    remaining_g: float | None = None
+    width_mm: float | None = None
+    height_mm: float | None = None
+
+
+class Tool(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A nozzle, a bit or a beam: its number in the machine, its kind and its diameter."""
+
+    number: int
+    kind: str
+    diameter_mm: float
+
+
+class MachineDescription(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A machine as its shop declares it. `model` names the machine class: learning and toolpath profiles go by it."""
+
+    machine: Identifier
+    name: str
+    process: Process
+    dialect: str
+    model: str
+    envelope_mm: tuple[float, float, float]
+    """Travel in x, y, z from the work origin."""
+    materials: tuple[LoadedMaterial, ...] = ()
+    tools: tuple[Tool, ...] = ()
+    attended: bool = False
+    """A trained person must be present from start to end (always so for lasers and routers)."""
+    max_feed_mm_min: float | None = None
+    accel_mm_s2: float | None = None
+    spindle_max_rpm: float | None = None
+    laser_power_w: float | None = None
+    power_w: float | None = None
+    circuit: str = ""
+    firmware: str = ""
+
+
+class GateReport(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One start gate and whether it is open; `lift` says what a person can do to open it."""
+
+    gate: str
+    open: bool
+    why: str = ""
+    lift: str = ""
+
+
+class MachineReport(Message, frozen=True, kw_only=True, tag="machine_report"):
+    """Retained, by exception: what the machine is and what it is doing, as its bridge confirmed."""
+
+    shop: Identifier
+    agent: Identifier
+    ring: Ring
+    description: MachineDescription
+    state: MachineState
+    since: Moment
+    why: str = ""
+    job: Identifier | None = None
+    progress: float | None = None
+    """0 to 1 of the running toolpath's time."""
+    accepts_pool_work: bool = True
+    """Whether the owner's policy takes pool work on it at all, now."""
+    person_present: bool = False
+    gates: tuple[GateReport, ...] = ()
+    windows: tuple[tuple[Moment, Moment], ...] = ()
+    """When pool work may run, as far ahead as the policy's horizon; empty means always."""
+
+
+class Telemetry(Message, frozen=True, kw_only=True, tag="telemetry"):
+    """QoS 0 and opt-in: measured values. Raw data stays in the shop unless the owner says otherwise."""
+
+    machine: Identifier
+    at: Moment
+    temperatures_c: dict[str, float] = field(default_factory=dict)
+    targets_c: dict[str, float] = field(default_factory=dict)
+    position_mm: tuple[float, ...] = ()
+    feed_mm_min: float | None = None
+    spindle_rpm: float | None = None
+
+
+class SchedulerPresence(Message, frozen=True, kw_only=True, tag="scheduler_presence"):
+    """Retained; the will says `online: false`. `term` rises with every start."""
+
+    scheduler: Identifier
+    online: bool
+    term: int = 0
+    http: str = ""
