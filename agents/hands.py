@@ -15,15 +15,19 @@ import msgspec
 
 from agents.agent import Agent
 from agents.contract.messages import JobTicket, LoadedMaterial, MaterialNeed, ToolpathRef
-from agents.contract.vocabulary import NeedClass, Ring
+from agents.contract.vocabulary import NeedClass, Process, Ring
 from agents.inputs import Wake
 from agents.journal import Detail
-from agents.lease import LIVE, LeaseEvent, LeaseState
+from agents.lease import LIVE, WAITING, LeaseEvent, LeaseState
+from agents.local_state import shop_state
 from agents.machine import Supervisor
 from agents.policy import Accept, Decline
+from agents.restart import DONE, INTERRUPTED, CannotRestart, RestartPoint, half_made, restart_point
 from agents.safety import all_open, shut
 from agents.spool import Lease, SpoolFull
 from firmware_bridges.bridge import BLOCKED_STATES, BUSY_STATES, BridgeError
+from firmware_bridges.manual import ManualBridge
+from firmware_bridges.toolpath_file import ToolpathFile, UnreadableToolpath
 
 _log = logging.getLogger(__name__)
 
@@ -173,6 +177,25 @@ class Hands:
             supervisor.cancel(lease, "cancelled by a person at the machine")
         return f"{machine} was asked to cancel"
 
+    # --- machines that people drive ------------------------------------------------------------------------------
+
+    def _manual(self, machine: str) -> ManualBridge:
+        bridge = self._machine(machine).bridge
+        if not isinstance(bridge, ManualBridge):
+            raise NotPossible(f"{machine} confirms its own steps; only a machine that people drive has a work card")
+        return bridge
+
+    def confirm_step(self, machine: str, line: int) -> str:
+        """The person at a machine without a port did the step at `line` of its work card."""
+        bridge = self._manual(machine)
+        self._bridge_call(lambda: bridge.confirm_step(line))
+        return f"step {line} of {machine} is done"
+
+    def confirm_standing(self, machine: str) -> str:
+        """The person saw that the machine stands, as a hold or a cancel asked."""
+        self._bridge_call(self._manual(machine).confirm_standing)
+        return f"{machine} stands"
+
     def _bridge_call(self, call: Any) -> None:
         try:
             call()
@@ -234,6 +257,68 @@ class Hands:
         supervisor.post(Wake())
         return f"{job} was asked to cancel"
 
+    def restart_preview(self, job: str, line: int | None) -> dict[str, Any]:
+        """Where an interrupted job would go on, and the lines that the machine would be sent first. Moves nothing."""
+        _, point, _ = self._restart_point(job, line)
+        return {"line": point.line, "preamble": list(point.preamble)}
+
+    def restart(self, job: str, line: int | None, *, height_kept: bool) -> str:
+        """Go on with a half-made part that still lies on the bed. A start like any other: every gate counts.
+
+        `height_kept`: for printers, which home X and Y only, the person's word that Z was neither moved nor forgotten.
+        A job of the network is gone on with only under a new lease, after the scheduler granted it here again.
+        """
+        before, point, waiting = self._restart_point(job, line)
+        supervisor, spool = self._machine(before.machine), self._agent.spool
+        self._needs_person(supervisor, "going on in the middle of a toolpath")
+        if supervisor.machine.description.process is Process.FDM and not height_kept:
+            raise NotPossible(
+                f"{before.machine} homes X and Y only, around the part: say that its height was kept (no reset, no"
+                " power cut, nobody moved Z), or start from the beginning"
+            )
+        with supervisor.lock, spool.transaction():
+            if spool.flags(before.machine).bed_clear:
+                raise NotPossible(f"the bed of {before.machine} was cleared: the half-made part is gone")
+            going_on = [held.job for held in spool.leases(before.machine) if spool.restart_of(held.lease) is not None]
+            if going_on:
+                raise NotPossible(f"{going_on[0]} already goes on with the part on {before.machine}")
+            lease = self._again(before) if waiting is None else spool.lease(waiting.lease) or waiting
+            if lease.state not in WAITING:
+                raise NotPossible(f"{job} is {lease.state} by now")
+            spool.put_lease(lease)
+            spool.put_restart(lease.lease, point.line)
+        supervisor.post(Wake())
+        return f"{lease.job} will go on from line {point.line} of {before.toolpath.lines}"
+
+    def _restart_point(self, job: str, line: int | None) -> tuple[Lease, RestartPoint, Lease | None]:
+        """The interrupted attempt, where to go on, and the new lease that waits for it (None for the owner's own)."""
+        spool, newest = self._agent.spool, self._agent.spool.lease_of_job(job)
+        if newest is None:
+            raise Unknown(f"there is no job {job!r} here")
+        waiting = newest if newest.state in WAITING else None
+        before = half_made(spool.leases(newest.machine, INTERRUPTED | DONE))
+        if before is None or before.job != job or before.toolpath.sha256 != newest.toolpath.sha256:
+            raise NotPossible(f"no half-made part of {job} is the last thing that {newest.machine} worked on")
+        if waiting is None and not before.own:
+            raise NotPossible(f"{job} belongs to the network: the scheduler must offer it to this machine again first")
+        supervisor = self._machine(before.machine)
+        description = supervisor.machine.description
+        try:
+            toolpath = ToolpathFile(self._agent.store.path(before.toolpath.sha256))
+            identity = supervisor.bridge.status().identity
+            point = restart_point(before, line, toolpath, description.process, description.dialect, identity)
+        except CannotRestart as error:
+            raise NotPossible(str(error)) from error
+        except (OSError, UnreadableToolpath) as error:
+            raise NotPossible(f"the toolpath of {job} is no longer here: {error}") from error
+        return before, point, waiting
+
+    def _again(self, before: Lease) -> Lease:
+        now, job = self._agent.clock.now(), f"own-{uuid.uuid4().hex[:12]}"
+        fresh = replace(before, lease=job, job=job, state=LeaseState.LEASED, planned_start=now, at=now, card=False)
+        fresh = replace(fresh, ticket=msgspec.structs.replace(before.ticket, job=job), problems=None, gates="", why="")
+        return replace(fresh, start_seq=None, last_line=0, started=None, ended=None)
+
     def queue_own(self, machine: str, program: bytes, title: str) -> str:
         """The owner's own job: queued before all pool work, through the same gates. Its job id."""
         supervisor = self._machine(machine)
@@ -287,55 +372,4 @@ class Hands:
 
     def state(self) -> dict[str, Any]:
         """Everything the local page shows."""
-        agent = self._agent
-        return {
-            "shop": agent.config.shop,
-            "agent": agent.config.agent,
-            "boot": agent.boot,
-            "now": agent.clock.now().isoformat(),
-            "broker": None if agent.line is None else {"connected": agent.line.is_up, "mqtt": agent.line.protocol},
-            "untold_events": agent.spool.unacknowledged_count(),
-            "policy_error": agent.policy_file.error,
-            "machines": [self._machine_state(supervisor) for supervisor in agent.supervisors.values()],
-            "offers": [
-                {"offer": row.offer.offer, "expires": row.expires, **msgspec.to_builtins(row.offer.ticket)}
-                | {"machine": row.offer.machine, "planned_start": row.offer.planned_start.isoformat()}
-                | {"expires": None if row.expires is None else row.expires.isoformat()}
-                for row in agent.spool.offers_waiting()
-            ],
-        }
-
-    def _machine_state(self, supervisor: Supervisor) -> dict[str, Any]:
-        agent, status = self._agent, supervisor.bridge.status()
-        told: dict[str, Any] = msgspec.to_builtins(agent.report(supervisor.name))
-        finished = frozenset({LeaseState.FINISHED})
-        leases = agent.spool.leases(supervisor.name) + agent.spool.leases(supervisor.name, finished)[-5:]
-        return {
-            **told,
-            "machine": supervisor.name,
-            "bridge_state": status.state.value,
-            "bed_clear": agent.spool.flags(supervisor.name).bed_clear,
-            "disarmed": agent.spool.flags(supervisor.name).disarmed,
-            "line": status.line,
-            "total_lines": status.total_lines,
-            "temperatures_c": [list(reading) for reading in status.temperatures_c],
-            "present_s": round(agent.presence.left_s(supervisor.name), 1),
-            "trouble": supervisor.trouble,
-            "jobs": [_job(lease) for lease in leases],
-        }
-
-
-def _job(lease: Lease) -> dict[str, Any]:
-    return {
-        "job": lease.job,
-        "fence": lease.fence,
-        "state": lease.state.value,
-        "own": lease.own,
-        "title": lease.ticket.title,
-        "pieces": lease.ticket.pieces,
-        "work_card": lease.ticket.work_card,
-        "card_confirmed": lease.card,
-        "last_line": lease.last_line,
-        "why": lease.why,
-        "material": msgspec.to_builtins(lease.ticket.material),
-    }
+        return shop_state(self._agent)

@@ -93,7 +93,9 @@ class _Handler(BaseHTTPRequestHandler):
         elif path == "/api/state":
             self._json(HTTPStatus.OK, self._server.hands.state())
         else:
-            self._problem(HTTPStatus.NOT_FOUND, f"there is nothing at {path}")
+            parts = tuple(part for part in path.split("/") if part)
+            query = parse_qs(urlsplit(self.path).query)
+            self._answer(lambda: look(self._server.hands, parts, query))
 
     def do_POST(self) -> None:
         """One operation of a person."""
@@ -103,9 +105,12 @@ class _Handler(BaseHTTPRequestHandler):
             return
         url = urlsplit(self.path)
         parts = tuple(part for part in url.path.split("/") if part)
+        self._answer(lambda: {"said": operate(self._server.hands, parts, self._body(parts), parse_qs(url.query))})
+
+    def _answer(self, deed: Callable[[], object]) -> None:
+        """What came of it as JSON, or the problem as RFC 9457 has it."""
         try:
-            said = operate(self._server.hands, parts, self._body(parts), parse_qs(url.query))
-            self._json(HTTPStatus.OK, {"said": said})
+            self._json(HTTPStatus.OK, deed())
         except BadRequest as error:
             self._problem(HTTPStatus.BAD_REQUEST, str(error))
         except Unknown as error:
@@ -171,10 +176,31 @@ class _Reason(msgspec.Struct):
     why: str = ""
 
 
+class _Step(msgspec.Struct):
+    line: int
+
+
+class _Restart(msgspec.Struct):
+    line: int | None = None
+    height_kept: bool = False
+
+
 class _Inspection(msgspec.Struct):
     good: int
     rejected: int = 0
     note: str = ""
+
+
+def look(hands: Hands, parts: tuple[str, ...], query: dict[str, list[str]]) -> object:
+    """Answer `GET /{parts…}`; changes nothing. Raises BadRequest, NotPossible, Unknown."""
+    match parts:
+        case ("api", "jobs", job, "restart"):
+            line = query.get("line", [""])[0]
+            if line and not line.isdigit():
+                raise BadRequest(f"`line` counts the toolpath's lines from 1, not {line[:20]!r}")
+            return hands.restart_preview(job, int(line) if line else None)
+        case _:
+            raise Unknown(f"there is nothing at /{'/'.join(parts)}")
 
 
 def operate(hands: Hands, parts: tuple[str, ...], body: bytes, query: dict[str, list[str]]) -> str:
@@ -198,6 +224,9 @@ def operate(hands: Hands, parts: tuple[str, ...], body: bytes, query: dict[str, 
             return hands.confirm_card(job)
         case ("api", "jobs", job, "cancel"):
             return hands.cancel_job(job)
+        case ("api", "jobs", job, "restart"):
+            asked = _read(body, _Restart)
+            return hands.restart(job, asked.line, height_kept=asked.height_kept)
         case ("api", "jobs", job, "inspect"):
             seen = _read(body, _Inspection)
             if seen.good < 0 or seen.rejected < 0:
@@ -215,6 +244,7 @@ def _machine(hands: Hands, machine: str, verb: str, body: bytes, query: dict[str
         "hold": hands.hold,
         "resume": hands.resume,
         "cancel": hands.cancel,
+        "stands": hands.confirm_standing,
     }
     if verb in simple:
         return simple[verb](machine)
@@ -224,10 +254,13 @@ def _machine(hands: Hands, machine: str, verb: str, body: bytes, query: dict[str
         return hands.enable(machine, _read(body, _Reason).why or "by hand")
     if verb == "enable":
         return hands.enable(machine, "")
+    if verb == "step-done":
+        return hands.confirm_step(machine, _read(body, _Step).line)
     if verb == "own-jobs":
         return hands.queue_own(machine, body, query.get("title", ["own job"])[0])
     raise Unknown(
-        f"a machine has no operation {verb!r}; it has {', '.join(simple)}, material, disable, enable, own-jobs"
+        f"a machine has no operation {verb!r}; it has {', '.join(simple)}, material, disable, enable, step-done,"
+        " own-jobs"
     )
 
 

@@ -235,7 +235,7 @@ class Supervisor:
         if starting is None:
             return
         try:
-            self.bridge.run(toolpath)
+            self.bridge.run(toolpath, self._spool.restart_of(lease.lease) or 1)
         except (b.BridgeError, OSError) as error:
             self.apply(starting, LeaseEvent.RUN_DENIED, Detail(why=str(error), failure=FailureClass.GATE_CLOSED))
 
@@ -254,6 +254,7 @@ class Supervisor:
             in_hours=lease.own or may_run(self.name, now, timedelta(seconds=lease.p90_s), self._shop.policy()),
             highest_fence=self._spool.highest_fence(lease.job),
             lapsed=lease.state in WAITING and lease.start_by is not None and now >= lease.start_by,
+            restart=self._spool.restart_of(lease.lease) is not None,
         )
 
     def materials(self, flags: MachineFlags) -> tuple[m.LoadedMaterial, ...]:

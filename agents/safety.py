@@ -52,6 +52,8 @@ class Facts:
     """Whether the run's P90 finish lies inside the owner's hours; the owner's own jobs may always run."""
     highest_fence: int = 0
     lapsed: bool = False
+    restart: bool = False
+    """It goes on with a half-made part, which must still lie on the bed."""
 
 
 def gates(facts: Facts, purpose: Purpose = Purpose.START) -> tuple[GateReport, ...]:
@@ -100,6 +102,9 @@ def _armed(facts: Facts) -> GateReport:
 
 
 def _bed(facts: Facts) -> GateReport:
+    if facts.restart:
+        why = "the bed was cleared: the half-made part is gone"
+        return _gate("part_on_bed", not facts.flags.bed_clear, why, "cancel the job, and start it from the beginning")
     return _gate(
         "bed_clear", facts.flags.bed_clear, "nobody has confirmed that the bed is clear", "clear it and confirm"
     )

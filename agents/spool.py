@@ -44,6 +44,7 @@ CREATE TABLE IF NOT EXISTS leases (
   problems BLOB, gates TEXT NOT NULL DEFAULT '', last_line INTEGER NOT NULL DEFAULT 0, started REAL, ended REAL,
   why TEXT NOT NULL DEFAULT '') STRICT;
 CREATE INDEX IF NOT EXISTS leases_by_machine ON leases (machine, state);
+CREATE TABLE IF NOT EXISTS restarts (lease TEXT PRIMARY KEY, from_line INTEGER NOT NULL) STRICT;
 CREATE TABLE IF NOT EXISTS fences (job TEXT PRIMARY KEY, fence INTEGER NOT NULL) STRICT;
 CREATE TABLE IF NOT EXISTS journal (
   seq INTEGER PRIMARY KEY, id TEXT NOT NULL, body BLOB NOT NULL, acked INTEGER NOT NULL DEFAULT 0, refused TEXT) STRICT;
@@ -221,6 +222,15 @@ class Spool:
         """The lease of a job with the highest fence."""
         row = self._one("SELECT * FROM leases WHERE job = ? ORDER BY fence DESC, at DESC LIMIT 1", job)
         return None if row is None else read_lease(row)
+
+    def put_restart(self, lease: str, from_line: int) -> None:
+        """A person said that this lease goes on with a half-made part, from this line."""
+        self._run("INSERT OR REPLACE INTO restarts VALUES (?, ?)", lease, from_line)
+
+    def restart_of(self, lease: str) -> int | None:
+        """The line that a lease goes on from; None for one that starts at the beginning."""
+        row = self._one("SELECT from_line FROM restarts WHERE lease = ?", lease)
+        return None if row is None else int(row[0])
 
     # --- the journal ---------------------------------------------------------------------------------------------
 

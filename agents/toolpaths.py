@@ -22,6 +22,7 @@ from typing import IO, Final
 from agents.clock import Clock
 from agents.config import CacheSettings, MachineSettings
 from agents.contract.messages import ToolpathRef
+from agents.contract.vocabulary import Process
 from agents.spool import Spool
 from firmware_bridges.modal import Dialect
 from firmware_bridges.survey import Survey, survey
@@ -31,6 +32,7 @@ _log = logging.getLogger(__name__)
 
 _CHUNK_BYTES: Final = 1 << 18
 _LONGEST_PAUSE_S: Final = 20.0
+_GRBL_FAMILY: Final = frozenset({"grbl", "grblhal", "fluidnc"})
 #: Rounding of coordinates in toolpaths, not a licence to leave the bed.
 ENVELOPE_TOLERANCE_MM: Final = 0.05
 
@@ -218,6 +220,8 @@ def problems_for(path: Path, ref: ToolpathRef, machine: MachineSettings) -> tupl
     if ref.dialect != description.dialect:
         return (f"it speaks {ref.dialect}, the machine {description.dialect}",)
     try:
+        if description.process is Process.MANUAL or description.dialect == "manual":
+            return _card_problems(ToolpathFile(path))
         found = survey(ToolpathFile(path), description.process.value, dialect=_dialect(description.dialect))
     except UnreadableToolpath as error:
         return (f"it cannot be read: {error}",)
@@ -242,8 +246,14 @@ def problems_of(found: Survey, machine: MachineSettings) -> tuple[str, ...]:
     return tuple(problems)
 
 
+def _card_problems(card: ToolpathFile) -> tuple[str, ...]:
+    """A work card is words for people: all it needs is a step."""
+    steps = any(text.strip() and not text.lstrip().startswith(";") for _, text in card.lines())
+    return () if steps else ("the work card has no step",)
+
+
 def _dialect(name: str) -> Dialect:
-    return Dialect.GRBL if name.startswith("grbl") else Dialect.PRINTER
+    return Dialect.GRBL if name in _GRBL_FAMILY else Dialect.PRINTER
 
 
 def _hash_of(path: Path) -> str:

@@ -48,9 +48,12 @@ class ScriptedBridge:
 
     def __init__(self, dialect: str = "marlin") -> None:
         self.runs: list[b.Toolpath] = []
+        self.from_lines: list[int] = []
         self.calls: list[str] = []
         self.deny: b.BridgeError | None = None
-        self.identity = b.Identity(dialect, "Scripted", "1", "f", frozenset(b.Capability), (("$32", "1"),))
+        self.identity = b.Identity(
+            dialect, "Scripted", "1", "f", frozenset(b.Capability) - {b.Capability.HUMAN_CONFIRMED}, (("$32", "1"),)
+        )
         self.snapshot = b.Status(b.BridgeState.IDLE, identity=self.identity, homed=True)
         self._listeners: list[b.Listener] = []
 
@@ -77,6 +80,7 @@ class ScriptedBridge:
         if self.snapshot.state is not b.BridgeState.IDLE:
             raise b.NotNow(f"the machine is {self.snapshot.state}")
         self.runs.append(toolpath)
+        self.from_lines.append(from_line)
         self.snapshot = replace(self.snapshot, total_lines=toolpath.total_lines, line=0)
         self.become(b.BridgeState.STARTING)
 

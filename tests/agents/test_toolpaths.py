@@ -190,3 +190,25 @@ def test_another_dialect_is_refused(tmp_path: Path) -> None:
     path.write_bytes(PROGRAM)
     toolpath = structs.replace(offer_of().toolpath, dialect="grbl")
     assert "speaks grbl" in problems_for(path, toolpath, machine_settings())[0]
+
+
+def _on(dialect: str, program: bytes, process: Process, folder: Path) -> tuple[str, ...]:
+    (folder / "p.gcode").write_bytes(program)
+    settings = machine_settings(process=process)
+    settings = replace(settings, description=structs.replace(settings.description, dialect=dialect))
+    toolpath = structs.replace(offer_of(program=program, process=process).toolpath, dialect=dialect)
+    return problems_for(folder / "p.gcode", toolpath, settings)
+
+
+@pytest.mark.parametrize("dialect", ["grbl", "grblhal", "fluidnc"])
+def test_the_whole_grbl_family_is_read_as_such(tmp_path: Path, dialect: str) -> None:
+    # G53 moves in machine coordinates on these; a printer's reading would not know the word.
+    assert _on(dialect, LASER_PROGRAM, Process.LASER, tmp_path) == ()
+    assert _on(dialect, LASER_PROGRAM, Process.LASER, tmp_path) == _on("grbl", LASER_PROGRAM, Process.LASER, tmp_path)
+    odd = b"G21\nG90\nM4 S0\nG61\nG1 X5 Y5 S10 F500\nM5\n"
+    assert _on(dialect, odd, Process.LASER, tmp_path) == _on("grbl", odd, Process.LASER, tmp_path)
+
+
+def test_a_work_card_is_words_for_people(tmp_path: Path) -> None:
+    assert _on("manual", b"Drill 8 mm through the mark\n", Process.MANUAL, tmp_path) == ()
+    assert _on("manual", b"; nothing to do\n\n", Process.MANUAL, tmp_path) == ("the work card has no step",)

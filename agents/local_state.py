@@ -1,0 +1,84 @@
+"""What the local page shows: everything this agent knows of its machines, jobs and offers, as plain JSON values.
+
+In: the running agent. Out: values to encode. Changes nothing.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import msgspec
+
+from agents.agent import Agent
+from agents.lease import LeaseState
+from agents.machine import Supervisor
+from agents.restart import DONE, INTERRUPTED, half_made
+from agents.spool import Lease
+from firmware_bridges.manual import ManualBridge, WorkCard
+
+_FINISHED: Final = frozenset({LeaseState.FINISHED})
+
+
+def shop_state(agent: Agent) -> dict[str, Any]:
+    """Everything the local page shows."""
+    return {
+        "shop": agent.config.shop,
+        "agent": agent.config.agent,
+        "boot": agent.boot,
+        "now": agent.clock.now().isoformat(),
+        "broker": None if agent.line is None else {"connected": agent.line.is_up, "mqtt": agent.line.protocol},
+        "untold_events": agent.spool.unacknowledged_count(),
+        "policy_error": agent.policy_file.error,
+        "machines": [_machine_state(agent, supervisor) for supervisor in agent.supervisors.values()],
+        "offers": [
+            {"offer": row.offer.offer, "expires": row.expires, **msgspec.to_builtins(row.offer.ticket)}
+            | {"machine": row.offer.machine, "planned_start": row.offer.planned_start.isoformat()}
+            | {"expires": None if row.expires is None else row.expires.isoformat()}
+            for row in agent.spool.offers_waiting()
+        ],
+    }
+
+
+def _machine_state(agent: Agent, supervisor: Supervisor) -> dict[str, Any]:
+    status = supervisor.bridge.status()
+    told: dict[str, Any] = msgspec.to_builtins(agent.report(supervisor.name))
+    leases = agent.spool.leases(supervisor.name) + agent.spool.leases(supervisor.name, _FINISHED)[-5:]
+    interrupted = half_made(agent.spool.leases(supervisor.name, INTERRUPTED | DONE))
+    if interrupted is not None and not agent.spool.flags(supervisor.name).bed_clear:
+        leases += (interrupted,)
+    card = supervisor.bridge.card() if isinstance(supervisor.bridge, ManualBridge) else None
+    return {
+        **told,
+        "machine": supervisor.name,
+        "bridge_state": status.state.value,
+        "bed_clear": agent.spool.flags(supervisor.name).bed_clear,
+        "disarmed": agent.spool.flags(supervisor.name).disarmed,
+        "line": status.line,
+        "total_lines": status.total_lines,
+        "temperatures_c": [list(reading) for reading in status.temperatures_c],
+        "present_s": round(agent.presence.left_s(supervisor.name), 1),
+        "trouble": supervisor.trouble,
+        "card": None if card is None else _card(card),
+        "jobs": [_job(lease, agent.spool.restart_of(lease.lease)) for lease in leases],
+    }
+
+
+def _card(card: WorkCard) -> dict[str, Any]:
+    return {"line": card.line, "step": card.step, "total_lines": card.total_lines, "asked": card.asked}
+
+
+def _job(lease: Lease, from_line: int | None) -> dict[str, Any]:
+    return {
+        "from_line": from_line,
+        "job": lease.job,
+        "fence": lease.fence,
+        "state": lease.state.value,
+        "own": lease.own,
+        "title": lease.ticket.title,
+        "pieces": lease.ticket.pieces,
+        "work_card": lease.ticket.work_card,
+        "card_confirmed": lease.card,
+        "last_line": lease.last_line,
+        "why": lease.why,
+        "material": msgspec.to_builtins(lease.ticket.material),
+    }

@@ -1,0 +1,69 @@
+"""Going on with a half-made part: from which line, and what the machine does before it. Offered, never automatic.
+
+In: the lease that was interrupted, its toolpath, the bridge's capabilities. Out: a `RestartPoint`, or a sentence that
+says why it cannot be. The run itself is a start like any other: every gate counts, and the bed must *not* have been
+cleared (safety.py).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Final
+
+from agents.contract.vocabulary import Process
+from agents.lease import LeaseState
+from agents.spool import Lease
+from firmware_bridges.bridge import Capability, Identity, NotSupported, Toolpath
+from firmware_bridges.start_at_line import preamble_lines
+
+#: Ends after which something half made may lie on the bed.
+INTERRUPTED: Final = frozenset({LeaseState.FAILED, LeaseState.CANCELLED})
+#: Ends of a whole run.
+DONE: Final = frozenset({LeaseState.FINISHED, LeaseState.INSPECTED})
+
+
+class CannotRestart(Exception):
+    """The part cannot be gone on with; the text says why and what to do instead."""
+
+
+@dataclass(frozen=True, slots=True)
+class RestartPoint:
+    """Where to go on. `preamble` is what the bridge sends before `line` (empty for a work card that people follow)."""
+
+    line: int
+    preamble: tuple[str, ...]
+
+
+def half_made(ended: Iterable[Lease]) -> Lease | None:
+    """Of a machine's ended leases, the interrupted run after which nothing else ran: what it made may lie there."""
+    run = [
+        lease for lease in ended if lease.state in INTERRUPTED | DONE and lease.ended is not None and lease.last_line
+    ]
+    last = max(run, key=lambda lease: lease.ended or lease.at, default=None)
+    return last if last is not None and last.state in INTERRUPTED else None
+
+
+def restart_point(
+    before: Lease, line: int | None, toolpath: Toolpath, process: Process, dialect: str, identity: Identity | None
+) -> RestartPoint:
+    """Where an interrupted attempt goes on: at `line`, or after the last line that the machine confirmed.
+
+    Raises CannotRestart where nothing was interrupted, the line does not exist, or the bridge cannot rebuild its state.
+    """
+    if before.state not in INTERRUPTED or before.last_line < 1:
+        raise CannotRestart(f"{before.job} is {before.state}: only an interrupted run can be gone on with")
+    if identity is None or Capability.START_AT_LINE not in identity.capabilities:
+        raise CannotRestart("this machine cannot start in the middle of a toolpath: start it from the beginning")
+    wanted = before.last_line + 1 if line is None else line
+    if not 1 < wanted <= toolpath.total_lines:
+        raise CannotRestart(
+            f"line {wanted} is not one to go on from: the toolpath has {toolpath.total_lines} lines and the machine"
+            f" confirmed {before.last_line} of them"
+        )
+    if Capability.HUMAN_CONFIRMED in identity.capabilities:
+        return RestartPoint(wanted, ())
+    try:
+        return RestartPoint(wanted, preamble_lines(toolpath, wanted, process.value, dialect=dialect))
+    except NotSupported as error:
+        raise CannotRestart(str(error)) from error
