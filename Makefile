@@ -42,6 +42,7 @@ bench: setup ## make bench AREA=planning|bridges|designs|dispatch
 	@$(BIN)/python -m tests.benchmarks.$(AREA)
 
 warm: setup ## compile the planner's core once, for networks of hundreds of jobs (a minute or more)
+	@$(BIN)/python -m designs.toolpath.warm
 	@$(BIN)/python -m scheduler.planning.warm
 
 gallery: setup ## pictures of every catalogue design and toolpath, in build/gallery

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from designs.toolpath import motions, scanning
-from designs.toolpath.compiled import COMPILE_FROM_BYTES, pick
+from designs.toolpath.compiled import MACHINE_CODE_FROM_BYTES, pick
 
 Source = bytes | Path
 """A program: its bytes, or the file that holds it."""
@@ -93,7 +93,7 @@ def size_of(source: Source) -> int:
 
 def wants_compiled(source: Source) -> bool:
     """Whether the compiled kernels pay for this program."""
-    return size_of(source) >= COMPILE_FROM_BYTES
+    return size_of(source) >= MACHINE_CODE_FROM_BYTES
 
 
 def _windows(file: BinaryIO) -> Iterator[tuple[bytes, bool]]:
@@ -126,7 +126,7 @@ def _windows(file: BinaryIO) -> Iterator[tuple[bytes, bool]]:
 def read_blocks(source: Source, dialect: str = "grbl", *, fast: bool | None = None) -> Iterator[WordBlock]:
     """All words of a program, in order, a window at a time.
 
-    `fast`: use the compiled kernels (default: for large programs). Raises OSError where the file cannot be read.
+    `fast`: machine code, where it has been made (default: for large programs). Raises OSError for an unreadable file.
     """
     kernels = pick(scanning, wants_compiled(source) if fast is None else fast)
     plain = kernels is scanning
@@ -140,8 +140,9 @@ def read_blocks(source: Source, dialect: str = "grbl", *, fast: bool | None = No
             lines: Any = [0] * (size + 1) if plain else np.empty(size + 1, np.int64)
             odd_kinds = np.zeros(_MOST_ODDITIES, np.int64)
             odd_lines = np.zeros(_MOST_ODDITIES, np.int64)
-            view: Any = data if plain else np.frombuffer(data, np.uint8)
-            words, odd, after = kernels.scan(view, size, line, limit, letters, values, lines, odd_kinds, odd_lines)
+            words, odd, after = kernels.scan(
+                data, size, line, limit, letters, values, lines, odd_kinds, odd_lines, _MOST_ODDITIES
+            )
             oddities = [
                 Oddity(int(k), int(n)) for k, n in zip(odd_kinds[:odd].tolist(), odd_lines[:odd].tolist(), strict=True)
             ]

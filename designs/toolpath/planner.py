@@ -34,7 +34,9 @@ RAPID_MM, FEED_MM, ON_S, POWER_S, FILAMENT_MM, BLOCKS, PRINT_MM, REACHED_E = ran
 LAST_LINE, WAIT_S = 23, 24
 # Heaters: temperature, target, and when that was so; nozzle, then bed.
 NOZZLE_C, NOZZLE_TARGET_C, NOZZLE_AT_S, BED_C, BED_TARGET_C, BED_AT_S = range(25, 31)
-PLAN_STATE = 31
+ROOM = 31
+"""How many (line, time) points the caller's lists can take."""
+PLAN_STATE = 32
 # Limits (floats): max speed and acceleration per axis X Y Z E, then these.
 MAX_V, MAX_A, JERK = 0, 4, 8
 ACCEL, TRAVEL_ACCEL, RETRACT_ACCEL, DEVIATION, QUEUE, RAPID_V, ARC_STEP, ARC_TOLERANCE = range(12, 20)
@@ -128,7 +130,7 @@ def pop(plan: Any, limits: Any, queue: Any, out_lines: Any, out_times: Any, poin
     plan[COUNT] -= 1.0
     plan[BLOCKS] += 1.0
     line = queue[base + BLOCK_LINE]
-    if plan[TIME] >= plan[LAST_POINT] + plan[POINT_STEP] and line > plan[LAST_LINE] and points < len(out_lines):
+    if plan[TIME] >= plan[LAST_POINT] + plan[POINT_STEP] and line > plan[LAST_LINE] and points < plan[ROOM]:
         out_lines[points] = line
         out_times[points] = plan[TIME]
         plan[LAST_POINT] = plan[TIME]

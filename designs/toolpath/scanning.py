@@ -83,9 +83,9 @@ def read_number(data: Any, at: int, size: int) -> tuple[float, int, bool]:
     return sign * value, at, True
 
 
-def note(kind: int, line: int, odd_kinds: Any, odd_lines: Any, odd: int) -> int:
-    """Record an oddity while there is room; one of a kind a line."""
-    if odd >= len(odd_kinds) or (odd > 0 and odd_lines[odd - 1] == line and odd_kinds[odd - 1] == kind):
+def note(kind: int, line: int, odd_kinds: Any, odd_lines: Any, odd: int, most: int) -> int:
+    """Record an oddity while there are fewer than `most`; one of a kind a line."""
+    if odd >= most or (odd > 0 and odd_lines[odd - 1] == line and odd_kinds[odd - 1] == kind):
         return odd
     odd_kinds[odd] = kind
     odd_lines[odd] = line
@@ -160,10 +160,11 @@ def scan(
     lines: Any,
     odd_kinds: Any,
     odd_lines: Any,
+    most: int,
 ) -> tuple[int, int, int]:
     """Words of `data[:size]`, whole lines whose first is number `line`: (words, oddities, number of the next line).
 
-    `limit`: longest line in bytes the firmware takes, comments and blanks left out.
+    `limit`: longest line in bytes the firmware takes, comments and blanks left out. `most`: room for oddities.
     """
     at = 0
     words = 0
@@ -174,7 +175,7 @@ def scan(
         byte = data[at]
         if byte == 10 or byte == 13:
             if sent > limit:
-                odd = note(LONG_LINE, line, odd_kinds, odd_lines, odd)
+                odd = note(LONG_LINE, line, odd_kinds, odd_lines, odd, most)
             line += 1
             sent = 0
             fresh = True
@@ -210,10 +211,10 @@ def scan(
             start = at if byte == 32 or byte == 9 else start
         sent += at - start
         if kind != 0:
-            odd = note(kind, line, odd_kinds, odd_lines, odd)
+            odd = note(kind, line, odd_kinds, odd_lines, odd, most)
         if skip_line:
             while at < size and data[at] != 10 and data[at] != 13:
                 at += 1
     if sent > limit:
-        odd = note(LONG_LINE, line, odd_kinds, odd_lines, odd)
+        odd = note(LONG_LINE, line, odd_kinds, odd_lines, odd, most)
     return words, odd, line

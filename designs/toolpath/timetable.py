@@ -190,7 +190,7 @@ class _Points:
 def estimate(gcode: Source, kinematics: Kinematics, *, fast: bool | None = None) -> TimeTable:
     """The time table of a program on a machine with these limits; constant memory.
 
-    `fast`: compiled kernels (default: for programs from about 0.2 MB). Raises OSError where the file cannot be read.
+    `fast`: machine code, where it has been made (default: for large programs). Raises OSError for an unreadable file.
     """
     quick = wants_compiled(gcode) if fast is None else fast
     kernels = pick(planner, quick)
@@ -211,6 +211,7 @@ def estimate(gcode: Source, kinematics: Kinematics, *, fast: bool | None = None)
             out_lines = [0] * (block.rows + 64) if plain else np.zeros(block.rows + 64, np.int64)
             out_times = floats(block.rows + 64)
         plan[planner.POINT_STEP] = points.step_s
+        plan[planner.ROOM] = float(len(out_lines))
         count = kernels.advance(block.flat, block.rows, plan, limits, queue, unit, to, out_lines, out_times)
         points.add([int(n) for n in out_lines[:count]], [float(t) for t in out_times[:count]])
         total = block.next_line

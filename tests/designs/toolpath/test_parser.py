@@ -115,17 +115,6 @@ def test_any_bytes_give_a_result(data: bytes, dialect: str):
         assert findings is not None
 
 
-@settings(max_examples=40)
-@given(junk)
-def test_compiled_and_plain_kernels_agree(data: bytes):
-    limits = Kinematics()
-    assert repr(estimate(data, limits, fast=False)) == repr(estimate(data, limits, fast=True))
-    plain = [block.table() for block in read_motions(data, fast=False)]
-    quick = [block.table() for block in read_motions(data, fast=True)]
-    for a, b in zip(plain, quick, strict=True):
-        np.testing.assert_array_equal(a, b)
-
-
 @settings(max_examples=60)
 @given(
     st.lists(
