@@ -218,68 +218,6 @@ def count_file_fault(c: sa.Connection, job: JobRow, failure: FailureClass, now: 
         record(c, "file_quarantined", now, order=job.order, job=job.id, body={"file_key": job.file_key})
 
 
-def replace_rejected(c: sa.Connection, job: JobRow, now: datetime) -> None:
-    """Rejected pieces become a new job of the same order, at its kit's priority: the order's own."""
-    again = sum(1 for other in queries.jobs(c, order=job.order) if other.replaces == job.id)
-    if again:
-        return
-    new_job(
-        c,
-        job_id=f"{job.id}-r"[:64],
-        order=job.order,
-        part=job.part,
-        pieces=job.rejected,
-        process=job.process,
-        file_key=job.file_key,
-        body=job.body,
-        now=now,
-        replaces=job.id,
-    )
-
-
-def new_job(
-    c: sa.Connection,
-    *,
-    job_id: str,
-    order: str,
-    part: str,
-    pieces: int,
-    process: str,
-    file_key: str,
-    body: dict[str, Any],
-    now: datetime,
-    replaces: str | None = None,
-) -> None:
-    """A job is born waiting, with fence 0: no lease was ever given."""
-    c.execute(
-        sa.insert(t.jobs).values(
-            id=job_id,
-            order=order,
-            part=part,
-            pieces=pieces,
-            process=process,
-            state=JobState.WAITING.value,
-            version=1,
-            fence=0,
-            attempt=1,
-            file_key=file_key,
-            body=body,
-            created_at=now,
-            since=now,
-            machine_s=0.0,
-            line=0,
-            progress=0.0,
-            good=0,
-            rejected=0,
-            replaces=replaces,
-            flag="",
-            cancel_why="",
-        )
-    )
-    kind_body = {"pieces": pieces, "part": part, **({"replaces": replaces} if replaces else {})}
-    record(c, "created", now, order=order, job=job_id, to_state=JobState.WAITING.value, body=kind_body)
-
-
 ACTIONS: Final[dict[Action, Callable[[sa.Connection, Scene], None]]] = {
     Action.OPEN_OFFER: open_offer,
     Action.CLOSE_OFFER: close_offer,

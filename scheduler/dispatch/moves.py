@@ -14,11 +14,12 @@ from typing import Any, Final
 import sqlalchemy as sa
 
 from agents.contract import logs
-from agents.contract.vocabulary import CLOSED_STATES, LEASED_STATES, FailureClass, JobState
+from agents.contract.vocabulary import CLOSED_STATES, FILE_FAULTS, LEASED_STATES, FailureClass, JobState
 from scheduler.dispatch import actions
 from scheduler.dispatch.limits import Limits
 from scheduler.dispatch.retry import Again, after_failure
 from scheduler.dispatch.states import TRANSITIONS, Action, JobEvent, step
+from scheduler.orders import contents
 from scheduler.orders.progress import order_follows
 from scheduler.store import queries
 from scheduler.store.record import record
@@ -45,6 +46,8 @@ class Happening:
     failure: FailureClass | None = None
     not_before: datetime | None = None
     by_person: bool = False
+    rejected_of: Mapping[tuple[str, str], int] = field(default_factory=dict)
+    """Rejected pieces by (order, part), where somebody said whose they are."""
 
 
 class Mover:
@@ -115,7 +118,8 @@ class Mover:
         if action is Action.COUNT_PIECES:
             return self._count_pieces(c, job, happening)
         if action is Action.TELL_ORDER:
-            order_follows(c, job.order, happening.now)
+            for order in contents.orders_on(c, job):
+                order_follows(c, order, happening.now)
             return job
         actions.ACTIONS[action](
             c,
@@ -159,7 +163,7 @@ class Mover:
                 until=happening.now + timedelta(days=3650),
                 reasons=[f"the last attempt on it failed: {failure.replace('_', ' ')}"],
             )
-        return self.move(
+        job = self.move(
             c,
             job,
             Happening(
@@ -176,12 +180,18 @@ class Mover:
                 },
             ),
         )
+        why = f"an attempt with pieces of several orders ended by {failure.replace('_', ' ')}"
+        contents.part_ways(c, job, happening.now, why, alone=why if failure in FILE_FAULTS else "")
+        return _again(c, job.id)
 
     def _count_pieces(self, c: sa.Connection, job: JobRow, happening: Happening) -> JobRow:
+        if not contents.count_inspected(c, job, happening.rejected_of):
+            queries.update_job(c, job, {"flag": contents.WHOSE.format(rejected=job.rejected, pieces=job.pieces)})
+            return _again(c, job.id)
         if job.rejected:
             if not job.good:
                 actions.count_file_fault(c, job, FailureClass.INSPECTION_REJECTED, happening.now)
-            actions.replace_rejected(c, job, happening.now)
+            contents.replace_rejected(c, job, happening.now)
         return job
 
 

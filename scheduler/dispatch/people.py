@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import datetime
 
 import sqlalchemy as sa
@@ -10,9 +10,10 @@ import sqlalchemy as sa
 from agents.contract.vocabulary import MOTION_STATES, FailureClass, JobState
 from scheduler.dispatch.moves import Happening, Mover, may_be_cancelled_at_once
 from scheduler.dispatch.states import JobEvent
+from scheduler.orders import contents
 from scheduler.orders.progress import ENDED_STATES, GOING_STATES, OrderState, order_follows, set_order_state
 from scheduler.orders.refusal import Refused
-from scheduler.store import queries
+from scheduler.store import content_queries, queries
 from scheduler.store import tables as t
 from scheduler.store.record import record
 from scheduler.store.rows import JobRow, MachineRow, OrderRow
@@ -54,9 +55,48 @@ def cancel_order(c: sa.Connection, mover: Mover, order_id: str, why: str, now: d
         raise _conflict("cancelled", order)
     set_order_state(c, order_id, OrderState.CANCELLED, now, {}, why)
     for job in queries.jobs(c, order=order_id):
-        if job.state not in (JobState.FINISHED, JobState.INSPECTED, JobState.CANCELLED):
-            cancel_job(c, mover, job.id, why, now)
+        _give_up(c, mover, job, order_id, why, now)
     return the_order(c, order_id)
+
+
+def _give_up(c: sa.Connection, mover: Mover, job: JobRow, order_id: str, why: str, now: datetime) -> None:
+    """Cancel an order's pieces on a job; those of other orders stay where they are."""
+    if job.state is JobState.CANCELLED:
+        return
+    lying = content_queries.lines(c, job.id)
+    if any(line.order != order_id and line.unwanted_at is None for line in lying):
+        if job.state is JobState.OFFERED:
+            job = mover.move(c, job, Happening(JobEvent.OFFER_WITHDRAWN, now, why=why, by_person=True))
+        if job.state is not JobState.WAITING:
+            for line in lying:
+                if line.order == order_id:
+                    content_queries.update_line(c, line, {"unwanted_at": now})
+            return
+        name = contents.split_off(c, job, order_id, now, why)
+        contents.settle(c, the_job(c, job.id))
+        cancel_job(c, mover, name, why, now)
+    elif job.state not in (JobState.FINISHED, JobState.INSPECTED):
+        cancel_job(c, mover, job.id, why, now)
+
+
+def say_whose(
+    c: sa.Connection, mover: Mover, job_id: str, rejected: Mapping[tuple[str, str], int], now: datetime
+) -> JobRow:
+    """A person says whose pieces of an inspected job were the rejected ones, by (order, part)."""
+    job = the_job(c, job_id)
+    if job.state is not JobState.INSPECTED or any(x.good or x.rejected for x in content_queries.lines(c, job_id)):
+        text = f"the job is {job.state} and nothing is open about its pieces"
+        raise Refused("nothing_open", "Nothing was done", text, status=409)
+    known = {(line.order, line.part) for line in content_queries.lines(c, job_id)}
+    if not set(rejected) <= known or not contents.count_inspected(c, job, rejected):
+        text = f"{job.rejected} of its {job.pieces} pieces were rejected, and what was said does not add up to that"
+        raise Refused("does_not_add_up", "Nothing was done", text, "Name each order, part and number.")
+    record(c, "said_whose", now, order=job.order, job=job.id, body={f"{o}/{p}": n for (o, p), n in rejected.items()})
+    queries.update_job(c, job, {"flag": ""})
+    contents.replace_rejected(c, the_job(c, job_id), now)
+    for order in contents.orders_on(c, job):
+        order_follows(c, order, now)
+    return the_job(c, job_id)
 
 
 def hand_over(c: sa.Connection, order_id: str, now: datetime) -> OrderRow:

@@ -10,7 +10,7 @@ from typing import Any, Final
 import sqlalchemy as sa
 
 from agents.contract.vocabulary import JobState
-from scheduler.store import queries
+from scheduler.store import content_queries, queries
 from scheduler.store import tables as t
 from scheduler.store.record import record
 
@@ -36,8 +36,8 @@ ENDED_STATES: Final = frozenset({OrderState.HANDED_OVER, OrderState.CANCELLED})
 def good_pieces(c: sa.Connection, order_id: str) -> dict[str, int]:
     """Inspected good pieces by part."""
     good: dict[str, int] = defaultdict(int)
-    for job in queries.jobs(c, order=order_id):
-        good[job.part] += job.good
+    for line in content_queries.lines_of_order(c, order_id):
+        good[line.part] += line.good
     return good
 
 

@@ -42,11 +42,17 @@ class JobBody:
     licence: str = ""
     own_shop: str | None = None
     """Closed designs are made only in the shop of whoever brought them."""
+    outline_mm: tuple[tuple[float, float], ...] | None = None
+    """What one piece covers of plate or sheet; None: its box."""
+    piece_s: float | None = None
+    """About how long a machine works on one piece: enough to compare plates, never shown or promised."""
+    alone: str = ""
+    """Why it shares no plate or sheet; empty where it may."""
 
     @property
     def file_key(self) -> str:
         """The same files, whatever the quantity: what is quarantined when it fails on two machines."""
-        return _digest(sorted(piece.sha256 for piece in self.pieces))
+        return digest(sorted(piece.sha256 for piece in self.pieces))
 
 
 def read_body(stored: Mapping[str, Any]) -> JobBody:
@@ -65,13 +71,13 @@ class Recipe:
     @property
     def key(self) -> str:
         """Content address of the recipe."""
-        return _digest(msgspec.to_builtins(self))
+        return digest(msgspec.to_builtins(self))
 
 
 def recipe_for(body: JobBody, pieces: int, machine: MachineDescription) -> Recipe:
     """The recipe of a job of so many pieces on a machine as described."""
-    first = body.pieces[0]
-    specs = (replace(first, quantity=pieces), *body.pieces[1:])
+    alone = len(body.pieces) == 1
+    specs = (replace(body.pieces[0], quantity=pieces),) if alone else body.pieces
     return Recipe(specs, profile_of(machine), stock_for(body, machine))
 
 
@@ -131,5 +137,6 @@ def fits(dims_mm: Sequence[float] | None, envelope_mm: Sequence[float], process:
     return flat and (process != ProcessKind.FDM or z <= height)
 
 
-def _digest(value: Any) -> str:
+def digest(value: Any) -> str:
+    """Content address of plain values, lower-case hex."""
     return hashlib.sha256(msgspec.json.encode(value, order="deterministic")).hexdigest()

@@ -19,7 +19,7 @@ from designs.okh import BadManifest, OrderTree, PartNode, order_tree, read_manif
 from designs.processes.materials import canonical, density_g_cm3
 from designs.processes.model import GeometryKind, ProcessKind
 from designs.processes.profiles import known_materials
-from scheduler.dispatch.actions import new_job
+from scheduler.orders.contents import new_job
 from scheduler.orders.progress import OrderState
 from scheduler.orders.recipes import JobBody, PieceSpec, fits
 from scheduler.orders.refusal import Refused
@@ -284,7 +284,6 @@ def _write_jobs(c: sa.Connection, order_id: str, jobs: Sequence[_PlannedJob], no
             part=job.part,
             pieces=job.pieces,
             process=job.process,
-            file_key=job.body.file_key,
             body=msgspec.to_builtins(job.body),
             now=now,
         )

@@ -10,6 +10,7 @@ import sqlalchemy as sa
 
 from agents.contract.vocabulary import CLOSED_STATES, LEASED_STATES, JobState
 from scheduler.store import tables as t
+from scheduler.store.content_tables import job_pieces
 from scheduler.store.rows import (
     AgentRow,
     EventRow,
@@ -59,12 +60,13 @@ def jobs(
     order: str | None = None,
     ids: Sequence[str] | None = None,
 ) -> list[JobRow]:
-    """Jobs, oldest first."""
+    """Jobs, oldest first; with `order` those on which pieces of it lie."""
     query = sa.select(t.jobs).order_by(t.jobs.c.created_at, t.jobs.c.id)
     if states is not None:
         query = query.where(t.jobs.c.state.in_([state.value for state in states]))
     if order is not None:
-        query = query.where(t.jobs.c.order == order)
+        lying = sa.select(job_pieces.c.job).where(job_pieces.c.order == order)
+        query = query.where(t.jobs.c.id.in_(lying))
     if ids is not None:
         query = query.where(t.jobs.c.id.in_(ids))
     return [_job(row) for row in c.execute(query).mappings()]
