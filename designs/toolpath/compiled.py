@@ -112,16 +112,21 @@ def processor_facts() -> dict[str, str]:
 @cache
 def machine_code() -> dict[str, SimpleNamespace] | None:
     """Compiled kernels by module name; None until `designs.toolpath.warm` has made them on this machine."""
-    found = next((path for path in code_paths() if path.is_file()), None)
-    if found is None:
+    places = [path for path in code_paths() if path.is_file()]
+    if not places:
         return None
     try:
-        objects = unpacked(found.read_bytes(), processor_facts())
-    except (ImportError, OSError):
+        facts = processor_facts()
+    except ImportError:
         return None
-    if objects is None or any(entry.symbol not in objects for entry in ENTRIES):
-        return None
-    return _linked(objects)
+    for place in places:
+        try:
+            objects = unpacked(place.read_bytes(), facts)
+        except OSError:
+            continue
+        if objects is not None and all(entry.symbol in objects for entry in ENTRIES):
+            return _linked(objects)
+    return None
 
 
 def _linked(objects: dict[str, bytes]) -> dict[str, SimpleNamespace]:
