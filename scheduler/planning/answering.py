@@ -2,14 +2,54 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Protocol
+
 import numpy as np
 
 from scheduler.planning.compiling import Compiled
-from scheduler.planning.core import Schedule, copy_schedule, restore_schedule
+from scheduler.planning.core import (
+    ELIG_HIGH,
+    ELIG_LOW,
+    PINNED,
+    PRED_HIGH,
+    PRED_LOW,
+    Schedule,
+    copy_schedule,
+    restore_schedule,
+)
+from scheduler.planning.feasibility import View
 from scheduler.planning.insertion import INFINITE, insert_best, remove
-from scheduler.planning.objective import sums, terms_of
+from scheduler.planning.objective import Costed, sums, terms_of
 from scheduler.planning.propagation import Journal, new_journal
-from scheduler.planning.snapshot import Placement, Plan, Rejected, Shut, Term, Waiting
+from scheduler.planning.snapshot import Placement, Plan, PlanJob, PlanMachine, Rejected, Shut, Term, Waiting
+from scheduler.planning.waits import shuts
+
+NO_ROOM = "no machine has room for it before the horizon"
+
+
+class Answerable(Costed, Protocol):
+    """A compiled problem with the way back to jobs and machines; whole (`Compiled`) or growing."""
+
+    @property
+    def view(self) -> View:
+        """The snapshot."""
+        ...
+
+    @property
+    def jobs(self) -> Sequence[PlanJob]:
+        """By row."""
+        ...
+
+    @property
+    def machines(self) -> Sequence[PlanMachine]:
+        """By row."""
+        ...
+
+    @property
+    def circuits(self) -> tuple[tuple[int, tuple[int, ...]], ...]:
+        """Milliwatts allowed and machines of each circuit that can bind."""
+        ...
 
 
 def answer(
@@ -25,7 +65,7 @@ def answer(
     """The plan that the schedule is. `alternatives`: also say, per job, what the best other machine would have cost."""
     order = [int(o) for o in np.flatnonzero(schedule.machine >= 0)]
     order.sort(key=lambda o: (int(schedule.start[o]), o))
-    journal = new_journal(compiled.problem.operations)
+    journal = new_journal(len(compiled.core.ops))
     spare = copy_schedule(schedule)
     placements = []
     for o in order:
@@ -43,7 +83,7 @@ def answer(
     )
 
 
-def placement_of(compiled: Compiled, schedule: Schedule, o: int, rejected: Rejected | None = None) -> Placement:
+def placement_of(compiled: Answerable, schedule: Schedule, o: int, rejected: Rejected | None = None) -> Placement:
     """One operation's place in words."""
     job, machine = compiled.jobs[o], compiled.machines[schedule.machine[o]]
     view = compiled.view
@@ -64,18 +104,17 @@ def placement_of(compiled: Compiled, schedule: Schedule, o: int, rejected: Rejec
     )
 
 
-def best_rejected(compiled: Compiled, schedule: Schedule, journal: Journal, o: int) -> Rejected | None:
+def best_rejected(compiled: Answerable, schedule: Schedule, journal: Journal, o: int) -> Rejected | None:
     """The cheapest place on any other machine, everything else staying; None where there is no other machine.
 
     `schedule` is used as scratch and is the same afterwards.
     """
-    p = compiled.problem
-    low, high = int(p.elig_ptr[o]), int(p.elig_ptr[o + 1])
-    if high - low < 2 or p.pinned[o] >= 0:
+    ops = compiled.core.ops
+    if ops[o, ELIG_HIGH] - ops[o, ELIG_LOW] < 2 or ops[o, PINNED] >= 0:
         return None
     saved = copy_schedule(schedule)
     here = int(schedule.machine[o])
-    shut = np.zeros(max(1, p.machines), np.int8)
+    shut = np.zeros(max(1, len(compiled.core.mach)), np.int8)
     shut[here] = 1
     remove(compiled.core, schedule, journal, o)
     cost = int(insert_best(compiled.core, schedule, journal, o, 0, 0, shut, True))
@@ -93,23 +132,22 @@ def best_rejected(compiled: Compiled, schedule: Schedule, journal: Journal, o: i
     return out
 
 
-def no_room(compiled: Compiled, schedule: Schedule, o: int) -> Waiting:
+def no_room(compiled: Answerable, schedule: Schedule, o: int) -> Waiting:
     """Machines could make it, and none has room before the horizon, or what it waits for has no place either."""
     job = compiled.jobs[o]
     days = compiled.view.policy.horizon_s / 86_400
-    p = compiled.problem
-    for q in p.preds[p.pred_ptr[o] : p.pred_ptr[o + 1]]:
+    core = compiled.core
+    for q in core.links[core.ops[o, PRED_LOW] : core.ops[o, PRED_HIGH]].tolist():
         if schedule.machine[q] < 0:
             return Waiting(job.id, f"it needs the part of job {compiled.jobs[q].id}, which waits itself")
     shared = {m for _, members in compiled.circuits for m in members}
     full = tuple(
         Shut(
-            compiled.machines[p.elig_machine[k]].id,
+            compiled.machines[m].id,
             "room",
-            f"no room is left on it{' and its circuit' if p.elig_machine[k] in shared else ''} "
-            f"in the next {days:.0f} days",
+            f"no room is left on it{' and its circuit' if m in shared else ''} in the next {days:.0f} days",
             "lengthen its hours, or let another job go",
         )
-        for k in range(p.elig_ptr[o], p.elig_ptr[o + 1])
+        for m in core.elig_machine[core.ops[o, ELIG_LOW] : core.ops[o, ELIG_HIGH]].tolist()
     )
-    return Waiting(job.id, "no machine has room for it before the horizon", (*full, *compiled.shuts.get(job.id, ())))
+    return Waiting(job.id, NO_ROOM, (*full, *shuts(compiled.view, job)))

@@ -73,8 +73,9 @@ def _one_placement(view: View, job: PlanJob, machine: PlanMachine, placement: Pl
     own = job.own_shop == machine.shop
     if not own and not _within(machine.pool_windows, placement.start, placement.finish_p90):
         out.append(f"{where} runs outside pool hours")
-    if any(placement.start < window.end and window.start < placement.finish_p90 for window in machine.maintenance):
-        out.append(f"{where} runs into maintenance")
+    for what, windows in (("maintenance", machine.maintenance), ("a reservation", machine.reserved)):
+        if any(placement.start < window.end and window.start < placement.finish_p90 for window in windows):
+            out.append(f"{where} runs into {what}")
     if machine.attended and not _within(machine.attended_windows, placement.start, placement.finish_p90):
         out.append(f"{where} runs while nobody is there")
     begun = placement.start + timedelta(seconds=placement.setup_s)

@@ -6,12 +6,12 @@ constraint holds, else the sentence with the numbers and, where there is one, th
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from functools import cached_property
+from functools import cached_property, partial
 from math import ceil, isfinite
-from typing import Final
+from typing import Final, NamedTuple
 
 from scheduler.planning import calendars
 from scheduler.planning.calendars import Ticks
@@ -52,19 +52,57 @@ class Duration:
 
 @dataclass(frozen=True)
 class MachineTime:
-    """A machine's calendars in ticks. `pool`, `own`: when it may run such work; `staff`: when a person is in."""
+    """A machine's calendars in ticks. `pool`, `own`: when it may run such work; `staff`: when a person is in.
+
+    `busy`: nothing starts before this tick, whatever the calendars say.
+    """
 
     pool: Ticks | None
     own: Ticks | None
     staff: Ticks | None
+    busy: int
     horizon: int
 
+    @cached_property
+    def longest(self) -> Longest:
+        """The longest stretches that are left."""
+        left: Ticks = ((self.busy, self.horizon),) if self.busy < self.horizon else ()
+        pool, own = calendars.intersection(left, self.pool), calendars.intersection(left, self.own)
+        stretch = partial(calendars.longest, horizon=self.horizon)
+        return Longest(
+            stretch(pool),
+            stretch(own),
+            stretch(calendars.intersection(pool, self.staff)),
+            stretch(calendars.intersection(own, self.staff)),
+            stretch(self.staff),
+        )
 
-@dataclass(frozen=True)
+
+class Longest(NamedTuple):
+    """Ticks of the longest stretch for pool work, for own work, the same with a person there, and of a person alone."""
+
+    pool: int
+    own: int
+    pool_staffed: int
+    own_staffed: int
+    staff: int
+
+
 class View:
-    """A snapshot with what the checkers look up in it."""
+    """A snapshot with what the checkers look up in it; machines and jobs may be exchanged one by one."""
 
-    snapshot: Snapshot
+    def __init__(self, snapshot: Snapshot, now: int = 0) -> None:
+        self.snapshot = snapshot
+        self.now = now
+        """Ticks since the snapshot's now: it is the epoch of a plan that lives on."""
+        self.made = frozenset(snapshot.made)
+        """Jobs that are made already."""
+        self.machine = {machine.id: machine for machine in snapshot.machines}
+        """Machines by id."""
+        self.job = {job.id: job for job in snapshot.jobs}
+        """Jobs by id."""
+        self.times: Mapping[str, MachineTime] = _Times(self)
+        """Calendars by machine, made when first asked for."""
 
     @property
     def policy(self) -> PlanPolicy:
@@ -76,20 +114,15 @@ class View:
         """Ticks that may be planned."""
         return int(self.policy.horizon_s // self.policy.tick_s)
 
-    @cached_property
-    def machine(self) -> dict[str, PlanMachine]:
-        """Machines by id."""
-        return {machine.id: machine for machine in self.snapshot.machines}
+    def put_machine(self, machine: PlanMachine) -> None:
+        """A new machine, or another one of that id."""
+        self.machine[machine.id] = machine
+        self.forget(machine.id)
 
-    @cached_property
-    def job(self) -> dict[str, PlanJob]:
-        """Jobs by id."""
-        return {job.id: job for job in self.snapshot.jobs}
-
-    @cached_property
-    def times(self) -> dict[str, MachineTime]:
-        """Calendars by machine."""
-        return {machine.id: self._time_of(machine) for machine in self.snapshot.machines}
+    def forget(self, machine: str) -> None:
+        """The machine's calendars are made anew when they are next asked for."""
+        if isinstance(self.times, dict):
+            self.times.pop(machine, None)
 
     @cached_property
     def circuit_limit(self) -> dict[str, float]:
@@ -108,22 +141,33 @@ class View:
         """Whole ticks that cover so many seconds."""
         return ceil(seconds / self.policy.tick_s - 1e-9)
 
-    def _time_of(self, machine: PlanMachine) -> MachineTime:
-        now, tick, horizon = self.snapshot.now, self.policy.tick_s, self.horizon
-        busy = 0 if machine.busy_until is None else self.tick(machine.busy_until)
-        # Maintenance rounds outward: a cut never shrinks.
-        cuts = tuple(
-            (
-                max(0, int((window.start - now).total_seconds() // tick)),
-                max(0, ceil((window.end - now).total_seconds() / tick)),
-            )
-            for window in machine.maintenance
-            if window.end > window.start and window.end > now
+
+class _Times(dict[str, MachineTime]):
+    def __init__(self, view: View) -> None:
+        super().__init__()
+        self._view = view
+
+    def __missing__(self, machine: str) -> MachineTime:
+        self[machine] = made = _time_of(self._view, self._view.machine[machine])
+        return made
+
+
+def _time_of(view: View, machine: PlanMachine) -> MachineTime:
+    now, tick, horizon = view.snapshot.now, view.policy.tick_s, view.horizon
+    busy = 0 if machine.busy_until is None else view.tick(machine.busy_until)
+    # Maintenance and reservations round outward: a cut never shrinks.
+    cuts = tuple(
+        (
+            max(0, int((window.start - now).total_seconds() // tick)),
+            max(0, ceil((window.end - now).total_seconds() / tick)),
         )
-        whole: Ticks = ((busy, horizon),) if busy < horizon else ()
-        own = calendars.without(whole, cuts, horizon)
-        pool = calendars.intersection(own, calendars.to_ticks(machine.pool_windows, now, tick, horizon))
-        return MachineTime(pool, own, calendars.to_ticks(machine.attended_windows, now, tick, horizon), horizon)
+        for window in (*machine.maintenance, *machine.reserved)
+        if window.end > window.start and window.end > now
+    )
+    whole: Ticks = ((0, horizon),) if horizon > 0 else ()
+    own = calendars.without(whole, cuts, horizon)
+    pool = calendars.intersection(own, calendars.to_ticks(machine.pool_windows, now, tick, horizon))
+    return MachineTime(pool, own, calendars.to_ticks(machine.attended_windows, now, tick, horizon), busy, horizon)
 
 
 def option_of(job: PlanJob, machine: PlanMachine) -> DurationOption | None:
@@ -197,6 +241,7 @@ def check_calendar(_: View, __: PlanJob, machine: PlanMachine) -> Blocked | None
         ("pool hours", machine.pool_windows or ()),
         ("attended hours", machine.attended_windows or ()),
         ("maintenance", machine.maintenance),
+        ("reservations", machine.reserved),
     ):
         wrong = calendars.contradiction(windows)
         if wrong is not None:
@@ -302,25 +347,24 @@ def check_hours(view: View, job: PlanJob, machine: PlanMachine) -> Blocked | Non
     duration = duration_of(job, machine)
     if duration is None:
         return None
-    time = view.times[machine.id]
-    run = time.own if job.own_shop == machine.shop else time.pool
+    longest, own = view.times[machine.id].longest, job.own_shop == machine.shop
     need = view.ticks(duration.p90_s) + view.ticks(view.policy.setup_s)
     hours = need * view.policy.tick_s / 3600
-    have = calendars.longest(run, view.horizon)
+    have = longest.own if own else longest.pool
     if have < need:
         return Blocked(
             f"it needs {hours:.1f} h in one piece and the longest window is {have * view.policy.tick_s / 3600:.1f} h",
             "lengthen its pool hours, or split the job",
         )
     if machine.attended:
-        both = calendars.longest(calendars.intersection(run, time.staff), view.horizon)
+        both = longest.own_staffed if own else longest.pool_staffed
         if both < need:
             return Blocked(
                 f"it needs a person for {hours:.1f} h in one piece and the longest stretch with one is "
                 f"{both * view.policy.tick_s / 3600:.1f} h",
                 "lengthen the attended hours, or split the job",
             )
-    elif time.staff is not None and calendars.longest(time.staff, view.horizon) == 0:
+    elif machine.attended_windows is not None and longest.staff == 0:
         return Blocked("nobody is there to start and unload it before the horizon", "declare attended hours")
     return None
 

@@ -2,8 +2,30 @@
 
 from __future__ import annotations
 
-from scheduler.planning.compiling import Compiled
-from scheduler.planning.core import Schedule
+from typing import Protocol
+
+from scheduler.planning.core import (
+    AVAIL,
+    CHOICE,
+    COST,
+    DUE,
+    FLOW,
+    LEG_COST,
+    MACHINE,
+    PRED_HIGH,
+    PRED_LOW,
+    PROMISE,
+    PROMISE_WEIGHT,
+    SETUP,
+    SETUP_COST,
+    SHOP,
+    SINCE,
+    WEIGHT,
+    ZONE,
+    Core,
+    Schedule,
+)
+from scheduler.planning.problem import Longs
 from scheduler.planning.snapshot import Term
 
 #: Every term there is, in the order in which they are shown.
@@ -19,26 +41,42 @@ TERMS = (
 )
 
 
-def terms_of(compiled: Compiled, schedule: Schedule, o: int) -> tuple[Term, ...]:
+class Costed(Protocol):
+    """What terms are read from: a compiled problem, whole or growing."""
+
+    @property
+    def core(self) -> Core:
+        """The packed problem."""
+        ...
+
+    @property
+    def moving(self) -> Longs:
+        """Per alternative: cost of having moved."""
+        ...
+
+
+def terms_of(compiled: Costed, schedule: Schedule, o: int) -> tuple[Term, ...]:
     """The terms of one placed operation; transport counts the legs that bring its parts and take the result away."""
-    p = compiled.problem
-    k, shop = int(schedule.choice[o]), int(p.machine_shop[schedule.machine[o]])
-    way = int(p.delivery[shop, p.zone[o]]) if p.zone[o] >= 0 else 0
-    arrival = int(schedule.avail[o]) + way
+    core = compiled.core
+    op, at, rates = core.ops[o].tolist(), schedule.at[o].tolist(), core.rates
+    k, shop = at[CHOICE], int(core.mach[at[MACHINE], SHOP])
+    way = int(core.delivery[shop, op[ZONE]]) if op[ZONE] >= 0 else 0
+    arrival = at[AVAIL] + way
     legs = way
-    for q in p.preds[p.pred_ptr[o] : p.pred_ptr[o + 1]]:
-        if schedule.machine[q] >= 0:
-            legs += int(p.legs[p.machine_shop[schedule.machine[q]], shop])
-    moved = compiled.moving[k]
+    for q in core.links[op[PRED_LOW] : op[PRED_HIGH]]:
+        if schedule.at[q, MACHINE] >= 0:
+            legs += int(core.legs[core.mach[schedule.at[q, MACHINE], SHOP], shop])
+    cost = int(core.elig_more[k, COST]) if len(core.elig_more) else 0
+    moved = int(compiled.moving[k])
     values = (
-        int(p.weight[o]) * max(0, arrival - int(p.due[o])),
-        int(p.promise_weight[o]) * max(0, arrival - int(p.promise[o])),
-        int(p.flow[o]) * max(0, arrival - int(p.release[o])),
-        p.setup_cost * int(schedule.setup[o]),
-        p.leg_cost * legs,
-        int(p.elig_cost[k]) - moved,
+        op[WEIGHT] * max(0, arrival - op[DUE]),
+        op[PROMISE_WEIGHT] * max(0, arrival - op[PROMISE]),
+        op[FLOW] * max(0, arrival - op[SINCE]),
+        int(rates[SETUP_COST]) * at[SETUP],
+        int(rates[LEG_COST]) * legs,
+        cost - moved,
         moved,
-        int(p.pressure[shop]) * int(p.elig_ticks[k]),
+        int(core.pressure[shop]) * int(core.elig_ticks[k]),
     )
     return tuple(Term(name, value) for name, value in zip(TERMS, values, strict=True) if value)
 

@@ -85,6 +85,8 @@ class PlanMachine:
     """When a person is there; None is always."""
     maintenance: tuple[Window, ...] = ()
     """The machine is down, whoever's the work."""
+    reserved: tuple[Window, ...] = ()
+    """Booked for something that is no job here (a workshop evening, the owner's hours): all work is planned around."""
     busy_until: datetime | None = None
     """Nothing can start before; None is now."""
     accepts_pool: bool = True
