@@ -211,7 +211,7 @@ def _program(
 ) -> None:  # fmt: skip
     begin(writer, profile, stock, tool, recipe, options)
     tab_top = -(stock.thickness_mm or 0.0) + min(options.tab_height_mm, (stock.thickness_mm or 0.0) / 2.0)
-    mill = Mill(writer, recipe, Heights(options.safe_mm, tab_top))
+    mill = Mill(writer, recipe, Heights(options.safe_mm, tab_top), options.arcs_within_mm)
     _engrave(mill, work, recipe)
     drills = [Path((at,), False) for at, _ in work.drills]
     for k, _ in order(drills, mill.at):

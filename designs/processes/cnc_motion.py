@@ -31,10 +31,13 @@ def depths(bottom_mm: float, stepdown_mm: float, first_mm: float = 0.0) -> list[
 
 
 class Mill:
-    """Writes motion for one bit; always leaves it at the safe height."""
+    """Writes motion for one bit; always leaves it at the safe height. Ways without tabs get arcs and helices."""
 
-    def __init__(self, writer: GcodeWriter, recipe: RouterRecipe, heights: Heights) -> None:
+    def __init__(
+        self, writer: GcodeWriter, recipe: RouterRecipe, heights: Heights, arcs_within_mm: float = 0.0
+    ) -> None:
         self._writer, self._recipe, self._heights = writer, recipe, heights
+        self._arcs_within_mm = arcs_within_mm
         self.at: Point = (0.0, 0.0)
 
     def lift(self) -> None:
@@ -52,6 +55,14 @@ class Mill:
         """A straight cut."""
         self._writer.feed(x, y, z, feed_mm_min=feed_mm_min or self._recipe.feed_mm_min)
         self.at = (x, y)
+
+    def cut_along(self, points: Sequence[Point]) -> None:
+        """From where the bit is through all points, at one depth."""
+        self._follow([self.at, *points], (), self._recipe.feed_mm_min)
+
+    def _follow(self, way: Sequence[Point], heights: Sequence[float], feed_mm_min: float) -> None:
+        self._writer.follow(way, feed_mm_min=feed_mm_min, arcs_within_mm=self._arcs_within_mm, heights=heights)
+        self.at = way[-1]
 
     def loop(self, loop: Loop, first_mm: float = 0.0) -> None:
         """A closed loop in passes, each begun by a ramp along the loop; tabs stay in the passes below their top."""
@@ -72,6 +83,10 @@ class Mill:
     def _ramp(self, loop: Loop, s: float, length: float, z_from: float, z_to: float) -> None:
         feed = min(self._recipe.feed_mm_min, self._recipe.plunge_mm_min / math.sin(math.radians(_RAMP_DEG)) / 2.0)
         steps = _with_tab_edges(loop, walk(loop.points, s, length))
+        if not loop.tabs:
+            heights = [z_from + (z_to - z_from) * min(1.0, (here - s) / length) for here, _ in steps]
+            self._follow([point for _, point in steps], heights, max(feed, self._recipe.plunge_mm_min))
+            return
         was_on = False
         for (before, _), (here, (x, y)) in pairwise(steps):
             z = z_from + (z_to - z_from) * min(1.0, (here - s) / length)
@@ -95,13 +110,17 @@ class Mill:
     def _flat(self, loop: Loop, s: float, z: float) -> None:
         low = z < self._heights.tab_top_mm - 1e-6
         high = False
-        for here, (x, y) in _with_tab_edges(loop, walk(loop.points, s, loop.length_mm))[1:]:
+        way: list[Point] = []
+        for here, point in _with_tab_edges(loop, walk(loop.points, s, loop.length_mm))[1:]:
             if low and loop.tabs:
                 was_high, high = high, self._on_tab(loop, here - 1e-4)
                 if high != was_high:
+                    self.cut_along(way)
+                    way = []
                     top = self._heights.tab_top_mm if high else z
                     self._writer.feed(z=top, feed_mm_min=self._recipe.plunge_mm_min)
-            self.cut_to(x, y)
+            way.append(point)
+        self.cut_along(way)
         if high:
             self._writer.feed(z=z, feed_mm_min=self._recipe.plunge_mm_min)
 
@@ -122,8 +141,7 @@ class Mill:
                     self.cut_to(*turned[0])
                 else:
                     self._enter(turned, z_from, z)
-                for x, y in (*turned[1:], turned[0]):
-                    self.cut_to(x, y)
+                self.cut_along((*turned[1:], turned[0]))
                 below = True
             self.lift()
             z_from = z
@@ -143,8 +161,7 @@ class Mill:
         """Engrave along a line at one depth."""
         self.go(*points[0])
         self._writer.feed(z=z, feed_mm_min=self._recipe.plunge_mm_min)
-        for x, y in (*points[1:], *(points[:1] if closed else ())):
-            self.cut_to(x, y)
+        self.cut_along((*points[1:], *(points[:1] if closed else ())))
         self.lift()
 
     def peck(self, at: Point, bottom_mm: float) -> None:

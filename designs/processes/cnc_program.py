@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from designs.processes.arc_fitting import TOLERANCE_MM
 from designs.processes.gcode_writer import HEADER, GcodeWriter
 from designs.processes.materials import RouterRecipe, density_g_cm3
 from designs.processes.model import (
@@ -38,6 +39,8 @@ class RouterOptions:
     tab_width_mm: float = 6.0
     tab_height_mm: float = 1.5
     safe_mm: float = 5.0
+    arcs_within_mm: float = TOLERANCE_MM
+    """How far a G2 or G3 may leave the drawn line; 0: straight lines only."""
 
 
 def refuse_other_machines(profile: MachineProfile, stock: Stock) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from typing import Final
 
 import numpy as np
@@ -24,10 +24,13 @@ from designs.processes.model import (
     MachineProfile,
     MadeToolpath,
     Piece,
+    PlacedPiece,
     Severity,
+    SheetLayout,
     Stock,
 )
-from designs.processes.plates import Box, arrange, room_mm
+from designs.processes.footprints import shadow
+from designs.processes.plates import Box, arrange, lay_on_bed, room_mm
 from designs.processes.print_program import end_lines, start_lines
 from designs.processes.profiles import DEFAULT_QUALITY, PrintSettings, print_settings
 from designs.processes.slicers.curaengine import CuraEngine
@@ -42,17 +45,6 @@ SUPPORT_FROM_MM2: Final = 40.0
 """Less hanging area than this is printed without support (small bridges hold themselves)."""
 MOST_COPIES: Final = 500
 _SUGGEST_FACES: Final = 100_000
-
-
-@dataclass(frozen=True)
-class _Ready:
-    """A piece's mesh, standing at 0, 0 on z = 0 the way it will be printed."""
-
-    name: str
-    mesh: trimesh.Trimesh
-    watertight: bool
-    overhang_mm2: float
-    findings: tuple[Finding, ...]
 
 
 def slicers() -> tuple[Slicer, ...]:
@@ -76,10 +68,10 @@ def make(
         raise CannotMake(
             "It cannot be printed there", f"{profile.model} speaks {profile.dialect}, not a printer's G-code"
         )
-    ready = [_prepare(piece) for piece in pieces]
+    ready = [standing(piece.file) for piece in pieces]
     support = sum(each.overhang_mm2 for each in ready) >= SUPPORT_FROM_MM2
     settings = print_settings(profile, stock, quality, support=support)
-    plate = _plate(pieces, ready, settings, profile)
+    plate, layout = _plate(pieces, ready, settings, profile)
     chosen = slicer or next((each for each in slicers() if each.version() is not None), None)
     if chosen is None:
         raise CannotMake(
@@ -88,12 +80,13 @@ def make(
     top = math.ceil(plate.height_mm / settings.layer_mm) * settings.layer_mm
     sliced = chosen.slice(plate, settings, start_lines(settings), end_lines(settings, top))
     findings = tuple(finding for each in ready for finding in each.findings)
-    return _measured(sliced.gcode, sliced.made_by, settings, profile, len(plate.copies), findings, stock)
+    made = _measured(sliced.gcode, sliced.made_by, settings, profile, len(plate.copies), findings, stock)
+    return replace(made, layout=layout)
 
 
 def plate_capacity(piece: Piece, profile: MachineProfile) -> int:
     """How many copies of a piece fit on one plate of this printer; 0 when not even one does. Raises BadGeometry."""
-    ready = _prepare(piece)
+    ready = standing(piece.file)
     width, depth, height = (float(side) for side in ready.mesh.extents)
     if height > profile.envelope_mm[2]:
         return 0
@@ -103,33 +96,7 @@ def plate_capacity(piece: Piece, profile: MachineProfile) -> int:
     return len(layout.placed)
 
 
-def _prepare(piece: Piece) -> _Ready:
-    file = piece.file
-    if file.kind not in MESH_KINDS:
-        raise CannotMake(
-            f"{file.name} cannot be printed", f"it is {file.kind.value}, not a solid", "Use STL, 3MF or OBJ."
-        )
-    checked = checked_mesh(file)
-    findings = list(checked.findings)
-    findings += [Finding(Severity.NOTE, "repaired", f"{file.stem}: {said}.") for said in checked.repaired]
-    mesh = checked.mesh.copy()
-    modelled = rate(mesh)
-    if modelled.contact_mm2 < FIRM_MM2 or not modelled.stable:
-        better = suggest(mesh)
-        if better.score < modelled.score:
-            mesh.vertices = np.asarray(mesh.vertices) @ better.turn.T
-            text = f"{file.stem} was turned: as modelled it would stand on {modelled.contact_mm2:.0f} mm²."
-            findings.append(Finding(Severity.NOTE, "turned", text))
-    elif modelled.overhang_mm2 >= SUPPORT_FROM_MM2 and len(mesh.faces) <= _SUGGEST_FACES:
-        better = suggest(mesh)
-        if better.overhang_mm2 < SUPPORT_FROM_MM2:
-            text = f"{file.stem} would need no support another way up; turn it in the model if looks allow."
-            findings.append(Finding(Severity.NOTE, "better_way_up", text))
-    mesh.apply_translation(-mesh.bounds[0])
-    return _Ready(file.stem, mesh, checked.watertight, overhang_area_mm2(mesh), tuple(findings))
-
-
-def _plate(pieces: Sequence[Piece], ready: Sequence[_Ready], settings: PrintSettings, profile: MachineProfile) -> Plate:
+def _plate(pieces: Sequence[Piece], ready: Sequence[Ready], settings: PrintSettings, profile: MachineProfile) -> tuple[Plate, SheetLayout]:
     if not pieces or any(piece.quantity < 1 for piece in pieces):
         raise CannotMake("There is nothing to print", "no piece, or a quantity below 1, is asked for")
     if sum(piece.quantity for piece in pieces) > MOST_COPIES:
@@ -146,24 +113,47 @@ def _plate(pieces: Sequence[Piece], ready: Sequence[_Ready], settings: PrintSett
                 f"{room[0]:.0f} × {room[1]:.0f} × {settings.bed_mm[2]:.0f} mm",
                 "Use a larger printer, or cut the part in two.",
             )
-    boxes = [
-        Box(index, float(each.mesh.extents[0]), float(each.mesh.extents[1]))
-        for index, (piece, each) in enumerate(zip(pieces, ready, strict=True))
-        for _ in range(piece.quantity)
-    ]
-    layout = arrange(boxes, settings.bed_mm)
-    if layout.left_over:
+    return _laid(pieces, ready, settings.bed_mm, profile.model)
+
+
+def _laid(
+    pieces: Sequence[Piece], ready: Sequence[Ready], bed_mm: tuple[float, float, float], model: str
+) -> tuple[Plate, SheetLayout]:
+    """The plate as slicers take it, and where each piece lies on it. Turned pieces are meshes of their own."""
+    shadows = [shadow(each.mesh) for each in ready]
+    parts = [NestPart(str(k), shadows[k], piece.quantity) for k, piece in enumerate(pieces)]
+    found = lay_on_bed(parts, bed_mm)
+    if found.left_over:
+        count = len(found.placements)
         raise CannotMake(
             "They do not all fit on one plate",
-            f"{len(layout.placed)} of {len(boxes)} pieces fit on the bed of {profile.model}",
-            f"Make plates of {len(layout.placed)} or fewer.",
+            f"{count} of {sum(piece.quantity for piece in pieces)} pieces fit on the bed of {model}",
+            f"Make plates of {count} or fewer.",
         )
-    return Plate(
-        tuple(each.mesh for each in ready),
-        layout.placed,
-        tuple(each.name for each in ready),
-        all(each.watertight for each in ready),
-    )
+    meshes = [each.mesh for each in ready]
+    names = [each.name for each in ready]
+    turned: dict[tuple[int, float, float], int] = {(k, 1.0, 0.0): k for k in range(len(ready))}
+    copies, placed = [], []
+    for spot in sorted(found.placements, key=lambda each: (int(each.key), each.copy)):
+        k, (c, _, s, _, _, _) = int(spot.key), spot.matrix
+        way = (k, float(round(c)), float(round(s)))
+        if way not in turned:
+            turned[way] = len(meshes)
+            meshes.append(_turned(ready[k].mesh, math.atan2(way[2], way[1])))
+            names.append(f"{ready[k].name} turned")
+        lying = spot.apply(shadows[k])
+        copies.append((turned[way], round(lying.bounds[0], 3), round(lying.bounds[1], 3)))
+        placed.append(PlacedPiece(k, spot.copy, ready[k].name, ring(lying)))
+    plate = Plate(tuple(meshes), tuple(copies), tuple(names), all(each.watertight for each in ready))
+    bed = ((0.0, 0.0), (bed_mm[0], 0.0), (bed_mm[0], bed_mm[1]), (0.0, bed_mm[1]))
+    return plate, SheetLayout((bed,), tuple(placed), sum(spot.apply(shadows[int(spot.key)]).area for spot in found.placements))
+
+
+def _turned(mesh: trimesh.Trimesh, angle: float) -> trimesh.Trimesh:
+    found = mesh.copy()
+    found.apply_transform(trimesh.transformations.rotation_matrix(angle, (0.0, 0.0, 1.0)))
+    found.apply_translation(-found.bounds[0])
+    return found
 
 
 def _measured(

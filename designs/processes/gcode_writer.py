@@ -1,4 +1,4 @@
-"""Writes a program for the GRBL family: modal words once, 0.001 mm, ASCII, short lines.
+"""Writes a program for the GRBL family: modal words once, 0.001 mm, ASCII, short lines; arcs each with its own word.
 
 grbl doc/markdown/commands.md and interface.md: absolute millimetres, XY plane, feed a minute; lines under 80 bytes.
 """
@@ -6,7 +6,9 @@ grbl doc/markdown/commands.md and interface.md: absolute millimetres, XY plane, 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+
+from designs.processes.arc_fitting import Arc, Point, fitted
 
 HEADER = "G90 G21 G17 G94"
 
@@ -70,6 +72,42 @@ class GcodeWriter:
         """G1 to where it is not already, at a feed and (laser) a power."""
         words = {"X": x, "Y": y, "Z": z, "F": feed_mm_min, "S": power}
         self._move("G1", words)
+
+    def follow(
+        self,
+        points: Sequence[Point],
+        *,
+        feed_mm_min: float | None = None,
+        power: float | None = None,
+        arcs_within_mm: float = 0.0,
+        heights: Sequence[float] = (),
+    ) -> None:
+        """From the first point, where the tool is, through the others; arcs as G2 and G3 where they fit so well.
+
+        `heights`: z of each point, even along the way (arcs become helices); none: z stays.
+        """
+        for step in fitted(points, arcs_within_mm):
+            z = heights[step.to] if heights else None
+            if isinstance(step, Arc):
+                self._arc(step, z, feed_mm_min, power)
+            else:
+                self.feed(*step.end, z, feed_mm_min=feed_mm_min, power=power)
+
+    def _arc(self, arc: Arc, z: float | None, feed_mm_min: float | None, power: float | None) -> None:
+        """G2 or G3 with all its words: I and J are told from where the last line really ended (0.001 mm)."""
+        centre = tuple(c - float(self._words[letter]) for c, letter in zip(arc.centre, "XY", strict=True))
+        parts = ["G2" if arc.clockwise else "G3"]
+        for letter, value in (("X", arc.end[0]), ("Y", arc.end[1]), ("Z", z)):
+            if value is not None and (letter != "Z" or self._words.get(letter) != number(value)):
+                self._words[letter] = number(value)
+                parts.append(letter + self._words[letter])
+        parts += [f"I{number(centre[0])}", f"J{number(centre[1])}"]
+        for letter, value in (("F", feed_mm_min), ("S", power)):
+            if value is not None and self._words.get(letter) != number(value, 0):
+                self._words[letter] = number(value, 0)
+                parts.append(letter + self._words[letter])
+        self._mode = ""
+        self._lines.append(" ".join(parts))
 
     def _move(self, mode: str, wanted: dict[str, float | None]) -> None:
         parts = []

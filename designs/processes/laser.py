@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from designs.contours import Contour
 from designs.drawing_conventions import Operation
 from designs.processes import raster
+from designs.processes.arc_fitting import TOLERANCE_MM
 from designs.processes.gcode_writer import HEADER, GcodeWriter
 from designs.processes.laser_paths import cut_paths, line_paths
 from designs.processes.materials import BeamUse, LaserRecipe, density_g_cm3, laser_recipe
@@ -48,6 +49,8 @@ class LaserOptions:
     dither: str = "floyd_steinberg"
     focus_z_mm: float | None = None
     """Move Z there first; None: Z is never moved."""
+    arcs_within_mm: float = TOLERANCE_MM
+    """How far a G2 or G3 may leave the drawn line; 0: straight lines only."""
 
 
 def make(
@@ -138,11 +141,12 @@ def _drawing_program(
         rows = raster.hatch(areas, options.engrave_interval_mm)
         raster.write_rows(writer, rows, recipe.engrave, profile.power_s_max)
         at = rows[-1].end if rows else at
-        at = _write(writer, line_paths([c for c in engraved if not c.closed]), recipe.engrave, profile.power_s_max, at)
+        lines = line_paths([c for c in engraved if not c.closed])
+        at = _write(writer, lines, recipe.engrave, profile.power_s_max, at, options.arcs_within_mm)
     marked = _only(contours, Operation.MARK)
     if marked:
         writer.comment("mark")
-        at = _write(writer, line_paths(marked), recipe.mark, profile.power_s_max, at)
+        at = _write(writer, line_paths(marked), recipe.mark, profile.power_s_max, at, options.arcs_within_mm)
     regions = [region for laid in layout.laid for region in laid.regions]
     holes = [c for c in contours if c.operation is Operation.DRILL]
     loose = [c for c in _only(contours, Operation.CUT) if not c.closed]
@@ -151,7 +155,7 @@ def _drawing_program(
         raise CannotMake("The drawing leaves nothing to cut", "kerf is wider than what is drawn", "Draw it larger.")
     if paths:
         writer.comment("cut")
-        _write(writer, paths, recipe.cut, profile.power_s_max, at)
+        _write(writer, paths, recipe.cut, profile.power_s_max, at, options.arcs_within_mm)
     _end(writer, recipe)
     return findings
 
@@ -161,7 +165,7 @@ def _only(contours: Sequence[Contour], operation: Operation) -> list[Contour]:
 
 
 def _write(
-    writer: GcodeWriter, paths: Sequence[Path], use: BeamUse, s_max: float, at: tuple[float, float]
+    writer: GcodeWriter, paths: Sequence[Path], use: BeamUse, s_max: float, at: tuple[float, float], arcs_mm: float
 ) -> tuple[float, float]:
     """All passes of all paths, ordered; where the beam ends."""
     for _, path in order(paths, at):
@@ -171,8 +175,8 @@ def _write(
             start = points[0]
             if run == 0 or not path.closed:
                 writer.rapid(*start)
-            for x, y in loop:
-                writer.feed(x, y, feed_mm_min=use.speed_mm_min, power=round(use.power * s_max))
+            power = round(use.power * s_max)
+            writer.follow([start, *loop], feed_mm_min=use.speed_mm_min, power=power, arcs_within_mm=arcs_mm)
         at = loop[-1]
     return at
 

@@ -12,6 +12,10 @@ from functools import cached_property
 from pathlib import PurePath
 
 
+Ring = tuple[tuple[float, float], ...]
+"""Points of a closed outline, the last joined to the first."""
+
+
 class GeometryKind(StrEnum):
     """File formats a part may come in."""
 
@@ -130,6 +134,34 @@ class Stock:
     thickness_mm: float | None = None
     width_mm: float | None = None
     height_mm: float | None = None
+    outline_mm: tuple[Ring, ...] = ()
+    """An offcut's shape, the outer ring first, in a box of width × height from 0, 0; empty: the whole rectangle."""
+    label: str = ""
+    """What is written on an offcut, so that a person finds it."""
+
+
+@dataclass(frozen=True, slots=True)
+class PlacedPiece:
+    """Copy `copy` of piece `piece` (its index among the job's pieces) and the outline it takes where it lies."""
+
+    piece: int
+    copy: int
+    name: str
+    outline_mm: Ring
+
+
+@dataclass(frozen=True, slots=True)
+class SheetLayout:
+    """A frozen plate or sheet: where each piece lies, and what is left worth keeping."""
+
+    sheet_mm: tuple[Ring, ...]
+    placed: tuple[PlacedPiece, ...]
+    parts_mm2: float
+    """Area of the pieces themselves, holes left out."""
+    offcuts_mm: tuple[tuple[Ring, ...], ...] = ()
+    """Each in its own box from 0, 0; empty where the size of the sheet is not known."""
+    sheet_label: str = ""
+    """The offcut it is made from; empty for a whole sheet."""
 
 
 @dataclass(frozen=True)
@@ -152,6 +184,7 @@ class MadeToolpath:
     pieces: int = 1
     work_card: str = ""
     findings: tuple[Finding, ...] = ()
+    layout: SheetLayout | None = None
 
     @cached_property
     def sha256(self) -> str:

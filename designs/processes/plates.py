@@ -1,4 +1,4 @@
-"""Pieces on a printer's bed: rows of boxes, deepest first, in the middle of the bed. Says how many fit on a plate."""
+"""Pieces on a printer's bed: rows of boxes in the middle of the bed; by their true outlines where boxes find no room."""
 
 from __future__ import annotations
 
@@ -6,6 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from shapely.geometry import box as rectangle
+
+from designs.nesting import Nest, NestPart, Placement, faults, measured
+from designs.nesting_remnant import on_remnant
 from designs.processes.print_program import FRONT_MM, SIDE_MM
 
 GAP_MM: Final = 5.0
@@ -55,3 +59,28 @@ def arrange(boxes: Sequence[Box], bed_mm: Sequence[float]) -> PlateLayout:
     return PlateLayout(
         tuple((key, round(at_x + shift_x, 3), round(at_y + shift_y, 3)) for key, at_x, at_y in placed), tuple(left_over)
     )
+
+
+def lay_on_bed(parts: Sequence[NestPart], bed_mm: Sequence[float]) -> Nest:
+    """All pieces on one bed, upright, clear of the edges, of the primed line and by `GAP_MM` of each other.
+
+    Boxes first, as they were modelled; where those find no room, true outlines in four turns, the largest first.
+    Checked piece against piece. What found no room is in `left_over`.
+    """
+    flat = [(part, copy) for part in parts for copy in range(part.quantity)]
+    sizes = [part.outline.bounds for part, _ in flat]
+    boxes = [Box(k, x1 - x0, y1 - y0) for k, (x0, y0, x1, y1) in enumerate(sizes)]
+    layout = arrange(boxes, bed_mm)
+    if not layout.left_over:
+        at = {key: (x, y) for key, x, y in layout.placed}
+        placed = [
+            Placement(part.key, copy, (1.0, 0.0, 0.0, 1.0, at[k][0] - sizes[k][0], at[k][1] - sizes[k][1]))
+            for k, (part, copy) in enumerate(flat)
+        ]
+        return measured(parts, placed, {}, 0.0)
+    room = rectangle(SIDE_MM, FRONT_MM, bed_mm[0] - SIDE_MM, bed_mm[1] - SIDE_MM)
+    found = on_remnant(parts, room, GAP_MM, margin_mm=0.0)
+    wrong = faults(parts, found, room, GAP_MM)
+    if wrong:
+        raise ValueError(f"a plate was laid out wrong: {wrong[0]}")
+    return found

@@ -86,7 +86,7 @@ def make(layout: Layout, profile: MachineProfile, stock: Stock, tool: ToolSpec, 
     deepest = min(tool.diameter_mm / 2.0 / slope, _DEEPEST_SHARE * (stock.thickness_mm or 0.0))
     writer = GcodeWriter()
     begin(writer, profile, stock, tool, recipe, options)
-    mill = Mill(writer, recipe, Heights(options.safe_mm, 0.0))
+    mill = Mill(writer, recipe, Heights(options.safe_mm, 0.0), options.arcs_within_mm)
     for laid in layout.laid:
         whole: Any = Polygon()
         for c in sorted(

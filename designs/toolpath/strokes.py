@@ -13,7 +13,8 @@ from designs.toolpath import motions as m
 from designs.toolpath.parser import Source, read_motions
 from designs.toolpath.program_bounds import moving
 
-_ARC_STEP_RAD = 0.1
+_ARC_SAGITTA_MM = 0.005
+_MOST_CHORDS = 720
 
 
 class StrokeKind(IntEnum):
@@ -75,10 +76,11 @@ def _with_chords(
 
 def _chords(piece: NDArray[np.float64], row: NDArray[np.float64]) -> NDArray[np.float64]:
     a, b = ((0, 1), (2, 0), (1, 2))[int(row[m.PLANE])]
-    count = max(2, min(200, int(abs(row[m.SWEEP]) / _ARC_STEP_RAD) + 1))
+    ra, rb = piece[a] - row[m.CENTRE_A], piece[b] - row[m.CENTRE_B]
+    step = 2.0 * np.arccos(max(0.9, 1.0 - _ARC_SAGITTA_MM / max(float(np.hypot(ra, rb)), 1e-6)))
+    count = max(2, min(_MOST_CHORDS, int(abs(row[m.SWEEP]) / step) + 1))
     share = np.linspace(0.0, 1.0, count + 1)
     points = piece[:3] + (piece[3:] - piece[:3]) * share[:, None]
-    ra, rb = piece[a] - row[m.CENTRE_A], piece[b] - row[m.CENTRE_B]
     turn = row[m.SWEEP] * share[:-1]
     points[:-1, a] = row[m.CENTRE_A] + ra * np.cos(turn) - rb * np.sin(turn)
     points[:-1, b] = row[m.CENTRE_B] + ra * np.sin(turn) + rb * np.cos(turn)
