@@ -1,8 +1,9 @@
-"""`workshed-agent`: serve, run, twin, detect, check-config, install."""
+"""`workshed-agent`: serve, run, twin, detect, discover, check-config, install."""
 
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import http.client
 import json
 import sys
@@ -67,6 +68,10 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--machine", required=True)
     run.set_defaults(command=_run)
 
+    discover = commands.add_parser("discover", parents=[shared], help="find schedulers on the local network")
+    discover.add_argument("--json", action="store_true")
+    discover.set_defaults(command=_discover)
+
     check = commands.add_parser(
         "check-config", parents=[shared], help="read the shop's file and policy, say what is wrong"
     )
@@ -121,6 +126,20 @@ def _handed_to_running_agent(config: AgentConfig, machine: str, program: bytes, 
         return False
     print(f"queued with the running agent as {said}", file=sys.stderr)
     return True
+
+
+def _discover(options: argparse.Namespace) -> int:
+    from agents.discovery import NotInstalled, find
+
+    try:
+        found = find()
+    except NotInstalled as error:
+        raise ConfigError(str(error)) from error
+    if options.json:
+        print(json.dumps([dataclasses.asdict(one) for one in found]))
+    else:
+        print("\n".join(str(one) for one in found) or "no scheduler announced itself on this network")
+    return 0 if found else 1
 
 
 def _check(options: argparse.Namespace) -> int:

@@ -18,6 +18,8 @@ from firmware_bridges.bridge import MachineConfig
 
 #: A trained person must stand beside these from start to end, whatever the owner's file says.
 ATTENDED_PROCESSES: Final = frozenset({Process.LASER, Process.CNC})
+#: As `[mqtt] host`: found by multicast DNS.
+ON_LOCAL_NETWORK: Final = "mdns"
 
 
 class OnOpen(StrEnum):
@@ -57,7 +59,7 @@ class MachineSettings:
 
 @dataclass(frozen=True, slots=True)
 class MqttSettings:
-    """The broker; an empty host means: no broker, this shop works alone."""
+    """The broker; an empty host means: no broker, this shop works alone; `mdns`: look for one on the local network."""
 
     host: str = ""
     port: int = 1883
@@ -184,6 +186,9 @@ def _mqtt(section: Section, here: Path) -> MqttSettings:
         keepalive_s=section.whole("keepalive_s", 15, minval=5, maxval=1200),
         reconnect_s=section.number("reconnect_s", 30.0, minval=0.2, maxval=600.0),
     )
+    if settings.host == ON_LOCAL_NETWORK and settings.password and not settings.tls:
+        # Anybody can announce a broker; only a certificate shows that it is the one the password is meant for.
+        raise section.wrong("host", "the broker's address, or `mdns` with tls = true: a password goes to no stranger")
     section.done()
     return settings
 

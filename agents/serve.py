@@ -10,7 +10,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from agents.agent import Agent
-from agents.config import AgentConfig, MqttSettings
+from agents.config import ON_LOCAL_NETWORK, AgentConfig, MqttSettings
+from agents.contract.discovery import FoundScheduler
+from agents.discovery import choose, find_in_child, remember, remembered
 from agents.hands import Hands, NotPossible
 from agents.lease import LIVE, LeaseState
 from agents.local_api import LocalServer, read_or_make_token
@@ -26,6 +28,7 @@ _WATCHDOG_S = 10.0
 def serve(config: AgentConfig, *, upgrade_file: Path | None = None) -> int:
     """Run until SIGTERM or SIGINT; the exit code. With `upgrade_file`: end when idle once it is there."""
     ending = _on_signals()
+    config = located(config)
     agent = Agent(config, open_bridge)
     token = read_or_make_token(config.http.token_file)
     server = LocalServer(config.http, token, Hands(agent), AgentMetrics(agent).render, agent.config.cache.largest_bytes)
@@ -49,6 +52,28 @@ def serve(config: AgentConfig, *, upgrade_file: Path | None = None) -> int:
     server.server_close()
     agent.end()
     return 0
+
+
+def located(config: AgentConfig, find: Callable[[], tuple[FoundScheduler, ...]] = find_in_child) -> AgentConfig:
+    """With the broker's address filled in where the file leaves it to the local network (`host = "mdns"`).
+
+    Found now, else as found last. Else without a broker: the shop works alone until the agent's next start.
+    """
+    if config.mqtt.host != ON_LOCAL_NETWORK:
+        return config
+    note = config.data_dir / "scheduler.json"
+    found = choose(find(), config.schedulers)
+    if found is not None:
+        config.data_dir.mkdir(parents=True, exist_ok=True)
+        remember(note, found)
+        _log.info("found on the local network: %s", found)
+    else:
+        found = remembered(note)
+        _log.warning("no scheduler answered on the local network; going by %s", found or "no broker at all")
+    if found is None:
+        return replace(config, mqtt=MqttSettings())
+    tls = config.mqtt.tls or found.tls
+    return replace(config, mqtt=replace(config.mqtt, host=found.host, port=found.port, tls=tls))
 
 
 def run_alone(config: AgentConfig, machine: str, program: bytes, title: str, say: Callable[[str], None]) -> int:

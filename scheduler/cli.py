@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import os
@@ -35,6 +36,7 @@ def serve(
     public_url: Annotated[str, typer.Option(help="How agents reach this server.")] = "",
     name: Annotated[str, typer.Option(help="This scheduler's name on the broker.")] = "main",
     slicers: Annotated[int, typer.Option(help="Toolpaths made at the same time.")] = 1,
+    announce: Annotated[bool, typer.Option(help="Tell the local network where the broker is (mDNS).")] = False,
     log_format: Annotated[Literal["json", "text"], typer.Option(help="Shape of the log.")] = "text",
     log_level: Annotated[str, typer.Option(help="debug, info, warning or error.")] = "info",
 ) -> None:
@@ -42,6 +44,7 @@ def serve(
     import uvicorn
 
     from agents.contract import logs
+    from scheduler.announce import CannotAnnounce, announced
     from scheduler.api.application import create_app
     from scheduler.config import BadSetting, Settings, address, password_from
     from scheduler.mqtt import Broker
@@ -66,14 +69,19 @@ def serve(
         )
         application = create_app(settings)
         mount(application, application.state.scheduler)
-    except (BadSetting, StoreTooNew, OSError) as error:
+        announcement = announced(settings) if announce else contextlib.nullcontext()
+    except (BadSetting, StoreTooNew, CannotAnnounce, OSError) as error:
         raise _stop(str(error)) from error
     # The log shape is ours; uvicorn's access lines would drown what happens to jobs.
     config = uvicorn.Config(
         application, host=host, port=port, log_config=None, access_log=False, timeout_graceful_shutdown=3
     )
     server = uvicorn.Server(config)
-    server.run()
+    try:
+        with announcement:
+            server.run()
+    except CannotAnnounce as error:
+        raise _stop(str(error)) from error
     if not server.started:
         raise typer.Exit(1)
 
