@@ -1,16 +1,16 @@
 """The flexible job shop: jobs as chains of operations, each on one of several machines, the last finish to be earliest.
 
-Here: the instance, the reader of the public text format, a greedy first plan, a bound, and an independent check. The
-search is in `makespan.py`. Durations are integers without a unit.
+Here: the instance, a greedy first plan, a bound, and an independent check. The search is in `makespan.py`, the reader
+of the public text format in `public_formats.py`. Durations are integers without a unit.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import pairwise
-from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from scheduler.planning.problem import Longs
 
@@ -25,6 +25,8 @@ class FlexibleShop:
     elig_ptr: Longs
     elig_machine: Longs
     elig_time: Longs
+    setup: Longs | None = None
+    """(machines, n, n) before the column's operation where the row's was before it; None: no setups."""
 
     @property
     def operations(self) -> int:
@@ -34,49 +36,25 @@ class FlexibleShop:
 
 @dataclass(frozen=True)
 class ShopPlan:
-    """Finish of the last operation, and per operation machine and start."""
+    """Finish of the last operation, per operation machine and start, and all operations in an order of their starts.
+
+    The order tells who comes first where operations of no length start together.
+    """
 
     makespan: int
     machine: Longs
     start: Longs
+    order: Longs
     iterations: int
     wall_s: float
 
 
-def read_shop(text: str) -> FlexibleShop:
-    """The public format: `#jobs #machines …`, a line a job: `#ops (#options (machine duration)*)*`, machines from 1.
-
-    Raises:
-        ValueError: the numbers end early or name a machine that does not exist.
-    """
-    lines = [line.split() for line in text.splitlines() if line.strip()]
-    if not lines or len(lines[0]) < 2:
-        raise ValueError("the file does not start with the number of jobs and of machines")
-    jobs, machines = int(float(lines[0][0])), int(float(lines[0][1]))
-    if len(lines) < jobs + 1:
-        raise ValueError(f"the file announces {jobs} jobs and has {len(lines) - 1}")
-    chains = []
-    for number, line in enumerate(lines[1 : jobs + 1], 1):
-        numbers = iter(int(float(word)) for word in line)
-        try:
-            chains.append(
-                [[(next(numbers), next(numbers)) for _ in range(next(numbers))] for _ in range(next(numbers))]
-            )
-        except (StopIteration, RuntimeError):
-            raise ValueError(f"the line of job {number} ends early") from None
-    return shop_of(machines, [[[(m - 1, d) for m, d in options] for options in chain] for chain in chains])
-
-
-def read_shop_file(path: Path) -> FlexibleShop:
-    """`read_shop` of a file."""
-    return read_shop(path.read_text())
-
-
-def shop_of(machines: int, chains: list[list[list[tuple[int, int]]]]) -> FlexibleShop:
+def shop_of(machines: int, chains: list[list[list[tuple[int, int]]]], setup: Longs | None = None) -> FlexibleShop:
     """From jobs as lists of operations as lists of (machine from 0, duration).
 
     Raises:
-        ValueError: an operation has no option, or an option names a machine that does not exist.
+        ValueError: an operation has no option, one names a machine that does not exist, a number is negative or too
+            large to add up, or the setups are not a table per machine.
     """
     before: list[int] = []
     after: list[int] = []
@@ -88,12 +66,19 @@ def shop_of(machines: int, chains: list[list[list[tuple[int, int]]]]) -> Flexibl
             o = len(before)
             before.append(o - 1 if i else -1)
             after.append(o + 1 if i + 1 < len(chain) else -1)
-            for m, d in sorted(options):
+            # Of two durations on one machine only the shorter can matter.
+            for m, d in sorted(dict(sorted(options, reverse=True)).items()):
                 machine.append(m)
                 duration.append(d)
             ptr.append(len(machine))
-    columns = [np.array(column, np.int64) for column in (before, after, ptr, machine, duration)]
-    return FlexibleShop(machines, *columns)
+    n = len(before)
+    if setup is not None and setup.shape != (machines, n, n):
+        raise ValueError(f"the setups must be {machines} tables of {n} by {n} operations")
+    largest = max(duration, default=0), 0 if setup is None else int(setup.max(initial=0))
+    if min(duration, default=0) < 0 or (setup is not None and setup.min(initial=0) < 0) or sum(largest) * n >= 1 << 60:
+        raise ValueError("durations and setups must be 0 or more, and small enough to add up")
+    chained, able = np.array([before, after], np.int64), np.array([machine, duration], np.int64)
+    return FlexibleShop(machines, chained[0], chained[1], np.array(ptr, np.int64), able[0], able[1], setup)
 
 
 def least_makespan(shop: FlexibleShop) -> int:
@@ -103,14 +88,16 @@ def least_makespan(shop: FlexibleShop) -> int:
     for o in range(shop.operations):
         run = fastest[o] if shop.before[o] < 0 else run + fastest[o]
         longest = max(longest, run)
-    return max(longest, -(-sum(fastest) // shop.machines))
+    return max(longest, -(-sum(fastest) // max(1, shop.machines)))
 
 
 def shop_violations(shop: FlexibleShop, plan: ShopPlan) -> list[str]:
     """Everything wrong with a plan, read from the numbers alone."""
     out: list[str] = []
     queues: dict[int, list[tuple[int, int, int]]] = {}
-    for o in range(shop.operations):
+    if sorted(plan.order.tolist()) != list(range(shop.operations)) or (np.diff(plan.start[plan.order]) < 0).any():
+        out.append("the order is not one of all operations by their starts")
+    for o in plan.order.tolist():
         low, high = int(shop.elig_ptr[o]), int(shop.elig_ptr[o + 1])
         times = dict(zip(shop.elig_machine[low:high].tolist(), shop.elig_time[low:high].tolist(), strict=True))
         machine, start = int(plan.machine[o]), int(plan.start[o])
@@ -125,38 +112,40 @@ def shop_violations(shop: FlexibleShop, plan: ShopPlan) -> list[str]:
         if after >= 0 and plan.start[after] < end:
             out.append(f"operation {after} starts before operation {o} of its job has ended")
     for machine, queue in queues.items():
-        queue.sort()
-        out += [f"machine {machine} does two operations at once" for a, b in pairwise(queue) if b[0] < a[1]]
+        for a, b in pairwise(queue):
+            x = 0 if shop.setup is None else int(shop.setup[machine, a[2], b[2]])
+            if b[0] < a[1] + x:
+                out.append(f"machine {machine} does operation {b[2]} too soon after {a[2]}")
     return out
 
 
-def greedy_queues(shop: FlexibleShop) -> tuple[Longs, Longs, Longs, Longs, Longs]:
-    """Most work remaining first, each on the machine that ends it first; queues as linked lists."""
+def greedy(shop: FlexibleShop, noise: NDArray[np.float64]) -> tuple[Longs, Longs]:
+    """Most work remaining first, each on the machine that ends it first. Start and option of each operation.
+
+    `noise` (n): by which share each operation's remaining work counts for more.
+    """
     n = shop.operations
     rest = np.zeros(n)
     for o in range(n - 1, -1, -1):
         mean = float(shop.elig_time[shop.elig_ptr[o] : shop.elig_ptr[o + 1]].mean())
         rest[o] = mean + (rest[shop.after[o]] if shop.after[o] >= 0 else 0.0)
-    first, last = np.full(shop.machines, -1, np.int64), np.full(shop.machines, -1, np.int64)
-    on, mp, ms, dur = (np.full(n, -1, np.int64) for _ in range(4))
-    free, end = np.zeros(shop.machines, np.int64), np.zeros(n, np.int64)
+    rest *= 1 + noise
+    free, last = [0] * shop.machines, [-1] * shop.machines
+    start, end, choice = (np.zeros(n, np.int64) for _ in range(3))
     open_ones = [o for o in range(n) if shop.before[o] < 0]
     while open_ones:
         o = max(open_ones, key=lambda o: (rest[o], -o))
         open_ones.remove(o)
         ready = int(end[shop.before[o]]) if shop.before[o] >= 0 else 0
-        ends = [
-            (max(ready, int(free[shop.elig_machine[k]])) + int(shop.elig_time[k]), k)
-            for k in range(int(shop.elig_ptr[o]), int(shop.elig_ptr[o + 1]))
-        ]
+        ends = []
+        for k in range(int(shop.elig_ptr[o]), int(shop.elig_ptr[o + 1])):
+            m = int(shop.elig_machine[k])
+            x = 0 if shop.setup is None or last[m] < 0 else int(shop.setup[m, last[m], o])
+            ends.append((max(ready, free[m] + x) + int(shop.elig_time[k]), k))
         finish, k = min(ends)
         m = int(shop.elig_machine[k])
-        on[o], dur[o], mp[o] = m, shop.elig_time[k], last[m]
-        if last[m] >= 0:
-            ms[last[m]] = o
-        else:
-            first[m] = o
+        start[o], choice[o] = finish - int(shop.elig_time[k]), k
         last[m], free[m], end[o] = o, finish, finish
         if shop.after[o] >= 0:
             open_ones.append(int(shop.after[o]))
-    return first, on, mp, ms, dur
+    return start, choice

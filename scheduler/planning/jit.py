@@ -23,7 +23,9 @@ R = TypeVar("R")
 B = TypeVar("B")
 
 #: The modules whose functions are compiled.
-COMPILED_MODULES: Final = ("core", "timing", "propagation", "insertion", "search", "makespan", "unrelated", "tardiness")
+COMPILED_MODULES: Final = (
+    "core", "timing", "propagation", "insertion", "search", "critical_path", "tabu", "unrelated", "tardiness", "bounds",
+)  # fmt: skip
 
 
 def fingerprint() -> str:

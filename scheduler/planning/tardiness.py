@@ -1,7 +1,6 @@
 """One machine, total weighted tardiness: the order in which jobs already at a machine should go.
 
-Annealing over the sequence with exact segment evaluation, restarted from its best. Also the reader of OR-Library's
-format.
+Annealing over the sequence with exact segment evaluation, restarted from its best.
 """
 
 # Elements of arrays have no static type here: the arrays do, and the compiler checks the rest.
@@ -37,18 +36,6 @@ class QueueOrder:
     order: Longs
     cost: int
     moves: int
-
-
-def read_queues(text: str, jobs: int) -> list[Queue]:
-    """OR-Library's weighted tardiness files: per instance all durations, then all weights, then all due dates.
-
-    Raises:
-        ValueError: the count of numbers is not a multiple of three times `jobs`.
-    """
-    numbers = np.array(text.split(), np.int64)
-    if jobs < 1 or len(numbers) % (3 * jobs):
-        raise ValueError(f"the file does not hold whole instances of {jobs} jobs")
-    return [Queue(*block) for block in numbers.reshape(-1, 3, jobs)]
 
 
 def cost_of(queue: Queue, order: Longs) -> int:

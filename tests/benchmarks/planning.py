@@ -26,12 +26,13 @@ from scheduler.planning.bounds import weighted_tardiness_bound
 from scheduler.planning.construction import append_first
 from scheduler.planning.core import make_core
 from scheduler.planning.exact import solve_exactly
-from scheduler.planning.flexible_shop import read_shop_file, shop_of, shop_violations
+from scheduler.planning.flexible_shop import shop_of, shop_violations
 from scheduler.planning.improving import improve, times_agree
 from scheduler.planning.makespan import solve_shop
 from scheduler.planning.microfab import microfab, weighted_tardiness
 from scheduler.planning.problem import Problem
-from scheduler.planning.tardiness import read_queues, solve_queue
+from scheduler.planning.public_formats import read_queues, read_shop_file, text_of
+from scheduler.planning.tardiness import solve_queue
 from scheduler.planning.unrelated import made_up, solve_unrelated
 from tests.benchmarks.planning_online import run_week
 from tests.benchmarks.planning_peers import chains_of, dispatch, pyjobshop, pyjobshop_python

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import os
 import random
 import subprocess
@@ -11,26 +10,16 @@ import time
 from pathlib import Path
 from xml.etree import ElementTree
 
-import numpy as np
 import pytest
 from hypothesis import given, settings
 
 from scheduler.planning import Snapshot, plan
-from scheduler.planning.bounds import weighted_tardiness_bound
 from scheduler.planning.cli import main
-from scheduler.planning.construction import construct
-from scheduler.planning.core import Core, Schedule, empty_schedule, make_core
 from scheduler.planning.durations import Durations, Outcome
-from scheduler.planning.exact import solve_exactly
-from scheduler.planning.flexible_shop import read_shop, shop_of, shop_violations
 from scheduler.planning.gantt import png, svg
-from scheduler.planning.makespan import solve_shop
-from scheduler.planning.microfab import microfab, weighted_tardiness
+from scheduler.planning.microfab import microfab
 from scheduler.planning.planfile import BadPlanFile, dump, load_plan, load_snapshot
-from scheduler.planning.problem import BadProblem, Problem, validate
-from scheduler.planning.tardiness import Queue, cost_of, read_queues, solve_queue
-from scheduler.planning.timing import choose, put_in, retime_all, total_cost
-from scheduler.planning.unrelated import finish_of, made_up, solve_unrelated
+from scheduler.planning.problem import BadProblem, validate
 from tests.scheduler.planning.worlds import print_job, printer, snapshots, world
 
 
@@ -90,131 +79,6 @@ def test_one_shop_cannot_poison_durations() -> None:
     honest = [Outcome("d", "a", f"s{i}", 1000, 1000 + i) for i in range(20)]
     liar = [Outcome("d", "a", "liar", 1000, 90_000) for _ in range(500)]
     assert Durations([*honest, *liar]).option("d", "a", 1000).p50_s < 1100
-
-
-def test_reading_the_public_format() -> None:
-    shop = read_shop("2 2 1\n2 1 1 3 2 1 2 2 4\n1 1 2 5\n")
-    assert (shop.operations, shop.machines) == (3, 2)
-    assert shop.elig_time.tolist() == [3, 2, 4, 5]
-    made = solve_shop(shop, budget_s=0.2)
-    assert shop_violations(shop, made) == []
-    assert made.makespan == 5
-    for bad in ("", "2 2\n1 1 1 3\n", "1 2\n2 1 1 3\n", "1 1\n1 1 2 3\n"):
-        with pytest.raises(ValueError, match=r"."):
-            read_shop(bad)
-
-
-def test_flexible_shops_reach_the_optimum_of_tiny_instances() -> None:
-    draw = random.Random(1)
-    for _ in range(4):
-        chains = [[[(m, draw.randint(1, 9)) for m in range(2)] for _ in range(2)] for _ in range(3)]
-        shop = shop_of(2, chains)
-        made = solve_shop(shop, budget_s=5, iterations=15_000, seed=2)
-        assert shop_violations(shop, made) == []
-        assert made.makespan == least_makespan_by_enumeration(chains)
-
-
-def least_makespan_by_enumeration(chains: list[list[list[tuple[int, int]]]]) -> int:
-    """Every order in which operations can be put down, on every machine: the least finish."""
-    best = 10**9
-
-    def go(done: tuple[int, ...], free: tuple[int, ...], ends: tuple[int, ...]) -> None:
-        nonlocal best
-        if max(free) >= best:
-            return
-        if all(done[j] == len(chain) for j, chain in enumerate(chains)):
-            best = max(free)
-            return
-        for j, chain in enumerate(chains):
-            if done[j] < len(chain):
-                for m, d in chain[done[j]]:
-                    end = max(free[m], ends[j]) + d
-                    go(
-                        tuple(x + (i == j) for i, x in enumerate(done)),
-                        tuple(end if i == m else x for i, x in enumerate(free)),
-                        tuple(end if i == j else x for i, x in enumerate(ends)),
-                    )
-
-    go((0,) * len(chains), (0, 0), (0,) * len(chains))
-    return best
-
-
-def test_queues_reach_the_optimum_of_tiny_instances() -> None:
-    draw = np.random.default_rng(3)
-    for _ in range(4):
-        queue = Queue(draw.integers(1, 20, 6), draw.integers(1, 9, 6), draw.integers(1, 60, 6))
-        best = min(cost_of(queue, np.array(order)) for order in itertools.permutations(range(6)))
-        found = solve_queue(queue, moves=6_000)
-        assert found.cost == best == cost_of(queue, found.order)
-    blocks = read_queues("1 2 3 4 5 6", 2)
-    assert [block.due.tolist() for block in blocks] == [[5, 6]]
-    with pytest.raises(ValueError, match="whole instances"):
-        read_queues("1 2 3 4", 2)
-
-
-def test_unrelated_machines_reach_the_optimum_of_tiny_instances() -> None:
-    for seed in range(3):
-        problem = made_up(5, 2, seed=seed)
-        found = solve_unrelated(problem, budget_s=5, moves=4_000)
-        best = min(
-            max(finish_of(problem, 0, order[:cut]), finish_of(problem, 1, order[cut:]))
-            for order in itertools.permutations(range(5))
-            for cut in range(6)
-        )
-        assert found.makespan == best
-
-
-@pytest.mark.parametrize("seed", [1, 2, 3])
-def test_the_exact_layer_reaches_the_optimum_of_tiny_instances(seed: int) -> None:
-    problem = microfab(4, 4, seed=seed, load=1.2, horizon_days=20).problem
-    core = make_core(problem)
-    warm = construct(problem, core)
-    found = solve_exactly(problem, core, warm, budget_s=20)
-    assert found is not None
-    assert found.proven
-    assert found.cost == found.bound or found.cost == best_by_enumeration(problem, core)
-    assert found.cost == best_by_enumeration(problem, core)
-
-
-def best_by_enumeration(problem: Problem, core: Core) -> int:
-    """Every machine and every sequence: the least cost."""
-    n = problem.operations
-    best = 1 << 60
-    choices = [range(int(problem.elig_ptr[o]), int(problem.elig_ptr[o + 1])) for o in range(n)]
-    for chosen in itertools.product(*choices):
-        seen: set[tuple[tuple[int, ...], ...]] = set()
-        for order in itertools.permutations(range(n)):
-            queues = tuple(
-                tuple(o for o in order if problem.elig_machine[chosen[o]] == m) for m in range(problem.machines)
-            )
-            if queues in seen:
-                continue
-            seen.add(queues)
-            schedule = scheduled(core, queues, chosen)
-            if retime_all(core, schedule, np.empty(n, core.ops.dtype), np.empty(n, core.ops.dtype)):
-                best = min(best, int(total_cost(core, schedule)))
-    return best
-
-
-def scheduled(core: Core, queues: tuple[tuple[int, ...], ...], chosen: tuple[int, ...]) -> Schedule:
-    """A schedule with these sequences, not timed yet."""
-    schedule = empty_schedule(core)
-    for m, queue in enumerate(queues):
-        for i, o in enumerate(queue):
-            choose(core, schedule, o, chosen[o])
-            put_in(schedule, m, i, o)
-    return schedule
-
-
-def test_the_bound_is_below_every_plan_and_absent_where_none_is_known() -> None:
-    fab = microfab(40, 5, seed=2, load=1.6, calendars=False, chains=False, setups=False)
-    core = make_core(fab.problem)
-    schedule = construct(fab.problem, core)
-    value = weighted_tardiness(fab.problem, schedule.avail, schedule.machine)
-    bound = weighted_tardiness_bound(fab.problem, upper=value, budget_s=1.0)
-    assert bound is not None
-    assert 0 <= bound <= value
-    assert weighted_tardiness_bound(microfab(10, 5).problem, upper=1) is None
 
 
 def test_problems_that_contradict_themselves_are_refused() -> None:
