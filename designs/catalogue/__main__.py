@@ -13,12 +13,14 @@ def main(argv: list[str]) -> int:
     """Exit code 0 when the shelf is what the sources say."""
     parser = argparse.ArgumentParser(prog="python -m designs.catalogue", description=__doc__)
     parser.add_argument("command", choices=("build", "check", "list"))
-    command = parser.parse_args(argv).command
+    parser.add_argument("--home", default="", help="URL under which you publish the shelf (default: content addresses)")
+    given = parser.parse_args(argv)
+    command = given.command
     if command == "list":
         for entry in entries():
             print(f"{entry.name:16} {entry.manifest.function}")
         return 0
-    touched = build() if command == "build" else differences()
+    touched = build(home=given.home) if command == "build" else differences(home=given.home)
     for name in touched:
         print(name)
     print(f"{len(touched)} files {'written or removed' if command == 'build' else 'differ'}")

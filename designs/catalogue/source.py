@@ -12,7 +12,6 @@ from designs.processes.model import ProcessKind
 LICENSOR: Final = "The Workshed founders"
 HARDWARE_LICENCE: Final = "CERN-OHL-S-2.0"
 VERSION: Final = "1.0.0"
-_REPO: Final = "https://example.org/workshed/designs/catalogue/shelf"
 
 
 @dataclass(frozen=True)
@@ -24,12 +23,11 @@ class Source:
     instructions: str
 
 
-def manifest(folder: str, name: str, function: str, parts: tuple[ManifestPart, ...], **more: object) -> Manifest:
-    """A manifest with what all of ours have in common."""
+def manifest(name: str, function: str, parts: tuple[ManifestPart, ...], **more: object) -> Manifest:
+    """A manifest with what all of ours have in common, but for `repo`, which building adds."""
     fields: dict[str, object] = {
         "licence": HARDWARE_LICENCE,
         "licensor": LICENSOR,
-        "repo": f"{_REPO}/{folder}",
         "instructions": ("making.md",),
         "tsdc": tuple(sorted({code for part in parts for code in part.tsdc})),
         **more,

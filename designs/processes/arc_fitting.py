@@ -2,8 +2,8 @@
 
 Drawings come in as chords (curves are flattened to 0.01 mm), and offsets by kerf and bit add chords of their own.
 Greedy: the longest run on one circle, made as equal arcs of less than half a turn, each through its own ends (the idea
-of Meek and Walton, 1992: arcs through ordered points). Every point lies within the tolerance of its arc, and so does
-the middle of every chord. Pure geometry in millimetres.
+of Meek and Walton, 1992: arcs through ordered points). Points and chords stay within the tolerance: how far the
+ends of a chord lie off the circle, and its height under it, are added. Pure geometry in millimetres.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Final
 
 Point = tuple[float, float]
@@ -106,11 +107,12 @@ def _around(run: Sequence[Point], centre: Point, radius: float, tolerance_mm: fl
     if not _SMALLEST_RADIUS_MM <= radius <= _LARGEST_RADIUS_MM:
         return None
     total = 0.0
-    for a, b in zip(run, run[1:], strict=False):
-        if abs(math.dist(b, centre) - radius) > tolerance_mm / 2.0:
-            return None
+    for a, b in pairwise(run):
         half = math.dist(a, b) / 2.0
-        if half >= radius or radius - math.sqrt(radius * radius - half * half) > tolerance_mm:
+        if half >= radius:
+            return None
+        off = max(abs(math.dist(a, centre) - radius), abs(math.dist(b, centre) - radius))
+        if off + radius - math.sqrt(radius * radius - half * half) > tolerance_mm:
             return None
         turn = _turn(a, b, centre)
         if turn == 0.0 or turn * total < 0.0:

@@ -22,7 +22,6 @@ def make() -> Source:
     drawing.add(Meaning(Operation.POCKET, 3.0), circle(28, 28, HOLLOW_MM))
     return Source(
         manifest(
-            "bread_board",
             "Bread board",
             "A board to cut bread on, with a hollow for salt and a grip to hang it by",
             (flat_part("board", "board.dxf", ProcessKind.CNC, "hardwood", THICK_MM),),

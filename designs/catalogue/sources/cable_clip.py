@@ -24,7 +24,6 @@ def make() -> Source:
     solid = (foot + ring) - bore - mouth
     return Source(
         manifest(
-            "cable_clip",
             "Cable clip",
             "Holds a 6 mm cable at the edge of a desk or shelf; stuck on with double-sided tape",
             (printed("clip", "clip.stl", (FOOT_MM, outer + 1.4, WIDE_MM)),),

@@ -29,7 +29,6 @@ def make() -> Source:
     """Two long strips and two short ones make nine compartments."""
     return Source(
         manifest(
-            "drawer_divider",
             "Drawer divider",
             "Divides a drawer of 180 × 120 mm into nine compartments",
             (

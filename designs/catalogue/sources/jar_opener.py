@@ -21,7 +21,6 @@ def make() -> Source:
     string = drawn_up(circle(6, WIDE_MM / 2, 5), THICK_MM, segments=16)
     return Source(
         manifest(
-            "jar_opener",
             "Jar-lid key",
             "Breaks the vacuum under a screw-top lid without strength in the wrist",
             (printed("key", "key.stl", (LONG_MM, WIDE_MM, THICK_MM), material="PETG"),),

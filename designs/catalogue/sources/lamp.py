@@ -60,7 +60,6 @@ def make() -> Source:
     """Base, panel, lid."""
     return Source(
         manifest(
-            "lamp",
             "Table lamp",
             "A soft light for a table or a night path, around a battery light; no mains voltage",
             (

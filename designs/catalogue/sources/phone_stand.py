@@ -34,7 +34,6 @@ def make() -> Source:
     bar.add(ENGRAVE, moved(rectangle(0, 0, 10, 1.2), 14, 21), moved(rectangle(0, 0, 10, 1.2), BAR_MM - 24, 21))
     return Source(
         manifest(
-            "phone_stand",
             "Phone stand",
             "Holds a phone upright on a desk, with room for the charging cable",
             (

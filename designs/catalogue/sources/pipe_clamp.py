@@ -27,7 +27,6 @@ def make() -> Source:
         solid = solid - hole.translate((side * (outer / 2 + EAR_MM / 2), -5, LONG_MM / 2))
     return Source(
         manifest(
-            "pipe_clamp",
             "Pipe repair clamp",
             "Presses a rubber strip on a leak in a 15 mm water pipe until it can be soldered",
             (printed("half", "half.stl", (outer + 2 * EAR_MM, outer / 2, LONG_MM), quantity=2, material="PETG"),),

@@ -22,7 +22,6 @@ def make() -> Source:
     drawing.add(CUT, rectangle(0, 0, LONG_MM + 2 * EDGE_MM, WIDE_MM, 3.0))
     return Source(
         manifest(
-            "ruler",
             "Ruler and stencil",
             "Measures 100 mm in steps of 2 mm, and draws circles, a square and a triangle",
             (flat_part("ruler", "ruler.svg", ProcessKind.LASER, "acrylic", 3.0),),

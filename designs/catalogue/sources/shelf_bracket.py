@@ -23,7 +23,6 @@ def make() -> Source:
     drawing.add(DRILL, *(circle(w / 2 - 3, y, SCREW_MM) for y in (leg - 30, leg - 60)))
     return Source(
         manifest(
-            "shelf_bracket",
             "Shelf bracket",
             "Carries a shelf up to 120 mm deep; two or more a shelf",
             (flat_part("bracket", "bracket.dxf", ProcessKind.CNC, "plywood", THICK_MM),),

@@ -44,7 +44,6 @@ def make() -> Source:
     collar = drawn_up(hexagon, COLLAR_TALL_MM, holes, segments=16)
     return Source(
         manifest(
-            "stool",
             "Low stool",
             "To sit on at a low bench, or to step on: 26 cm high, three legs",
             (

@@ -29,7 +29,6 @@ def make() -> Source:
         solid = solid - hole - sink
     return Source(
         manifest(
-            "wall_hook",
             "Wall hook",
             "Holds a coat, a bag or a tool on a wall with two screws",
             (printed("hook", "hook.stl", (REACH_MM, TALL_MM, WIDE_MM)),),

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import math
+import re
 from pathlib import Path
 
 import pytest
 
 from designs.catalogue import CatalogueEntry, entries
-from designs.catalogue.building import build, differences, generated
+from designs.catalogue.building import build, content_uri, differences, generated
 from designs.catalogue.outlines import circle, flattened, rectangle, slot
 from designs.drawing_conventions import Operation
 from designs.drawings import read_drawing
 from designs.geometry import inspect, part_file
 from designs.okh import ManifestPart, licence_gate, order_tree, read_manifest, write_manifest
 from designs.processes import fdm, make_toolpath
+from designs.processes.footprints import SUPPORT_FROM_MM2
 from designs.processes.model import MachineProfile, MadeToolpath, Piece, ProcessKind, Severity, Stock, ToolSpec
 from designs.processes.slicers.mandoline import Mandoline
 from designs.toolpath import MachineLimits, lint
@@ -43,6 +45,21 @@ ids = [f"{entry.name}-{part.name}" for entry, part in PARTS]
 
 def test_what_is_shipped_is_what_the_sources_generate() -> None:
     assert differences() == []
+
+
+@pytest.mark.parametrize("entry", ENTRIES, ids=[entry.name for entry in ENTRIES])
+def test_the_repository_is_no_made_up_address(entry: CatalogueEntry) -> None:
+    """A manifest says where its design is found: by the content of its files, or where its publisher says it is."""
+    files = {name: entry.read(name) for name in entry.files if name != "okh.toml"}
+    assert entry.manifest.repo == content_uri(files)
+    assert re.fullmatch(r"ni:///sha-256;[A-Za-z0-9_-]{43}", entry.manifest.repo)
+    changed = files | {"making.md": files["making.md"] + b" "}
+    assert content_uri(changed) != entry.manifest.repo
+
+
+def test_a_publisher_names_a_home() -> None:
+    text = generated("https://designs.invalid/shelf/")["lamp"]["okh.toml"].decode()
+    assert 'repo = "https://designs.invalid/shelf/lamp"' in text
 
 
 def test_generating_twice_gives_the_same_bytes() -> None:
@@ -103,7 +120,7 @@ def test_every_part_can_be_made(entry: CatalogueEntry, part: ManifestPart) -> No
     if part.process is ProcessKind.FDM:
         assert report.watertight
         assert report.dims_mm == pytest.approx(part.dimensions_mm, abs=0.6)
-        assert (report.overhang_mm2 or 0) < fdm.SUPPORT_FROM_MM2
+        assert (report.overhang_mm2 or 0) < SUPPORT_FROM_MM2
     made = made_of(entry, part)
     assert part.process is not None
     errors = [
