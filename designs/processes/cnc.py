@@ -8,7 +8,7 @@ bit comes down and stops after it is up.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from shapely.geometry import Polygon, box
 
@@ -62,7 +62,7 @@ def make(
     layout = lay_out(pieces, stock, profile.envelope_mm[:2], widest, _GAP_MM)
     v_bit = vcarve.bit_for(layout, profile)
     if v_bit is not None:
-        return vcarve.make(layout, profile, stock, v_bit, options)
+        return replace(vcarve.make(layout, profile, stock, v_bit, options), layout=layout.told())
     if not tools:
         raise CannotMake(
             f"{profile.model} has no milling bit", "its tools name none", "Add a flat end mill to its tools."
@@ -74,10 +74,11 @@ def make(
     work = _sort(layout, stock.thickness_mm or 0.0, tool, recipe, options)
     writer = GcodeWriter()
     _program(writer, work, profile, stock, tool, recipe, options)
-    return finish(
+    made = finish(
         writer, profile, stock, tool, recipe, options, layout.used_mm, len(layout.laid),
         (*layout.findings, *work.findings), through_mm=options.through_mm, tabs=any(loop.tabs for loop in work.loops),
     )  # fmt: skip
+    return replace(made, layout=layout.told())
 
 
 def _fits(tool: ToolSpec, layout: Layout) -> float:

@@ -64,7 +64,8 @@ def begin(
     options: RouterOptions,
 ) -> None:
     """Header, tool, safe height, spindle up to speed; the bit stays over the origin."""
-    writer.comment(f"{MADE_BY}: {stock.material} {stock.thickness_mm or 0:g} mm on {profile.model}")
+    offcut = f", offcut {stock.label}" if stock.label else ""
+    writer.comment(f"{MADE_BY}: {stock.material} {stock.thickness_mm or 0:g} mm{offcut} on {profile.model}")
     writer.comment(f"origin: lower left corner of the stock, z 0 its top; bit {tool.number}: {tool.diameter_mm:g} mm")
     writer.raw(HEADER)
     writer.raw("M5 S0")

@@ -14,10 +14,8 @@ from typing import Final
 import numpy as np
 import trimesh
 
-from designs.geometry import checked_mesh
-from designs.mesh_checks import overhang_area_mm2
-from designs.meshes import MESH_KINDS
-from designs.orientation import FIRM_MM2, rate, suggest
+from designs.nesting import NestPart
+from designs.processes.footprints import SUPPORT_FROM_MM2, Ready, ring, shadow, standing
 from designs.processes.model import (
     CannotMake,
     Finding,
@@ -29,7 +27,6 @@ from designs.processes.model import (
     SheetLayout,
     Stock,
 )
-from designs.processes.footprints import shadow
 from designs.processes.plates import Box, arrange, lay_on_bed, room_mm
 from designs.processes.print_program import end_lines, start_lines
 from designs.processes.profiles import DEFAULT_QUALITY, PrintSettings, print_settings
@@ -41,10 +38,7 @@ from designs.toolpath import Kinematics, MachineLimits, estimate, lint
 from designs.toolpath.program_bounds import motion_bounds
 
 SPEAKS: Final = frozenset({"marlin", "prusa", "klipper", "reprapfirmware", "repetier", "smoothie"})
-SUPPORT_FROM_MM2: Final = 40.0
-"""Less hanging area than this is printed without support (small bridges hold themselves)."""
 MOST_COPIES: Final = 500
-_SUGGEST_FACES: Final = 100_000
 
 
 def slicers() -> tuple[Slicer, ...]:
@@ -96,7 +90,9 @@ def plate_capacity(piece: Piece, profile: MachineProfile) -> int:
     return len(layout.placed)
 
 
-def _plate(pieces: Sequence[Piece], ready: Sequence[Ready], settings: PrintSettings, profile: MachineProfile) -> tuple[Plate, SheetLayout]:
+def _plate(
+    pieces: Sequence[Piece], ready: Sequence[Ready], settings: PrintSettings, profile: MachineProfile
+) -> tuple[Plate, SheetLayout]:
     if not pieces or any(piece.quantity < 1 for piece in pieces):
         raise CannotMake("There is nothing to print", "no piece, or a quantity below 1, is asked for")
     if sum(piece.quantity for piece in pieces) > MOST_COPIES:
@@ -146,12 +142,15 @@ def _laid(
         placed.append(PlacedPiece(k, spot.copy, ready[k].name, ring(lying)))
     plate = Plate(tuple(meshes), tuple(copies), tuple(names), all(each.watertight for each in ready))
     bed = ((0.0, 0.0), (bed_mm[0], 0.0), (bed_mm[0], bed_mm[1]), (0.0, bed_mm[1]))
-    return plate, SheetLayout((bed,), tuple(placed), sum(spot.apply(shadows[int(spot.key)]).area for spot in found.placements))
+    return plate, SheetLayout(
+        (bed,), tuple(placed), sum(spot.apply(shadows[int(spot.key)]).area for spot in found.placements)
+    )
 
 
 def _turned(mesh: trimesh.Trimesh, angle: float) -> trimesh.Trimesh:
+    c, s = math.cos(angle), math.sin(angle)
     found = mesh.copy()
-    found.apply_transform(trimesh.transformations.rotation_matrix(angle, (0.0, 0.0, 1.0)))
+    found.vertices = np.asarray(mesh.vertices) @ np.array([[c, s, 0.0], [-s, c, 0.0], [0.0, 0.0, 1.0]])
     found.apply_translation(-found.bounds[0])
     return found
 

@@ -80,7 +80,8 @@ def make(
         layout = lay_out(drawn, stock, area, recipe.kerf_mm / 2 + options.lead_in_mm, _GAP_MM)
         findings = (*layout.findings, *_drawing_program(writer, layout, profile, stock, recipe, options))
         used, count = layout.used_mm, len(layout.laid)
-    return _made(writer, profile, stock, recipe, used, count, findings, options)
+    made = _made(writer, profile, stock, recipe, used, count, findings, options)
+    return made if pictures else replace(made, layout=layout.told())
 
 
 def _within(recipe: LaserRecipe, profile: MachineProfile) -> LaserRecipe:
@@ -100,7 +101,8 @@ def _within(recipe: LaserRecipe, profile: MachineProfile) -> LaserRecipe:
 def _begin(
     writer: GcodeWriter, profile: MachineProfile, stock: Stock, recipe: LaserRecipe, options: LaserOptions
 ) -> None:
-    writer.comment(f"{MADE_BY}: {stock.material} {stock.thickness_mm or 0:g} mm on {profile.model}")
+    offcut = f", offcut {stock.label}" if stock.label else ""
+    writer.comment(f"{MADE_BY}: {stock.material} {stock.thickness_mm or 0:g} mm{offcut} on {profile.model}")
     writer.comment("origin: lower left corner of the sheet; focus set by hand; GRBL $32=1")
     writer.raw(HEADER)
     writer.raw("M5 S0")

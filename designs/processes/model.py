@@ -11,7 +11,6 @@ from enum import StrEnum
 from functools import cached_property
 from pathlib import PurePath
 
-
 Ring = tuple[tuple[float, float], ...]
 """Points of a closed outline, the last joined to the first."""
 

@@ -1,4 +1,4 @@
-"""Pieces on a printer's bed: rows of boxes in the middle of the bed; by their true outlines where boxes find no room."""
+"""Pieces on a printer's bed: rows of boxes in the middle of the bed, true outlines where boxes find no room."""
 
 from __future__ import annotations
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 from shapely.geometry import Polygon, box
 from shapely.ops import unary_union
@@ -11,8 +12,19 @@ from shapely.ops import unary_union
 from designs.contours import Contour, bounds
 from designs.drawing_conventions import Operation
 from designs.drawings import Drawing, read_drawing
-from designs.nesting import Nest, NestPart, Sheet, nest
-from designs.processes.model import CannotMake, Finding, GeometryKind, Piece, Severity, Stock
+from designs.nesting import Nest, NestPart, Sheet, faults, nest
+from designs.nesting_remnant import Offcut, offcuts, on_remnant
+from designs.processes.model import (
+    CannotMake,
+    Finding,
+    GeometryKind,
+    Piece,
+    PlacedPiece,
+    Ring,
+    Severity,
+    SheetLayout,
+    Stock,
+)
 
 DRAWINGS = (GeometryKind.DXF, GeometryKind.SVG)
 
@@ -30,6 +42,10 @@ class Laid:
     contours: tuple[Contour, ...]
     regions: tuple[Polygon, ...]
     depth_mm: float | None
+    piece: int = 0
+    copy: int = 0
+    taken: Polygon = field(default_factory=Polygon)
+    """What it keeps for itself, room for the tool included."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +56,32 @@ class Layout:
     used_mm: tuple[float, float]
     density: float
     findings: tuple[Finding, ...]
+    sheet: Polygon = field(default_factory=Polygon)
+    """The stock, if its size is known."""
+    sheet_label: str = ""
+    gap_mm: float = 0.0
+
+    def told(self) -> SheetLayout:
+        """As the frozen sheet is kept: whose outline lies where, and the offcuts worth keeping."""
+        placed = tuple(PlacedPiece(each.piece, each.copy, each.name, _ring(each.taken.exterior)) for each in self.laid)
+        left: tuple[Offcut, ...] = ()
+        if not self.sheet.is_empty:
+            left = offcuts(self.sheet, [each.taken for each in self.laid], self.gap_mm, "", 0.0, "", ())
+        return SheetLayout(
+            sheet_mm=_rings(self.sheet) if not self.sheet.is_empty else (),
+            placed=placed,
+            parts_mm2=round(sum(region.area for each in self.laid for region in each.regions), 2),
+            offcuts_mm=tuple(_rings(each.outline) for each in left),
+            sheet_label=self.sheet_label,
+        )
+
+
+def _rings(polygon: Polygon) -> tuple[Ring, ...]:
+    return tuple(_ring(line) for line in (polygon.exterior, *polygon.interiors))
+
+
+def _ring(line: Any) -> Ring:
+    return tuple((round(float(x), 2), round(float(y), 2)) for x, y in line.coords[:-1])
 
 
 def footprint(drawing: Drawing, allowance_mm: float) -> Polygon:
@@ -89,33 +131,55 @@ def lay_out(
     sheet = Sheet(
         min(stock.width_mm or area_mm[0], area_mm[0]), min(stock.height_mm or area_mm[1], area_mm[1]), margin_mm=1.0
     )
-    found = _place(pieces, drawings, sheet, tool_mm, gap_mm)
+    found = _place(pieces, drawings, sheet, stock, tool_mm, gap_mm)
     laid = []
-    for placement in found.placements:
+    for placement in sorted(found.placements, key=lambda each: (int(each.key), each.copy)):
         k = int(placement.key)
         contours = tuple(c.moved(placement.matrix) for c in drawings[k].contours)
         parts = tuple(placement.apply(region) for region in drawings[k].regions())
-        laid.append(Laid(pieces[k].file.stem, contours, parts, pieces[k].depth_mm))
-    return Layout(tuple(laid), found.used_mm, found.density, tuple(findings))
+        taken = placement.apply(footprint(drawings[k], tool_mm))
+        laid.append(Laid(pieces[k].file.stem, contours, parts, pieces[k].depth_mm, k, placement.copy, taken))
+    whole = stock_outline(stock)
+    return Layout(tuple(laid), found.used_mm, found.density, tuple(findings), whole, stock.label, gap_mm)
 
 
-def _place(pieces: Sequence[Piece], drawings: Sequence[Drawing], sheet: Sheet, tool_mm: float, gap_mm: float) -> Nest:
+def stock_outline(stock: Stock) -> Polygon:
+    """The sheet or offcut as a polygon from 0, 0; empty where its size is not known."""
+    if stock.outline_mm:
+        return Polygon(stock.outline_mm[0], stock.outline_mm[1:])
+    if stock.width_mm and stock.height_mm:
+        return box(0.0, 0.0, stock.width_mm, stock.height_mm)
+    return Polygon()
+
+
+def _place(
+    pieces: Sequence[Piece], drawings: Sequence[Drawing], sheet: Sheet, stock: Stock, tool_mm: float, gap_mm: float
+) -> Nest:
     parts = [
         NestPart(str(k), footprint(drawing, tool_mm), piece.quantity)
         for k, (piece, drawing) in enumerate(zip(pieces, drawings, strict=True))
     ]
-    found = nest(parts, sheet, gap_mm)
+    reached = box(0.0, 0.0, sheet.width_mm, sheet.height_mm)
     area = sum(part.outline.area * part.quantity for part in parts)
-    if found.left_over and area < _FULLEST * sheet.width_mm * sheet.height_mm:
-        found = nest(parts, sheet, gap_mm, budget_s=_TIGHT_S)
+    if stock.outline_mm:
+        reached = stock_outline(stock).intersection(reached)
+        found = on_remnant(parts, reached, gap_mm, sheet.margin_mm)
+    else:
+        found = nest(parts, sheet, gap_mm)
+        if found.left_over and area < _FULLEST * sheet.width_mm * sheet.height_mm:
+            found = nest(parts, sheet, gap_mm, budget_s=_TIGHT_S)
     if found.left_over:
         key, count = found.left_over[0]
         width, height = drawings[int(key)].size_mm
+        there = f"offcut {stock.label}" if stock.label else "sheet"
         raise CannotMake(
             f"{count} of {pieces[int(key)].file.name} do not fit",
-            f"the piece is {width:.0f} × {height:.0f} mm, the sheet {sheet.width_mm:.0f} × {sheet.height_mm:.0f} mm",
+            f"the piece is {width:.0f} × {height:.0f} mm, the {there} {sheet.width_mm:.0f} × {sheet.height_mm:.0f} mm",
             "Use a larger sheet or machine, or order fewer on one sheet.",
         )
+    wrong = faults(parts, found, reached, gap_mm)
+    if wrong:
+        raise ValueError(f"a sheet was laid out wrong: {wrong[0]}")
     return found
 
 

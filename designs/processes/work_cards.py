@@ -10,11 +10,16 @@ def _colour(stock: Stock) -> str:
     return f" {stock.colour}" if stock.colour else ""
 
 
+def _which(stock: Stock, word: str) -> str:
+    """An offcut is fetched by what is written on it."""
+    return f"Offcut {stock.label}, laid as it is drawn" if stock.label else word
+
+
 def laser_card(stock: Stock, recipe: LaserRecipe, used_mm: tuple[float, float], focus_z_mm: float | None) -> str:
     """The laser's card, a line a step."""
     size = f"{used_mm[0] + 1:.0f} × {used_mm[1] + 1:.0f} mm"
-    sheet = f"Sheet: {stock.material}{_colour(stock)}, {stock.thickness_mm:g} mm, at least {size}, flat; "
-    sheet += "hold it at the edges, pins or magnets outside this area."
+    sheet = f"{_which(stock, 'Sheet')}: {stock.material}{_colour(stock)}, {stock.thickness_mm:g} mm, at least {size}, "
+    sheet += "flat; hold it at the edges, pins or magnets outside this area."
     focus = "Focus on the top of the sheet by hand; the program never moves Z."
     if focus_z_mm is not None:
         focus = f"Z moves to {focus_z_mm:g} mm by itself."
@@ -46,7 +51,7 @@ def router_card(
     held = "Work-holding: spoilboard under the stock; double-sided tape, or clamps outside this area and lower than "
     bit = f"Bit {tool.number}: {tool.diameter_mm:g} mm {tool.kind.replace('_', ' ')}, {tool.flutes} flutes; "
     steps = (
-        f"Stock: {stock.material}{_colour(stock)}, {thickness:g} mm thick, at least {size}.",
+        f"{_which(stock, 'Stock')}: {stock.material}{_colour(stock)}, {thickness:g} mm thick, at least {size}.",
         held + f"{safe_mm:g} mm above the stock.",
         "Work origin: lower left corner of the stock; z 0 on its top (touch off there).",
         bit + f"cutting length over {thickness + below_mm:.1f} mm.",
