@@ -7,8 +7,10 @@ the spool, never in the client's memory.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import random
+import socket
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -111,6 +113,7 @@ class MqttLine:
         client.on_connect = self._on_connect
         client.on_disconnect = self._on_disconnect
         client.on_message = self._on_message
+        client.on_socket_open = _at_once
         self._pace(client)
         extra: dict[str, Any] = {}
         if five:
@@ -189,3 +192,9 @@ class MqttLine:
                 self._timer = threading.Timer(_RELIEF_S, reconnect)
                 self._timer.daemon = True
                 self._timer.start()
+
+
+def _at_once(client: paho.Client, data: object, connection: Any) -> None:
+    """Send small packets at once (RFC 896's delay and the peer's delayed acknowledgement cost 40 ms each, together)."""
+    with contextlib.suppress(OSError, AttributeError):
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

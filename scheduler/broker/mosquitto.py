@@ -32,6 +32,7 @@ def configuration(folder: Path, port: int) -> str:
             f"listener {port} 127.0.0.1",
             f"user {getpass.getuser()}",
             "allow_anonymous false",
+            "set_tcp_nodelay true",
             f"password_file {folder / 'passwords'}",
             f"acl_file {folder / 'access'}",
             "persistence true",

@@ -12,7 +12,7 @@ import msgspec
 import sqlalchemy as sa
 
 from agents.contract import messages as m
-from agents.contract.vocabulary import FailureClass, JobState
+from agents.contract.vocabulary import FailureClass
 from scheduler.dispatch.moves import Happening, Mover
 from scheduler.dispatch.states import ImpossibleTransition, JobEvent
 from scheduler.store import queries
@@ -172,8 +172,3 @@ def _said(event: Any) -> dict[str, Any]:
         more["failure"] = FailureClass.CANCELLED_BY_OPERATOR
         body |= {"last_line": event.last_line, "machine_s": event.machine_s}
     return {"why": why, "values": values, "body": body, **more}
-
-
-def runs_under(job: JobRow, agent: str, fence: int) -> bool:
-    """Whether progress under this fence is about the attempt that is running now."""
-    return job.state in (JobState.RUNNING, JobState.HELD) and job.agent == agent and job.fence == fence

@@ -7,16 +7,17 @@ not a repetition but an agent whose memory was restored: it is refused, so that 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, Final
 
 import sqlalchemy as sa
 
-from agents.contract import Envelope, RefusedMessage, decode, encode
 from agents.contract import messages as m
-from scheduler.dispatch.apply import apply_event, runs_under
+from agents.contract.vocabulary import JobState
+from scheduler.dispatch.apply import apply_event
+from scheduler.dispatch.entries import Entry, read_entry, sender_of
 from scheduler.dispatch.moves import Mover
 from scheduler.dispatch.reconcile import reconcile
 from scheduler.store import queries
@@ -27,15 +28,10 @@ _log: Final = logging.getLogger(__name__)
 #: Inbox rows kept below the cursor; a number from further below is refused unseen.
 KEPT_BELOW_CURSOR: Final = 2_000
 _REFUSED_SAID: Final = 200
-
-
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """One journal message of one agent."""
-
-    agent: str
-    seq: int
-    envelope: Envelope
+#: What comes further ahead of its turn is not kept: it is sent again until it is acknowledged.
+FARTHEST_AHEAD: Final = 5_000
+#: Old inbox rows go whenever a cursor passes a multiple of this: never many at once.
+_FORGET_EVERY: Final = 250
 
 
 @dataclass(slots=True)
@@ -43,9 +39,11 @@ class _Book:
     """One agent's place in its journal during one transaction."""
 
     agent: str
+    opened_at: int
+    """The cursor when this transaction began."""
     cursor: int
     rows: list[dict[str, Any]] = field(default_factory=list)
-    early: dict[int, Envelope] = field(default_factory=dict)
+    early: dict[int, Entry] = field(default_factory=dict)
 
 
 class Journals:
@@ -61,61 +59,55 @@ class Journals:
         for entry in entries:
             by_agent.setdefault(entry.agent, []).append(entry)
         books = self._open(c, by_agent)
-        seen = _seen(c, by_agent)
         progress: list[tuple[str, m.Progressed]] = []
         for agent, own in by_agent.items():
             for entry in sorted(own, key=lambda entry: entry.seq):
-                self._take(c, books[agent], entry, seen, progress, now)
+                self._take(c, books[agent], entry, progress, now)
         _write_progress(c, progress)
         self._close(c, books, now)
         return _acknowledgements(c, books)
 
-    def _open(self, c: sa.Connection, agents: Iterable[str]) -> dict[str, _Book]:
-        wanted = list(agents)
-        query = sa.select(t.agents.c.id, t.agents.c.cursor).where(t.agents.c.id.in_(wanted))
-        books = {agent: _Book(agent, cursor) for agent, cursor in c.execute(query)}
-        pending = (
-            sa.select(t.inbox.c.agent, t.inbox.c.seq, t.inbox.c.payload)
-            .where(t.inbox.c.agent.in_(wanted), t.inbox.c.applied.is_(False))
-            .order_by(t.inbox.c.seq)
+    def _open(self, c: sa.Connection, by_agent: Mapping[str, Sequence[Entry]]) -> dict[str, _Book]:
+        # Nothing waits below a cursor: the range on the key keeps a long journal out of every batch.
+        beyond = (t.inbox.c.agent == t.agents.c.id, t.inbox.c.seq > t.agents.c.cursor)
+        query = (
+            sa.select(t.agents.c.id, t.agents.c.cursor, t.inbox.c.seq, t.inbox.c.payload, t.inbox.c.refused)
+            .join(t.inbox, sa.and_(*beyond, t.inbox.c.applied.is_(False)), isouter=True)
+            .where(t.agents.c.id.in_(list(by_agent)))
         )
-        for agent, seq, payload in c.execute(pending):
+        books: dict[str, _Book] = {}
+        for agent, cursor, seq, payload, refused in c.execute(query):
+            book = books.setdefault(agent, _Book(agent, cursor, cursor))
             if payload is not None:
-                books[agent].early[seq] = decode(payload)
+                entry = read_entry(agent, sender_of(agent), payload)
+                book.early[seq] = entry if refused is None else replace(entry, refused=refused)
         return books
 
     def _take(
-        self,
-        c: sa.Connection,
-        book: _Book,
-        entry: Entry,
-        seen: dict[tuple[str, int], tuple[str, bool]],
-        progress: list[tuple[str, m.Progressed]],
-        now: datetime,
+        self, c: sa.Connection, book: _Book, entry: Entry, progress: list[tuple[str, m.Progressed]], now: datetime
     ) -> None:
-        key = (entry.agent, entry.seq)
-        if key in seen or entry.seq <= book.cursor:
-            _repeated(c, entry, seen.get(key), now)
+        if entry.seq <= book.cursor:
+            _repeated(c, book, entry, now)
             return
-        seen[key] = (entry.envelope.id, entry.seq == book.cursor + 1)
-        body = entry.envelope.body
-        if isinstance(body, m.Holdings) and body.unacked_from > book.cursor + 1:
+        body = entry.body
+        if isinstance(body, m.Holdings) and body.unacked_from > book.cursor + 1 and entry.seq >= body.unacked_from:
             self._jump(c, book, body.unacked_from - 1, now)
             self._drain(c, book, progress, now)
-        if entry.seq != book.cursor + 1:
-            book.early[entry.seq] = entry.envelope
-            c.execute(sa.insert(t.inbox).values(**_row(entry, now, applied=False), payload=encode(entry.envelope)))
-            return
-        self._commit(c, book, entry, progress, now)
-        self._drain(c, book, progress, now)
+        if entry.seq == book.cursor + 1:
+            self._commit(c, book, entry, progress, now)
+            self._drain(c, book, progress, now)
+        elif entry.seq > book.cursor + FARTHEST_AHEAD:
+            _log.warning("journal of %s: %d is too far ahead of %d to keep", book.agent, entry.seq, book.cursor)
+        elif entry.seq > book.cursor:
+            _keep_early(c, book, entry, now)
 
     def _drain(self, c: sa.Connection, book: _Book, progress: list[tuple[str, m.Progressed]], now: datetime) -> None:
         """What came early and is due now."""
         while book.cursor + 1 in book.early:
-            envelope = book.early.pop(book.cursor + 1)
+            entry = book.early.pop(book.cursor + 1)
             where = (t.inbox.c.agent == book.agent, t.inbox.c.seq == book.cursor + 1)
             c.execute(sa.delete(t.inbox).where(*where))
-            self._commit(c, book, Entry(book.agent, book.cursor + 1, envelope), progress, now)
+            self._commit(c, book, entry, progress, now)
 
     def _jump(self, c: sa.Connection, book: _Book, to: int, now: datetime) -> None:
         """The agent no longer keeps what is missing here: this database is an older copy than the truth."""
@@ -132,9 +124,10 @@ class Journals:
     def _commit(
         self, c: sa.Connection, book: _Book, entry: Entry, progress: list[tuple[str, m.Progressed]], now: datetime
     ) -> None:
-        body = entry.envelope.body
-        refused: str | None = None
-        if isinstance(body, m.Progressed):
+        body, refused = entry.body, entry.refused or None
+        if refused is not None:
+            record(c, "refused_word", now, agent=book.agent, body={"said": entry.kind, "refused": refused})
+        elif isinstance(body, m.Progressed):
             progress.append((book.agent, body))
         else:
             _write_progress(c, progress)
@@ -162,22 +155,24 @@ class Journals:
         rows = [row for book in books.values() for row in book.rows]
         if rows:
             c.execute(sa.insert(t.inbox), rows)
-        update = sa.update(t.agents).where(t.agents.c.id == sa.bindparam("who"))
-        moved = [{"who": book.agent, "at": now, "to": book.cursor} for book in books.values()]
-        if moved:
-            c.execute(update.values(cursor=sa.bindparam("to"), heard_at=sa.bindparam("at")), moved)
+        c.execute(_HEARD, [{"who": book.agent, "at": now, "to": book.cursor} for book in books.values()])
+        old = [
+            {"whose": book.agent, "below": book.cursor - KEPT_BELOW_CURSOR}
+            for book in books.values()
+            if book.opened_at // _FORGET_EVERY != book.cursor // _FORGET_EVERY
+        ]
+        if old:
+            c.execute(_FORGET, old)
 
 
-def read_entry(agent: str, sender: str, payload: bytes) -> Entry:
-    """A journal message from the topic of `agent`. Raises RefusedMessage for what does not belong there."""
-    envelope = decode(payload)
-    if envelope.seq is None or envelope.seq < 1:
-        raise RefusedMessage("a journal message must carry its number (seq ≥ 1)")
-    if envelope.sender != sender:
-        raise RefusedMessage(f"{envelope.sender!r} may not write in the journal of {sender!r}")
-    if not isinstance(envelope.body, m.JournalBody):
-        raise RefusedMessage(f"{type(envelope.body).__name__} is not a journal event")
-    return Entry(agent, envelope.seq, envelope)
+_HEARD: Final = (
+    sa.update(t.agents)
+    .where(t.agents.c.id == sa.bindparam("who"))
+    .values(cursor=sa.bindparam("to"), heard_at=sa.bindparam("at"))
+)
+_FORGET: Final = sa.delete(t.inbox).where(
+    t.inbox.c.agent == sa.bindparam("whose"), t.inbox.c.seq < sa.bindparam("below")
+)
 
 
 def prune(c: sa.Connection) -> None:
@@ -187,53 +182,71 @@ def prune(c: sa.Connection) -> None:
 
 
 def _row(entry: Entry, now: datetime, *, applied: bool) -> dict[str, Any]:
-    kind = type(entry.envelope.body).__struct_config__.tag
     return {
         "agent": entry.agent,
         "seq": entry.seq,
-        "message": entry.envelope.id[:64],
-        "kind": kind,
+        "message": entry.message,
+        "kind": entry.kind,
         "received_at": now,
         "applied": applied,
     }
 
 
-def _seen(c: sa.Connection, by_agent: dict[str, list[Entry]]) -> dict[tuple[str, int], tuple[str, bool]]:
-    agents = list(by_agent)
-    numbers = sorted({entry.seq for own in by_agent.values() for entry in own})
-    columns = (t.inbox.c.agent, t.inbox.c.seq, t.inbox.c.message, t.inbox.c.applied)
-    query = sa.select(*columns).where(t.inbox.c.agent.in_(agents), t.inbox.c.seq.in_(numbers))
-    return {(agent, seq): (message, applied) for agent, seq, message, applied in c.execute(query)}
+def _keep_early(c: sa.Connection, book: _Book, entry: Entry, now: datetime) -> None:
+    before = book.early.setdefault(entry.seq, entry)
+    if before is entry:
+        c.execute(sa.insert(t.inbox).values(**_row(entry, now, applied=False), payload=entry.payload))
+    elif before.message != entry.message:
+        book.early[entry.seq] = replace(before, refused=_used(entry))
+        where = (t.inbox.c.agent == entry.agent, t.inbox.c.seq == entry.seq)
+        c.execute(sa.update(t.inbox).where(*where).values(refused=_used(entry)))
 
 
-def _repeated(c: sa.Connection, entry: Entry, known: tuple[str, bool] | None, now: datetime) -> None:
-    if known is not None and known[0] == entry.envelope.id[:64]:
+def _used(entry: Entry) -> str:
+    return f"number {entry.seq} was used before for another event: the agent's memory is an old copy"
+
+
+def _repeated(c: sa.Connection, book: _Book, entry: Entry, now: datetime) -> None:
+    """The same event again is no news; another event under a number that was used is refused, and so is that number."""
+    why = _used(entry)
+    for row in book.rows:
+        if row["seq"] == entry.seq:
+            row["refused"] = row["refused"] if row["message"] == entry.message else why
+            return
+    where = (t.inbox.c.agent == entry.agent, t.inbox.c.seq == entry.seq)
+    known = c.execute(sa.select(t.inbox.c.message).where(*where)).scalar()
+    if known == entry.message:
         return
-    why = f"number {entry.seq} was used before for another event: the agent's memory is an old copy"
     _log.error("journal of %s: %s", entry.agent, why)
     if known is None:
         row = {**_row(entry, now, applied=True), "payload": None, "refused": why}
         c.execute(sa.insert(t.inbox).values(**row))
     else:
-        where = (t.inbox.c.agent == entry.agent, t.inbox.c.seq == entry.seq)
         c.execute(sa.update(t.inbox).where(*where).values(refused=why))
 
 
 def _write_progress(c: sa.Connection, progress: list[tuple[str, m.Progressed]]) -> None:
-    """How far the machines are: no change of state, the newest word of each job in one statement."""
-    newest = {event.job: (agent, event) for agent, event in progress}
+    """How far the machines are: no change of state, the newest word of each job, and only of the attempt that runs."""
+    newest = {(agent, event.job, event.fence): event for agent, event in progress}
     progress.clear()
-    if not newest:
-        return
-    jobs = {job.id: job for job in queries.jobs(c, ids=sorted(newest))}
     values = [
-        {"who": event.job, "to_line": event.line, "part_done": event.fraction}
-        for agent, event in newest.values()
-        if event.job in jobs and runs_under(jobs[event.job], agent, event.fence)
+        {"whose": agent, "which": job, "under": fence, "to_line": event.line, "part_done": event.fraction}
+        for (agent, job, fence), event in newest.items()
     ]
     if values:
-        update = sa.update(t.jobs).where(t.jobs.c.id == sa.bindparam("who"))
-        c.execute(update.values(line=sa.bindparam("to_line"), progress=sa.bindparam("part_done"), flag=""), values)
+        c.execute(_PROGRESS, values)
+
+
+_PROGRESS: Final = (
+    sa.update(t.jobs)
+    .where(
+        t.jobs.c.id == sa.bindparam("which"),
+        t.jobs.c.agent == sa.bindparam("whose"),
+        t.jobs.c.fence == sa.bindparam("under"),
+        sa.or_(t.jobs.c.state == JobState.RUNNING.value, t.jobs.c.state == JobState.HELD.value),
+    )
+    .values(line=sa.bindparam("to_line"), progress=sa.bindparam("part_done"), flag="")
+)
 
 
 def _acknowledgements(c: sa.Connection, books: dict[str, _Book]) -> dict[str, m.JournalAck]:
