@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
+import shapely
 import trimesh
 from shapely import affinity
 from shapely.geometry import MultiPoint, Polygon
-from trimesh.path.polygons import projected
 
 from designs.contours import bounds
 from designs.drawing_conventions import Operation
@@ -28,8 +28,10 @@ from designs.processes.sheet_layout import footprint
 SUPPORT_FROM_MM2: Final = 40.0
 """Less hanging area than this is printed without support (small bridges hold themselves)."""
 _SUGGEST_FACES: Final = 100_000
-_EXACT_FACES: Final = 60_000
+_EXACT_FACES: Final = 20_000
 """Meshes with more faces are taken by their convex hull."""
+_UPWARD: Final = 1e-3
+_GRID_MM: Final = 0.001
 _SMOOTH_MM: Final = 0.2
 _WALLS_MM: Final = 1.2
 _FILLED: Final = 0.2
@@ -81,14 +83,12 @@ def footprint_of(file: PartFile) -> Footprint | None:
 
 def shadow(mesh: trimesh.Trimesh) -> Polygon:
     """What a standing mesh covers of the bed, seen from above; its hull where the exact outline cannot be had."""
+    hull = MultiPoint(np.asarray(mesh.vertices)[:, :2]).convex_hull
     found: Any = None
     if len(mesh.faces) <= _EXACT_FACES:
-        try:
-            found = projected(mesh, normal=(0.0, 0.0, 1.0))
-        except (ValueError, IndexError, AttributeError):
-            found = None
-    hull = MultiPoint(np.asarray(mesh.vertices)[:, :2]).convex_hull
-    if found is None or found.geom_type != "Polygon" or found.is_empty or found.area < 0.05 * hull.area:
+        upward = np.asarray(mesh.triangles)[np.asarray(mesh.face_normals)[:, 2] > _UPWARD][:, :, :2]
+        found = shapely.union_all(shapely.polygons(upward), grid_size=_GRID_MM)
+    if found is None or found.geom_type != "Polygon" or found.is_empty:
         found = hull if isinstance(hull, Polygon) else hull.buffer(0.1)
     outer = Polygon(found.exterior)
     smooth = outer.buffer(_SMOOTH_MM, quad_segs=2).simplify(_SMOOTH_MM)
