@@ -256,7 +256,7 @@ def _machine(section: Section, here: Path) -> MachineSettings:
         circuit=section.text("circuit", ""),
     )
     bridge = MachineConfig(
-        port=section.text("port"),
+        port=section.text("port", "") if description.dialect == "manual" else section.text("port"),
         dialect=description.dialect,
         baud=section.whole("baud", 115200, minval=300),
         fingerprint=section.text("fingerprint", ""),

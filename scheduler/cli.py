@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import logging
 import os
@@ -28,7 +27,8 @@ _URL: Final = "http://127.0.0.1:8600"
 def serve(
     data: Annotated[Path, typer.Option(help="Folder of the database, the files and the first token.")] = Path("data"),
     http: Annotated[str, typer.Option(help="Address to serve on.")] = "127.0.0.1:8600",
-    mqtt: Annotated[str, typer.Option(help="The broker's address.")] = "127.0.0.1:1883",
+    mqtt: Annotated[str, typer.Option(help="The broker's address; without it one is started here.")] = "",
+    admit: Annotated[list[str] | None, typer.Option(help="SHOP/AGENT to let in at the broker started here.")] = None,
     mqtt_user: Annotated[str, typer.Option(help="User name at the broker.")] = "",
     mqtt_password_file: Annotated[Path | None, typer.Option(help="File with the password.")] = None,
     mqtt_ca: Annotated[str, typer.Option(help="CA file: use TLS.")] = "",
@@ -40,50 +40,26 @@ def serve(
     log_format: Annotated[Literal["json", "text"], typer.Option(help="Shape of the log.")] = "text",
     log_level: Annotated[str, typer.Option(help="debug, info, warning or error.")] = "info",
 ) -> None:
-    """Run the scheduler: database, dispatch, HTTP."""
-    import uvicorn
-
+    """Run the scheduler: broker, database, dispatch, HTTP, pages."""
     from agents.contract import logs
-    from scheduler.announce import CannotAnnounce, announced
-    from scheduler.api.application import create_app
-    from scheduler.config import BadSetting, Settings, address, password_from
-    from scheduler.mqtt import Broker
-    from scheduler.store import StoreTooNew
-    from scheduler.web import mount
+    from scheduler.serving import Asked, CannotServe
+    from scheduler.serving import serve as run
 
     logs.configure(log_format, log_level)
     logging.getLogger("alembic").setLevel(logging.WARNING)
-    try:
-        host, port = address(http, default_port=8600)
-        broker_host, broker_port = address(mqtt, default_port=1883)
-        broker = Broker(broker_host, broker_port, mqtt_user, password_from(mqtt_password_file), mqtt_ca)
-        settings = Settings(
-            data=data,
-            http_host=host,
-            http_port=port,
-            broker=broker,
-            scheduler=name,
-            database=database,
-            public_url=public_url,
-            slicers=slicers,
-        )
-        application = create_app(settings)
-        mount(application, application.state.scheduler)
-        announcement = announced(settings) if announce else contextlib.nullcontext()
-    except (BadSetting, StoreTooNew, CannotAnnounce, OSError) as error:
-        raise _stop(str(error)) from error
-    # The log shape is ours; uvicorn's access lines would drown what happens to jobs.
-    config = uvicorn.Config(
-        application, host=host, port=port, log_config=None, access_log=False, timeout_graceful_shutdown=3
+    secured = (mqtt_user, mqtt_password_file, mqtt_ca)
+    asked = Asked(
+        *(data, http, mqtt, tuple(admit or ()), *secured),
+        database=database,
+        public_url=public_url,
+        name=name,
+        slicers=slicers,
+        announce=announce,
     )
-    server = uvicorn.Server(config)
     try:
-        with announcement:
-            server.run()
-    except CannotAnnounce as error:
+        run(asked, _err.print)
+    except CannotServe as error:
         raise _stop(str(error)) from error
-    if not server.started:
-        raise typer.Exit(1)
 
 
 @app.command()

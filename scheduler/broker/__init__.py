@@ -16,6 +16,7 @@ from scheduler.broker.process import (
     probe,
     programs,
 )
+from scheduler.broker.standing import StandingBroker
 
 __all__ = [
     "BrokerFailed",
@@ -25,6 +26,7 @@ __all__ = [
     "BrokerSetup",
     "EmbeddedBroker",
     "Principal",
+    "StandingBroker",
     "agent_principal",
     "find_broker",
     "probe",

@@ -1,0 +1,160 @@
+"""The broker that `workshed serve` brings along: same folder, port and passwords at every start, and only one of it.
+
+A scheduler that was killed leaves its broker running; the next start finds that one by its note and ends it first, so
+that queues and credentials have one owner. What is queued is on disk either way.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import signal
+import socket
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+from scheduler.broker.access import Principal, agent_principal, scheduler_principal
+from scheduler.broker.process import BrokerFailed, BrokerProgram, EmbeddedBroker, await_state
+
+_log: Final = logging.getLogger(__name__)
+#: The number registered for MQTT (IANA); taken where it is free.
+USUAL_PORT: Final = 1883
+_ENDS_WITHIN_S: Final = 5.0
+_LOOK_EVERY_S: Final = 2.0
+_MOST_RESTARTS: Final = 20
+
+
+class StandingBroker:
+    """See the module. `start` and `stop` from one thread; between them a thread starts the broker again if it dies."""
+
+    def __init__(
+        self, folder: Path, scheduler: str, agents: Sequence[str] = (), *, program: BrokerProgram | None = None
+    ) -> None:
+        """`agents` are `SHOP/AGENT`; who was let in before stays. Raises ValueError for a bad name, BrokerMissing."""
+        self._folder = folder
+        self._note = folder / "running"
+        known = [name for name in agents if name] + _let_in_before(folder / "credentials")
+        principals = {one.username: one for one in map(_agent, known)}
+        self._own = scheduler_principal(scheduler)
+        self.agents = tuple(sorted(principals))
+        self._end_left_over()
+        self.broker = EmbeddedBroker(folder, (self._own, *principals.values()), program=program, port=self._port())
+        self._ending = threading.Event()
+        self._watcher = threading.Thread(target=self._watch, name="broker", daemon=True)
+
+    @property
+    def address(self) -> tuple[str, int]:
+        """Host and port; the port counts after `start`."""
+        return self.broker.host, self.broker.port
+
+    @property
+    def username(self) -> str:
+        """The scheduler's own."""
+        return self._own.username
+
+    @property
+    def password(self) -> str:
+        """The scheduler's own."""
+        return self.broker.setup.password(self._own.username)
+
+    def credential_file(self, agent_username: str) -> Path:
+        """Where an agent's password is."""
+        return self.broker.setup.credential_file(agent_username)
+
+    def start(self) -> None:
+        """Start it. Raises BrokerFailed."""
+        self.broker.start()
+        self._write_note()
+        self._watcher.start()
+
+    def stop(self) -> None:
+        """End it."""
+        self._ending.set()
+        if self._watcher.ident is not None:
+            self._watcher.join(timeout=_ENDS_WITHIN_S)
+        self.broker.stop()
+        self._note.unlink(missing_ok=True)
+
+    def __enter__(self) -> StandingBroker:
+        """As `start`."""
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """As `stop`."""
+        self.stop()
+
+    def _watch(self) -> None:
+        restarts = 0
+        while not self._ending.wait(_LOOK_EVERY_S):
+            if self.broker.alive:
+                continue
+            restarts += 1
+            if restarts > _MOST_RESTARTS:
+                _log.error("the broker ended %d times; it is left alone now: look at %s", restarts - 1, self._folder)
+                return
+            _log.error("the broker ended (%s); it is started again", self.broker.last_words() or "no word")
+            try:
+                self.broker.start()
+                self._write_note()
+            except BrokerFailed as error:
+                _log.error("%s", error)
+
+    def _write_note(self) -> None:
+        self._note.write_text(f"{self.broker.pid}\n", encoding="ascii")
+        (self._folder / "port").write_text(f"{self.broker.port}\n", encoding="ascii")
+
+    def _port(self) -> int | None:
+        """The port agents were told before, else the usual one, else (None) any that is free."""
+        with contextlib.suppress(OSError, ValueError):
+            return int((self._folder / "port").read_text(encoding="ascii"))
+        return USUAL_PORT if _free(USUAL_PORT) else None
+
+    def _end_left_over(self) -> None:
+        try:
+            pid = int(self._note.read_text(encoding="ascii"))
+        except (OSError, ValueError):
+            return
+        if not _is_ours(pid, self._folder):
+            return
+        _log.warning("a broker of an earlier start still runs (process %d); it is ended first", pid)
+        for number in (signal.SIGTERM, signal.SIGKILL):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, number)
+            if await_state(lambda: not _is_ours(pid, self._folder), _ENDS_WITHIN_S):
+                return
+
+
+def _let_in_before(credentials: Path) -> list[str]:
+    """`SHOP/AGENT` of every agent with a password file here."""
+    names = (file.name.split(".") for file in credentials.glob("agent.*.*") if not file.name.endswith(".new"))
+    return [f"{parts[1]}/{parts[2]}" for parts in names if len(parts) == 3]
+
+
+def _agent(name: str) -> Principal:
+    shop, slash, agent = name.partition("/")
+    if not slash:
+        raise ValueError(f"{name!r} is not SHOP/AGENT, as in garage/pi")
+    return agent_principal(shop, agent)
+
+
+def _free(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True
+
+
+def _is_ours(pid: int, folder: Path) -> bool:
+    """Whether that process is a broker on this folder: numbers are given out again, so its command line decides."""
+    try:
+        words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+    except OSError:
+        return False
+    return str(folder / "broker.conf").encode() in words
