@@ -1,25 +1,26 @@
-"""Routing flat parts from a board: drawings to a GRBL program for one bit, in 2.5 dimensions.
+"""Routing flat parts from a board: drawings to GRBL programs in 2.5 dimensions.
 
-Work origin: lower left corner of the stock, z = 0 its top. Engraving, holes and pockets first, then the parts' inner
-profiles, then their outlines with tabs; every sideways rapid happens at the safe height; the spindle runs before the
-bit comes down and stops after it is up.
+Work origin: lower left corner of the stock, z = 0 its top. Bits that only make holes come first, the one that frees the
+parts last; with it engraving, holes and pockets, then the parts' inner profiles, then their outlines with tabs. Every
+sideways rapid happens at the safe height; the spindle runs before the bit comes down and stops after it is up.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from shapely.geometry import Polygon, box
 
 from designs.contours import Contour
 from designs.drawing_conventions import Operation
 from designs.processes import surface, vcarve
+from designs.processes.cnc_bits import DRILL_PLAY_MM, MILLS, BitWork, bit_for_hole, changes_bits, choose_mill, named
 from designs.processes.cnc_motion import Heights, Mill
-from designs.processes.cnc_paths import Loop, PocketArea, pocket_area, profile_loops, uncut_share, with_tabs
-from designs.processes.cnc_program import RouterOptions, begin, end, finish, refuse_other_machines
+from designs.processes.cnc_paths import pocket_area, profile_loops, uncut_share, with_tabs
+from designs.processes.cnc_program import RouterOptions, begin, change_bit, end, finish, refuse_other_machines
 from designs.processes.gcode_writer import GcodeWriter
-from designs.processes.materials import RouterRecipe, router_recipe
+from designs.processes.materials import router_recipe
 from designs.processes.model import CannotMake, Finding, MachineProfile, MadeToolpath, Piece, Severity, Stock, ToolSpec
 from designs.processes.path_order import Path, order
 from designs.processes.sheet_layout import Layout, lay_out
@@ -29,85 +30,80 @@ _MARK_MM = 0.2
 _GAP_MM = 3.0
 _LEAST_ROOM_MM = 3.0
 _SMALL_CORE_MM = 20.0
-_DRILL_PLAY_MM = 0.15
-"""A hole this much wider or narrower than the bit is pecked straight down."""
-_BITS = ("flat_end_mill", "ball_end_mill")
-
-
-@dataclass(slots=True)
-class _Work:
-    """All that one bit does, sorted."""
-
-    lines: list[tuple[Contour, float]]
-    drills: list[tuple[tuple[float, float], float]]
-    pockets: list[PocketArea]
-    loops: list[Loop]
-    findings: list[Finding]
 
 
 def make(
     pieces: Sequence[Piece], profile: MachineProfile, stock: Stock, options: RouterOptions | None = None
 ) -> MadeToolpath:
-    """One board with all pieces on it. Raises CannotMake with what, why and what to do.
+    """One board with all pieces on it, in one program. Raises CannotMake with what, why and what to do.
 
     Meshes are carved in three dimensions (designs/processes/surface.py); drawings that only engrave areas are V-carved
-    where the machine has a V bit (designs/processes/vcarve.py).
+    where the machine has a V bit (designs/processes/vcarve.py). Where several bits are needed and the machine cannot
+    change them within a program, `make_by_bit` gives one program a bit.
+    """
+    made = make_by_bit(pieces, profile, stock, options)
+    if len(made) > 1:
+        raise CannotMake(
+            f"One program is not enough on {profile.model}",
+            f"it needs {len(made)} bits one after the other, {profile.dialect} cannot change them within a program, "
+            "and a changed bit needs its z touched off again",
+            f"Draw the holes wide enough for one of its bits, {named(profile.tools)}, or use a machine that changes "
+            "bits by itself.",
+        )
+    return made[0]
+
+
+def make_by_bit(
+    pieces: Sequence[Piece], profile: MachineProfile, stock: Stock, options: RouterOptions | None = None
+) -> tuple[MadeToolpath, ...]:
+    """The same board as `make`: one program where one is enough, else one a bit, in the order they must run.
+
+    Between two programs a person puts in the next bit and touches off its z; the board stays clamped. An M0 within one
+    program would not do: GRBL takes neither jogs nor offsets while a program is held. Raises CannotMake.
     """
     options = options or RouterOptions()
     refuse_other_machines(profile, stock)
     if pieces and all(piece.file.kind in surface.MESHES for piece in pieces):
-        return surface.make(pieces, profile, stock, options)
-    tools = sorted((t for t in profile.tools if t.kind in _BITS), key=lambda t: -t.diameter_mm)
-    widest = max((t.diameter_mm for t in tools), default=_LEAST_ROOM_MM)
+        return (surface.make(pieces, profile, stock, options),)
+    mills = sorted((t for t in profile.tools if t.kind in MILLS), key=lambda t: -t.diameter_mm)
+    widest = max((t.diameter_mm for t in mills), default=_LEAST_ROOM_MM)
     layout = lay_out(pieces, stock, profile.envelope_mm[:2], widest, _GAP_MM)
     v_bit = vcarve.bit_for(layout, profile)
     if v_bit is not None:
-        return replace(vcarve.make(layout, profile, stock, v_bit, options), layout=layout.told())
-    if not tools:
+        return (replace(vcarve.make(layout, profile, stock, v_bit, options), layout=layout.told()),)
+    if not mills:
         raise CannotMake(
-            f"{profile.model} has no milling bit", "its tools name none", "Add a flat end mill to its tools."
+            f"{profile.model} has no milling bit", f"its tools are {named(profile.tools)}", "Add a flat end mill."
         )
-    tool = _choose(tools, layout)
-    if tool is not tools[0]:
-        layout = lay_out(pieces, stock, profile.envelope_mm[:2], tool.diameter_mm, _GAP_MM)
-    recipe = router_recipe(stock.material, tool, profile.spindle_max_rpm, profile.max_feed_mm_min)
-    work = _sort(layout, stock.thickness_mm or 0.0, tool, recipe, options)
-    writer = GcodeWriter()
-    _program(writer, work, profile, stock, tool, recipe, options)
-    made = finish(
-        writer, profile, stock, tool, recipe, options, layout.used_mm, len(layout.laid),
-        (*layout.findings, *work.findings), through_mm=options.through_mm, tabs=any(loop.tabs for loop in work.loops),
-    )  # fmt: skip
-    return replace(made, layout=layout.told())
+    mill = choose_mill(mills, layout, profile)
+    if mill is not mills[0]:
+        layout = lay_out(pieces, stock, profile.envelope_mm[:2], mill.diameter_mm, _GAP_MM)
+    works = _sort(layout, profile, stock, mill, options)
+    if changes_bits(profile):
+        return (replace(_program(works, layout, profile, stock, options), layout=layout.told()),)
+    programs = []
+    for k, work in enumerate(works):
+        made = _program([work], layout, profile, stock, options)
+        if len(works) > 1:
+            turn = f"Program {k + 1} of {len(works)} on one board, which stays clamped: "
+            turn += "touch off z 0 on its top again with this bit; x and y stay." if k else "begin with it."
+            made = replace(made, work_card=f"{turn}\n{made.work_card}")
+        programs.append(replace(made, layout=layout.told()))
+    return tuple(programs)
 
 
-def _fits(tool: ToolSpec, layout: Layout) -> float:
-    """Share of what must be cleared that this bit cannot reach, the worst place."""
-    radius = tool.diameter_mm / 2.0
-    worst = 0.0
-    for laid in layout.laid:
-        for region in laid.regions:
-            worst = max([worst, *(uncut_share(Polygon(ring), radius) for ring in region.interiors)])
-        for c in laid.contours:
-            if c.operation is Operation.POCKET and c.closed:
-                worst = max(worst, uncut_share(c.polygon(), radius))
-            circle = c.circle() if c.operation is Operation.DRILL else None
-            if circle is not None and circle[1] < radius - _DRILL_PLAY_MM / 2.0:
-                worst = 1.0
-    return worst
-
-
-def _choose(tools: Sequence[ToolSpec], layout: Layout) -> ToolSpec:
-    """The thickest bit that reaches 97 % everywhere; else the one that reaches most, the thinnest of equals."""
-    shares = [_fits(tool, layout) for tool in tools]
-    good = [k for k, share in enumerate(shares) if share <= 0.03]
-    return tools[good[0] if good else min(range(len(tools)), key=lambda k: (shares[k], -k))]
-
-
-def _sort(layout: Layout, thickness: float, tool: ToolSpec, recipe: RouterRecipe, options: RouterOptions) -> _Work:
-    radius = tool.diameter_mm / 2.0
+def _sort(
+    layout: Layout, profile: MachineProfile, stock: Stock, mill: ToolSpec, options: RouterOptions
+) -> list[BitWork]:
+    """What each bit does, in order: bits for holes only, thin before thick, then the mill that frees the parts."""
+    thickness = stock.thickness_mm or 0.0
     through = -(thickness + options.through_mm)
-    work = _Work([], [], [], [], [])
+
+    def begun(tool: ToolSpec) -> BitWork:
+        return BitWork(tool, router_recipe(stock.material, tool, profile.spindle_max_rpm, profile.max_feed_mm_min))
+
+    main = begun(mill)
+    works = {mill.number: main}
     for laid in layout.laid:
         depth = -min(laid.depth_mm, thickness) if laid.depth_mm is not None else through
         for c in laid.contours:
@@ -118,32 +114,37 @@ def _sort(layout: Layout, thickness: float, tool: ToolSpec, recipe: RouterRecipe
                     f"{-bottom:g} mm in {thickness:g} mm",
                     "Use a thicker board.",
                 )
-            if c.operation is Operation.POCKET and c.closed:
-                _sort_pocket(work, laid.name, c, tool, recipe, bottom, options)
-            elif c.operation is Operation.DRILL:
-                _sort_drill(work, laid.name, c, tool, recipe, -c.depth_mm if c.depth_mm else through, options)
-            elif c.operation is Operation.ENGRAVE:
-                work.lines.append((c, -(c.depth_mm or _ENGRAVE_MM)))
-            elif c.operation is Operation.MARK:
-                work.lines.append((c, -(c.depth_mm or _MARK_MM)))
+            if c.operation is Operation.DRILL:
+                centre, diameter = _hole(laid.name, c)
+                tool = bit_for_hole(laid.name, diameter, mill, profile)
+                work = works.setdefault(tool.number, main if tool.number == mill.number else begun(tool))
+                _sort_drill(work, c, centre, diameter, -c.depth_mm if c.depth_mm else through, options)
+            elif c.operation is Operation.POCKET and c.closed:
+                _sort_pocket(main, laid.name, c, bottom, options)
+            elif c.operation in (Operation.ENGRAVE, Operation.MARK):
+                usual = _ENGRAVE_MM if c.operation is Operation.ENGRAVE else _MARK_MM
+                main.lines.append((c, -(c.depth_mm or usual)))
             elif c.operation is Operation.CUT and not c.closed:
-                work.lines.append((c, through))
+                main.lines.append((c, through))
         for region in laid.regions:
-            outline, _ = profile_loops(Polygon(region.exterior), radius, through, options.climb)
-            work.loops.extend(
-                with_tabs(loop, options.tab_width_mm, tool.diameter_mm, options.tab_count) for loop in outline
-            )
-            for ring in region.interiors:
-                _sort_hole(work, laid.name, Polygon(ring), tool, recipe, through, options)
-    if not (work.loops or work.pockets or work.drills or work.lines):
+            _sort_region(main, laid.name, region, through, options)
+    done = [work for work in works.values() if not work.empty]
+    if not done:
         raise CannotMake("The drawing leaves nothing to mill", "no contour has a routing operation", "Use a layer CUT.")
-    return work
+    return sorted(done, key=lambda work: (work is main, work.tool.diameter_mm, work.tool.number))
 
 
-def _sort_hole(
-    work: _Work, name: str, hole: Polygon, tool: ToolSpec, recipe: RouterRecipe, through: float, options: RouterOptions
-) -> None:
+def _sort_region(work: BitWork, name: str, region: Polygon, through: float, options: RouterOptions) -> None:
+    diameter = work.tool.diameter_mm
+    outline, _ = profile_loops(Polygon(region.exterior), diameter / 2.0, through, options.climb)
+    work.loops.extend(with_tabs(loop, options.tab_width_mm, diameter, options.tab_count) for loop in outline)
+    for ring in region.interiors:
+        _sort_hole(work, name, Polygon(ring), through, options)
+
+
+def _sort_hole(work: BitWork, name: str, hole: Polygon, through: float, options: RouterOptions) -> None:
     """A hole right through. What falls out of it must not fly: a small core is milled away, a large one gets tabs."""
+    tool = work.tool
     radius = tool.diameter_mm / 2.0
     loops, narrow = profile_loops(box(*hole.bounds).buffer(1.0).difference(hole), radius, through, options.climb)
     if narrow:
@@ -157,18 +158,17 @@ def _sort_hole(
     if core.is_empty:
         work.loops.extend(inner)
     elif core.buffer(-_SMALL_CORE_MM / 2.0).is_empty:
-        work.pockets.extend(pocket_area(hole, radius, recipe.stepover_mm, through, options.climb))
+        work.pockets.extend(pocket_area(hole, radius, work.recipe.stepover_mm, through, options.climb))
     else:
         work.loops.extend(
             with_tabs(loop, options.tab_width_mm, tool.diameter_mm, max(2, options.tab_count // 2)) for loop in inner
         )
 
 
-def _sort_pocket(
-    work: _Work, name: str, c: Contour, tool: ToolSpec, recipe: RouterRecipe, bottom: float, options: RouterOptions
-) -> None:
+def _sort_pocket(work: BitWork, name: str, c: Contour, bottom: float, options: RouterOptions) -> None:
+    tool = work.tool
     area = c.polygon()
-    found = pocket_area(area, tool.diameter_mm / 2.0, recipe.stepover_mm, bottom, options.climb)
+    found = pocket_area(area, tool.diameter_mm / 2.0, work.recipe.stepover_mm, bottom, options.climb)
     if not found:
         raise CannotMake(
             f"{name} has a pocket too narrow for the {tool.diameter_mm:g} mm bit",
@@ -185,35 +185,53 @@ def _sort_pocket(
     work.pockets.extend(found)
 
 
-def _sort_drill(
-    work: _Work, name: str, c: Contour, tool: ToolSpec, recipe: RouterRecipe, bottom: float, options: RouterOptions
-) -> None:
+def _hole(name: str, c: Contour) -> tuple[tuple[float, float], float]:
+    """(centre, diameter) of a drilled circle."""
     circle = c.circle()
     if circle is None:
         raise CannotMake(
             f"{name} drills a shape that is no circle", "a hole needs a centre and a diameter", "Draw a circle."
         )
-    centre, radius = circle
-    if radius * 2.0 < tool.diameter_mm - _DRILL_PLAY_MM:
-        raise CannotMake(
-            f"{name} has a {radius * 2:.2f} mm hole, too narrow for the {tool.diameter_mm:g} mm bit",
-            "a bit makes no hole thinner than itself",
-            "Use a machine with a thinner bit.",
-        )
-    if radius * 2.0 <= tool.diameter_mm + _DRILL_PLAY_MM:
+    return circle[0], 2.0 * circle[1]
+
+
+def _sort_drill(
+    work: BitWork, c: Contour, centre: tuple[float, float], diameter: float, bottom: float, options: RouterOptions
+) -> None:
+    """Pecked by a bit of the hole's own width, bored in rings by a thinner one."""
+    if diameter <= work.tool.diameter_mm + DRILL_PLAY_MM:
         work.drills.append((centre, bottom))
         return
-    work.pockets.extend(pocket_area(c.polygon(), tool.diameter_mm / 2.0, recipe.stepover_mm, bottom, options.climb))
+    radius = work.tool.diameter_mm / 2.0
+    work.pockets.extend(pocket_area(c.polygon(), radius, work.recipe.stepover_mm, bottom, options.climb))
 
 
 def _program(
-    writer: GcodeWriter, work: _Work, profile: MachineProfile, stock: Stock, tool: ToolSpec, recipe: RouterRecipe,
-    options: RouterOptions,
-) -> None:  # fmt: skip
-    begin(writer, profile, stock, tool, recipe, options)
-    tab_top = -(stock.thickness_mm or 0.0) + min(options.tab_height_mm, (stock.thickness_mm or 0.0) / 2.0)
-    mill = Mill(writer, recipe, Heights(options.safe_mm, tab_top), options.arcs_within_mm)
-    _engrave(mill, work, recipe)
+    works: Sequence[BitWork], layout: Layout, profile: MachineProfile, stock: Stock, options: RouterOptions
+) -> MadeToolpath:
+    """One program with these bits in this order."""
+    writer = GcodeWriter()
+    first, last = works[0], works[-1]
+    begin(writer, profile, stock, first.tool, first.recipe, options)
+    thickness = stock.thickness_mm or 0.0
+    heights = Heights(options.safe_mm, -thickness + min(options.tab_height_mm, thickness / 2.0))
+    at = (0.0, 0.0)
+    for k, work in enumerate(works):
+        if k:
+            change_bit(writer, profile, work.tool, work.recipe, options)
+        at = _work(Mill(writer, work.recipe, heights, options.arcs_within_mm, at), work)
+    end(writer, options)
+    return finish(
+        writer, profile, stock, last.tool, last.recipe, options, layout.used_mm, len(layout.laid),
+        (*layout.findings, *(finding for work in works for finding in work.findings)),
+        through_mm=options.through_mm, tabs=any(loop.tabs for work in works for loop in work.loops),
+        before=[(work.tool, work.recipe) for work in works[:-1]],
+    )  # fmt: skip
+
+
+def _work(mill: Mill, work: BitWork) -> tuple[float, float]:
+    """All that one bit does; where it ends."""
+    _engrave(mill, work)
     drills = [Path((at,), False) for at, _ in work.drills]
     for k, _ in order(drills, mill.at):
         mill.peck(*work.drills[k])
@@ -232,14 +250,14 @@ def _program(
     ]
     for k, _ in order(paths, mill.at):
         mill.loop(work.loops[k])
-    end(writer, options)
+    return mill.at
 
 
-def _engrave(mill: Mill, work: _Work, recipe: RouterRecipe) -> None:
+def _engrave(mill: Mill, work: BitWork) -> None:
     paths = [Path(c.points, c.closed) for c, _ in work.lines]
     for k, path in order(paths, mill.at):
         bottom = work.lines[k][1]
         depth = 0.0
         while depth > bottom + 1e-6:
-            depth = max(bottom, depth - recipe.stepdown_mm)
+            depth = max(bottom, depth - work.recipe.stepdown_mm)
             mill.line(path.points, path.closed, depth)

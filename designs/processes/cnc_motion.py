@@ -34,11 +34,16 @@ class Mill:
     """Writes motion for one bit; always leaves it at the safe height. Ways without tabs get arcs and helices."""
 
     def __init__(
-        self, writer: GcodeWriter, recipe: RouterRecipe, heights: Heights, arcs_within_mm: float = 0.0
+        self,
+        writer: GcodeWriter,
+        recipe: RouterRecipe,
+        heights: Heights,
+        arcs_within_mm: float = 0.0,
+        at: Point = (0.0, 0.0),
     ) -> None:
         self._writer, self._recipe, self._heights = writer, recipe, heights
         self._arcs_within_mm = arcs_within_mm
-        self.at: Point = (0.0, 0.0)
+        self.at = at
 
     def lift(self) -> None:
         """To the safe height."""

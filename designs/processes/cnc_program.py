@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from designs.processes.arc_fitting import TOLERANCE_MM
+from designs.processes.cnc_bits import changes_bits
 from designs.processes.gcode_writer import HEADER, GcodeWriter
 from designs.processes.materials import RouterRecipe, density_g_cm3
 from designs.processes.model import (
@@ -69,9 +70,26 @@ def begin(
     writer.comment(f"origin: lower left corner of the stock, z 0 its top; bit {tool.number}: {tool.diameter_mm:g} mm")
     writer.raw(HEADER)
     writer.raw("M5 S0")
-    if profile.dialect.lower() != "grbl" and len({t.number for t in profile.tools}) > 1:
-        writer.raw(f"T{tool.number} M6")
     writer.rapid(z=options.safe_mm)
+    if changes_bits(profile):
+        writer.raw(f"T{tool.number} M6")
+    _spin_up(writer, profile, recipe)
+
+
+def change_bit(
+    writer: GcodeWriter, profile: MachineProfile, tool: ToolSpec, recipe: RouterRecipe, options: RouterOptions
+) -> None:
+    """Up, spindle off, the controller's own tool change (its length included), up again, spindle to speed."""
+    writer.rapid(z=options.safe_mm)
+    writer.raw("M5 S0")
+    writer.comment(f"bit {tool.number}: {tool.diameter_mm:g} mm")
+    writer.raw(f"T{tool.number} M6")
+    writer.forget_place()
+    writer.rapid(z=options.safe_mm)
+    _spin_up(writer, profile, recipe)
+
+
+def _spin_up(writer: GcodeWriter, profile: MachineProfile, recipe: RouterRecipe) -> None:
     speed = recipe.rpm / (profile.spindle_max_rpm or 24000.0) * profile.power_s_max
     writer.raw(f"M3 S{round(min(speed, profile.power_s_max))}")
     writer.dwell(_SPIN_UP_S)
@@ -98,8 +116,12 @@ def finish(
     through_mm: float,
     tabs: bool,
     how: str = "",
+    before: Sequence[tuple[ToolSpec, RouterRecipe]] = (),
 ) -> MadeToolpath:
-    """The toolpath with lint, time, bounds and card. Raises CannotMake where lint finds an error for this machine."""
+    """The toolpath with lint, time, bounds and card. Raises CannotMake where lint finds an error for this machine.
+
+    `before`: the bits that work before `tool`, in order.
+    """
     gcode = writer.gcode()
     told = lint(gcode, MachineLimits.of(profile))
     wrong = [f for f in told if f.severity is Severity.ERROR]
@@ -112,6 +134,8 @@ def finish(
     way = how or ("climb" if options.climb else "conventional")
     settings = f"{recipe.material}: {tool.diameter_mm:g} mm {tool.kind.replace('_', ' ')}, {recipe.rpm:g} rpm, "
     settings += f"{recipe.feed_mm_min:g} mm/min, {recipe.stepdown_mm:g} mm a pass, {way}"
+    settings += "".join(f"; before it {t.diameter_mm:g} mm {t.kind.replace('_', ' ')}" for t, _ in before)
+    tab_mm = options.tab_height_mm if tabs else None
     volume_cm3 = width * height * (stock.thickness_mm or 0.0) / 1000.0
     return MadeToolpath(
         gcode=gcode,
@@ -124,8 +148,6 @@ def finish(
         material_g=None if density is None else volume_cm3 * density,
         stock_used_mm=(round(width + 1.0, 1), round(height + 1.0, 1)),
         pieces=pieces,
-        work_card=router_card(
-            stock, tool, recipe, used_mm, options.safe_mm, through_mm, options.tab_height_mm if tabs else None
-        ),
+        work_card=router_card(stock, [*before, (tool, recipe)], used_mm, options.safe_mm, through_mm, tab_mm),
         findings=(*findings, *told),
     )

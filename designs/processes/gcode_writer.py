@@ -52,6 +52,12 @@ class GcodeWriter:
         self._words.pop("S", None)
         self._words.pop("F", None)
 
+    def forget_place(self) -> None:
+        """After a tool change nobody knows where the machine stands: the next move names all its axes."""
+        for letter in "XYZ":
+            self._words.pop(letter, None)
+        self._mode = ""
+
     def dwell(self, seconds: float) -> None:
         """G4 in seconds."""
         self._lines.append(f"G4 P{number(seconds)}")

@@ -34,7 +34,15 @@ def bit_for(layout: Layout, profile: MachineProfile) -> ToolSpec | None:
         return None
     if not any(c.operation is Operation.ENGRAVE and c.closed for c in contours):
         return None
-    return next((t for t in profile.tools if t.kind == "v_bit" and t.angle_deg), None)
+    return next((t for t in profile.tools if t.kind.startswith("v_bit") and angle_of(t) is not None), None)
+
+
+def angle_of(tool: ToolSpec) -> float | None:
+    """The cone's whole angle in degrees: stated, or in the kind's name as `v_bit_60`; None where nothing says it."""
+    if tool.angle_deg is not None:
+        return tool.angle_deg
+    end = tool.kind.removeprefix("v_bit_")
+    return float(end) if end != tool.kind and end.isdecimal() else None
 
 
 def rings(
@@ -77,12 +85,13 @@ def _ridges(
 
 def make(layout: Layout, profile: MachineProfile, stock: Stock, tool: ToolSpec, options: RouterOptions) -> MadeToolpath:
     """One board with all engraving on it. Raises CannotMake."""
-    if tool.angle_deg is None or not 10.0 <= tool.angle_deg <= 150.0:
+    angle_deg = angle_of(tool)
+    if angle_deg is None or not 10.0 <= angle_deg <= 150.0:
         raise CannotMake(
             f"Bit {tool.number} of {profile.model} is no V bit", "its angle is not between 10 and 150 degrees"
         )
     recipe = router_recipe(stock.material, tool, profile.spindle_max_rpm, profile.max_feed_mm_min)
-    slope = math.tan(math.radians(tool.angle_deg / 2.0))
+    slope = math.tan(math.radians(angle_deg / 2.0))
     deepest = min(tool.diameter_mm / 2.0 / slope, _DEEPEST_SHARE * (stock.thickness_mm or 0.0))
     writer = GcodeWriter()
     begin(writer, profile, stock, tool, recipe, options)
@@ -93,7 +102,7 @@ def make(layout: Layout, profile: MachineProfile, stock: Stock, tool: ToolSpec, 
             (c for c in laid.contours if c.closed and c.operation is Operation.ENGRAVE), key=lambda c: -c.length_mm
         ):
             whole = whole.symmetric_difference(c.polygon())
-        for points, z in rings(whole, tool.angle_deg, deepest):
+        for points, z in rings(whole, angle_deg, deepest):
             near = min(range(len(points)), key=lambda k: math.dist(points[k], mill.at))
             mill.line(points[near:] + points[:near], True, z)
     lines = [c for laid in layout.laid for c in laid.contours if not c.closed or c.operation is Operation.MARK]
@@ -102,5 +111,5 @@ def make(layout: Layout, profile: MachineProfile, stock: Stock, tool: ToolSpec, 
     end(writer, options)
     return finish(
         writer, profile, stock, tool, recipe, options, layout.used_mm, len(layout.laid), layout.findings,
-        through_mm=0.0, tabs=False, how=f"V-carving, {tool.angle_deg:g} degrees",
+        through_mm=0.0, tabs=False, how=f"V-carving, {angle_deg:g} degrees",
     )  # fmt: skip
