@@ -2,7 +2,7 @@
 
 `python -m tests.benchmarks.bridges [--quick]`. Machines are twins, or a firmware that acknowledges at once, in
 processes of their own. The peer is Debian's printcore, looked for in PRINTRUN (a folder that holds the package
-`printrun`; default /usr/lib/python3/dist-packages or /tmp/printrun/usr/lib/python3/dist-packages).
+`printrun`; default /usr/lib/python3/dist-packages or build/peers/printrun/usr/lib/python3/dist-packages).
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ from firmware_bridges.marlin import MarlinBridge
 from firmware_bridges.toolpath_file import ToolpathFile
 from firmware_bridges.twins.host import TwinHost
 from firmware_bridges.twins.marlin import MarlinTwin
+from tests.benchmarks.bridge_memory import large_file, memory_bar, memory_client
 from tests.benchmarks.bridges_grbl import ask
 from tests.benchmarks.report import Bar, write
 
@@ -190,7 +191,7 @@ def starvation(folder: Path) -> list[Bar]:
 
 def _printrun() -> Path | None:
     places = [os.environ.get("PRINTRUN", ""), "/usr/lib/python3/dist-packages"]
-    places += ["/tmp/printrun/usr/lib/python3/dist-packages", "/tmp/printrun/usr/share/printrun"]
+    places += ["build/peers/printrun/usr/lib/python3/dist-packages", "build/peers/printrun/usr/share/printrun"]
     for place in places:
         if place and (Path(place) / "printrun" / "printcore.py").exists():
             return Path(place)
@@ -272,48 +273,14 @@ def stops(folder: Path) -> list[Bar]:
     return [Bar("marlin emergency stop", worst * 1000, "ms", "<= 20", worst <= 0.02)]
 
 
-def _resident_kb() -> int:
-    for line in Path("/proc/self/status").read_text().splitlines():
-        if line.startswith("VmRSS"):
-            return int(line.split()[1])
-    return 0
-
-
-def memory_client(port: str, path: Path, for_s: float) -> dict[str, Any]:
-    """Resident memory of a bridge before, and the most of it while streaming a large file."""
-    bridge = MarlinBridge(MachineConfig(port=port, dialect="marlin", options=(("banner_wait_s", "1.0"),)))
-    bridge.connect()
-    idle = _resident_kb()
-    toolpath = ToolpathFile(path)
-    bridge.run(toolpath)
-    most, until = idle, time.monotonic() + for_s
-    while time.monotonic() < until:
-        threading.Event().wait(0.1)
-        most = max(most, _resident_kb())
-    line = bridge.status().line
-    bridge.emergency_stop()
-    bridge.close()
-    return {"grown_kb": most - idle, "lines": line, "total": toolpath.total_lines}
-
-
 def memory(folder: Path) -> list[Bar]:
     """A 200 MB file opened whole and streamed for 20 s."""
     path = folder / "large.gcode"
     short_segments(path, 20_000)
     block = "".join(path.read_text().splitlines(keepends=True)[6:]).encode()
-    with path.open("wb") as file:
-        file.write(b"G21\nG90\nM83\nG92 E0\nG92 X60 Y60\nG1 F12000\n")
-        for _ in range(200_000_000 // len(block) + 1):
-            file.write(block)
+    large_file(path, b"G21\nG90\nM83\nG92 E0\nG92 X60 Y60\nG1 F12000\n", block)
     with instant() as port:
-        command = [sys.executable, "-m", "tests.benchmarks.bridges", "--memory", port, str(path), "20"]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=True)
-    result = json.loads(done.stdout.splitlines()[-1])
-    path.unlink()
-    grown = result["grown_kb"] / 1024
-    print(f"streamed {result['lines']} of {result['total']} lines of a 200 MB file")
-    holds = grown <= 10 and result["lines"] > 10_000
-    return [Bar("marlin memory, 200 MB file", grown, "MB above idle", "<= 10", holds)]
+        return [memory_bar("marlin memory, 200 MB file", "tests.benchmarks.bridges", port, path)]
 
 
 PARTS = (wire_use, starvation, processor, stops, memory)
@@ -336,7 +303,9 @@ def main() -> int:
         case ["--client"]:
             print(json.dumps(stream(sys.argv[2], Path(sys.argv[3]))))
         case ["--memory"]:
-            print(json.dumps(memory_client(sys.argv[2], Path(sys.argv[3]), float(sys.argv[4]))))
+            options = (("banner_wait_s", "1.0"),)
+            bridge = MarlinBridge(MachineConfig(port=sys.argv[2], dialect="marlin", options=options))
+            memory_client(bridge, Path(sys.argv[3]))
         case ["--only"]:
             write("bridges_part", bars(tuple(part for part in PARTS if part.__name__ in sys.argv[2:])))
         case _:

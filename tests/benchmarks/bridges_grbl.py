@@ -1,7 +1,7 @@
 """How well the GRBL bridge streams: wire use, starvation, CPU beside another streamer, stops, memory.
 
 `python -m tests.benchmarks.bridges_grbl`. The machine is the GRBL twin in a process of its own. The peer is
-`grbl-streamer` from PyPI, looked for in a virtual environment given by GRBL_STREAMER_PYTHON (or /tmp/grblstreamer).
+`grbl-streamer` from PyPI, looked for in a virtual environment given by GRBL_STREAMER_PYTHON (or build/peers).
 """
 
 from __future__ import annotations
@@ -28,11 +28,12 @@ from firmware_bridges.link import PortSettings, open_serial
 from firmware_bridges.toolpath_file import ToolpathFile
 from firmware_bridges.twins.grbl import GrblTwin
 from firmware_bridges.twins.host import TwinHost
+from tests.benchmarks.bridge_memory import large_file, memory_bar, memory_client
 from tests.benchmarks.report import Bar, write
 
 BAUD = 115200
 FAST = ("$110=60000", "$111=60000", "$120=30000", "$121=30000")
-_PEER = Path(os.environ.get("GRBL_STREAMER_PYTHON", "/tmp/grblstreamer/bin/python"))
+_PEER = Path(os.environ.get("GRBL_STREAMER_PYTHON", "build/peers/bin/python"))
 _PEER_SCRIPT = """
 import json, resource, sys, threading, time
 from grbl_streamer import GrblStreamer
@@ -280,48 +281,14 @@ def stops(folder: Path) -> list[Bar]:
     ]
 
 
-def _resident_kb() -> int:
-    for line in Path("/proc/self/status").read_text().splitlines():
-        if line.startswith("VmRSS"):
-            return int(line.split()[1])
-    return 0
-
-
-def memory_client(port: str, path: Path, for_s: float) -> dict[str, Any]:
-    """Resident memory of a bridge before, and the most of it while streaming a large file."""
-    bridge = GrblBridge(MachineConfig(port=port, dialect="grbl", process="laser"))
-    bridge.connect()
-    idle = _resident_kb()
-    toolpath = ToolpathFile(path)
-    bridge.run(toolpath)
-    most, until = idle, time.monotonic() + for_s
-    while time.monotonic() < until:
-        threading.Event().wait(0.1)
-        most = max(most, _resident_kb())
-    line = bridge.status().line
-    bridge.emergency_stop()
-    bridge.close()
-    return {"grown_kb": most - idle, "lines": line, "total": toolpath.total_lines}
-
-
 def memory(folder: Path) -> list[Bar]:
     """A 200 MB file opened whole and streamed for 20 s."""
     path = folder / "large.nc"
     short_segments(path, 20_000)
-    body = path.read_text().splitlines()[3:-1]
-    block = ("\n".join(body) + "\n").encode()
-    with path.open("wb") as file:
-        file.write(b"G21 G90\nM4 S500\nG1 X0 Y0 F30000\n")
-        for _ in range(200_000_000 // len(block) + 1):
-            file.write(block)
+    block = ("\n".join(path.read_text().splitlines()[3:-1]) + "\n").encode()
+    large_file(path, b"G21 G90\nM4 S500\nG1 X0 Y0 F30000\n", block)
     with twin(folder, speed=300.0) as (port, _):
-        command = [sys.executable, "-m", "tests.benchmarks.bridges_grbl", "--memory", str(port), str(path), "20"]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=True)
-    result = json.loads(done.stdout.splitlines()[-1])
-    path.unlink()
-    grown = result["grown_kb"] / 1024
-    print(f"streamed {result['lines']} of {result['total']} lines of a 200 MB file")
-    return [Bar("grbl memory, 200 MB file", grown, "MB above idle", "<= 10", grown <= 10 and result["lines"] > 10_000)]
+        return [memory_bar("grbl memory, 200 MB file", "tests.benchmarks.bridges_grbl", str(port), path)]
 
 
 def bars() -> list[Bar]:
@@ -341,7 +308,7 @@ def main() -> int:
         print(json.dumps(count_only(sys.argv[2], Path(sys.argv[3]))))
         return 0
     if sys.argv[1:2] == ["--memory"]:
-        print(json.dumps(memory_client(sys.argv[2], Path(sys.argv[3]), float(sys.argv[4]))))
+        memory_client(GrblBridge(MachineConfig(sys.argv[2], "grbl", process="laser")), Path(sys.argv[3]))
         return 0
     found = bars()
     write("bridges_grbl", found)

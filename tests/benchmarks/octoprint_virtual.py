@@ -1,7 +1,7 @@
 """OctoPrint's virtual printer as an independent Marlin: the bridge prints on it through a pseudo-terminal.
 
 `python -m tests.benchmarks.octoprint_virtual`. OctoPrint is looked for in the virtual environment OCTOPRINT_PYTHON (or
-/tmp/octoprint/bin/python; `python -m venv`, `pip install OctoPrint`); where it is not found, nothing is claimed. Its
+build/peers/bin/python; `python -m venv`, `pip install OctoPrint`); where it is not found, nothing is claimed. Its
 own faults are on in two of three runs: refused lines, a lost line number, resends for every ninth line.
 Its `resend_ratio` is not used: it takes the number of a line, forgets the line, and asks for the next.
 """
@@ -21,7 +21,7 @@ from firmware_bridges.marlin import MarlinBridge
 from firmware_bridges.toolpath_file import ToolpathFile
 from tests.benchmarks.report import Bar, write
 
-_PYTHON = Path(os.environ.get("OCTOPRINT_PYTHON", "/tmp/octoprint/bin/python"))
+_PYTHON = Path(os.environ.get("OCTOPRINT_PYTHON", "build/peers/bin/python"))
 _CHILD = r"""
 import os, pty, sys, tempfile, threading, tty
 import octoprint.plugin
