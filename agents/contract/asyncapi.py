@@ -22,6 +22,8 @@ _REF: Final = "#/components/schemas/{name}"
 _PARAMETERS: Final = {
     "shop": "The shop's name",
     "agent": "The agent's name within the shop",
+    "to_shop": "The shop of the agent that is spoken to",
+    "to_agent": "Its name within that shop",
     "machine": "The machine's name within the shop",
     "ring": "How far away the job may go: household, block, neighbourhood, city, federation",
     "process": "fdm, laser, cnc or manual",

@@ -181,3 +181,46 @@ class Holdings(Message, frozen=True, kw_only=True, tag="holdings"):
     unacked_from: Annotated[int, Meta(ge=0)] = 0
     """Lowest journal number the agent still keeps: all below was acknowledged to it. 0 where it does not say. A granter
     that knows less than that was restored from an old copy, and must ask people instead of guessing."""
+
+
+class GivenUp(Message, frozen=True, kw_only=True, tag="given_up"):
+    """The lease under this fence is given up: nothing moved for it, and nothing ever will. It binds the agent, whatever
+    the granter has committed meanwhile."""
+
+    job: Identifier
+    fence: Fence
+    machine: Identifier
+    why: Text = ""
+
+
+class HomeLease(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One lease that a home granted while the scheduler was away."""
+
+    job: Identifier
+    attempt: Annotated[int, Meta(ge=1)]
+    lease: Identifier
+    fence: Fence
+    epoch: Annotated[int, Meta(ge=0)]
+    """Of the mark under which it was granted."""
+    agent: str
+    """`{shop}.{agent}` of the holder."""
+    machine: Identifier
+    sha256: Sha256
+    granted: Moment
+    start_by: Moment
+    committed: bool = False
+    """Its start was permitted: it may have moved. One that was not never will."""
+    ended: Finished | Failed | CancelConfirmed | GivenUp | None = None
+    """How its holder said that it ended, as far as the home heard."""
+
+
+class HomeBook(Message, frozen=True, kw_only=True, tag="home_book"):
+    """A home hands in its book: from here on it grants nothing that was entrusted to it before `epoch`. A long book
+    comes in several parts; the right goes back with the last."""
+
+    scheduler: Identifier
+    epoch: Annotated[int, Meta(ge=0)]
+    leases: tuple[HomeLease, ...] = ()
+    given_up: dict[str, int] = field(default_factory=dict)
+    """The highest fence of the scheduler's own leases that a holder gave up, by job."""
+    last: bool = True

@@ -7,7 +7,7 @@ seconds, lengths millimetres, masses grams. There is no message that starts, jog
 
 from __future__ import annotations
 
-from agents.contract.board import BoardClaim, BoardMark
+from agents.contract.board import BoardClaim, BoardMark, HeldLease
 from agents.contract.journal import (
     CancelConfirmed,
     Claimed,
@@ -15,10 +15,13 @@ from agents.contract.journal import (
     Failed,
     Finished,
     GatesShut,
+    GivenUp,
     GrantRefused,
     Held,
     Holding,
     Holdings,
+    HomeBook,
+    HomeLease,
     Inspected,
     Progressed,
     Ready,
@@ -29,6 +32,7 @@ from agents.contract.journal import (
 )
 from agents.contract.message import Fence, Identifier, Message, Moment, Seconds, Sha256, Text
 from agents.contract.offers import (
+    BookRequest,
     CancelRequest,
     Grant,
     JobTicket,
@@ -52,7 +56,7 @@ from agents.contract.presence import (
     Tool,
 )
 
-InboxMessage = Offer | Grant | Withdrawal | PauseRequest | CancelRequest | JournalAck | ReconcileRequest
+InboxMessage = Offer | Grant | Withdrawal | PauseRequest | CancelRequest | JournalAck | ReconcileRequest | BookRequest
 
 JournalBody = (
     Claimed
@@ -71,6 +75,8 @@ JournalBody = (
     | CancelConfirmed
     | Inspected
     | Holdings
+    | GivenUp
+    | HomeBook
 )
 
 AnyMessage = (
@@ -82,6 +88,7 @@ __all__ = [
     "AnyMessage",
     "BoardClaim",
     "BoardMark",
+    "BookRequest",
     "CancelConfirmed",
     "CancelRequest",
     "Claimed",
@@ -91,11 +98,15 @@ __all__ = [
     "Finished",
     "GateReport",
     "GatesShut",
+    "GivenUp",
     "Grant",
     "GrantRefused",
     "Held",
+    "HeldLease",
     "Holding",
     "Holdings",
+    "HomeBook",
+    "HomeLease",
     "Identifier",
     "InboxMessage",
     "Inspected",

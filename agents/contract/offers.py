@@ -23,6 +23,8 @@ class ToolpathRef(Struct, frozen=True, kw_only=True, omit_defaults=True):
     lines: Annotated[int, Meta(ge=1)]
     bounds_mm: tuple[float, float, float, float, float, float]
     """xmin, ymin, zmin, xmax, ymax, zmax of all motion, in work coordinates."""
+    model: str = ""
+    """The machine class it was made for; empty where the offer names the machine."""
 
 
 class MaterialNeed(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -132,3 +134,12 @@ class ReconcileRequest(Message, frozen=True, kw_only=True, tag="reconcile_reques
     """After a restart: say what you hold. The agent answers with `holdings` in its journal; nothing moves for it."""
 
     why: Text = ""
+
+
+class BookRequest(Message, frozen=True, kw_only=True, tag="book_request"):
+    """A scheduler is back and asks a home for its book: all that it granted. From this epoch's start the home grants
+    nothing that was entrusted to it before. `settled`: the last epoch whose book the scheduler has taken in."""
+
+    scheduler: Identifier
+    epoch: Annotated[int, Meta(ge=1)]
+    settled: Annotated[int, Meta(ge=0)] = 0

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from msgspec import Struct, field
+from typing import Annotated
+
+from msgspec import Meta, Struct, field
 
 from agents.contract.message import Identifier, Message, Moment
 from agents.contract.vocabulary import MachineState, Process, Ring
@@ -18,6 +20,8 @@ class AgentPresence(Message, frozen=True, kw_only=True, tag="agent_presence"):
     version: str = ""
     http: str = ""
     """Base URL of the agent's local page, as reachable inside the shop; empty when it should not be known."""
+    volunteers: bool = False
+    """Whether the shop is a home for jobs that came in elsewhere (over the web, say), beside its own."""
 
 
 class LoadedMaterial(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -105,9 +109,11 @@ class Telemetry(Message, frozen=True, kw_only=True, tag="telemetry"):
 
 
 class SchedulerPresence(Message, frozen=True, kw_only=True, tag="scheduler_presence"):
-    """Retained; the will says `online: false`. `term` rises with every start."""
+    """Retained; the will says `online: false`. `term` rises with every start, `epoch` with every connection too: marks
+    and books name the one that they belong to."""
 
     scheduler: Identifier
     online: bool
     term: int = 0
+    epoch: Annotated[int, Meta(ge=0)] = 0
     http: str = ""

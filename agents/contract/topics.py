@@ -21,7 +21,6 @@ class Writer(StrEnum):
 
     AGENT = "agent"
     SCHEDULER = "scheduler"
-    HOME = "scheduler or the job's home"
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +101,7 @@ JOURNAL: Final = Topic(
 INBOX: Final = Topic(
     "inbox",
     "{shop}/{agent}/inbox",
-    Writer.HOME,
+    Writer.SCHEDULER,
     False,
     1,
     get_args(m.InboxMessage),
@@ -118,7 +117,7 @@ TELEMETRY: Final = Topic(
     "Measured values, opt-in.",
 )
 BOARD: Final = Topic(
-    "board", "board/{ring}/{process}/{job}", Writer.HOME, True, 1, (m.BoardMark,), "An open job's mark."
+    "board", "board/{ring}/{process}/{job}", Writer.SCHEDULER, True, 1, (m.BoardMark,), "An open job's mark."
 )
 BOARD_CLAIMS: Final = Topic(
     "board_claims",
@@ -139,6 +138,35 @@ SCHEDULER_PRESENCE: Final = Topic(
     "A scheduler is there, or its will says it is not.",
 )
 
+HOME_BOARD: Final = Topic(
+    "home_board",
+    "{shop}/{agent}/board/{ring}/{process}/{job}",
+    Writer.AGENT,
+    True,
+    1,
+    (m.BoardMark,),
+    "What a job's home says of it while the scheduler is away: open again, or held. It counts over the mark on the "
+    "board if that names this home, in the same epoch.",
+)
+GRANTS: Final = Topic(
+    "grants",
+    "{shop}/{agent}/grants/{to_shop}/{to_agent}",
+    Writer.AGENT,
+    False,
+    1,
+    (m.Grant, m.Withdrawal, m.JournalAck),
+    "What a home says to an agent that claimed one of its jobs from the board.",
+)
+HOME_JOURNAL: Final = Topic(
+    "home_journal",
+    "{shop}/{agent}/journal/{to_shop}/{to_agent}",
+    Writer.AGENT,
+    False,
+    1,
+    get_args(m.JournalBody),
+    "What happened under leases of a home, in order, with numbers of its own; sent again until acknowledged.",
+)
+
 #: Matching goes from first to last: literal heads before parameters.
 TOPICS: Final[tuple[Topic, ...]] = (
     SCHEDULER_PRESENCE,
@@ -149,6 +177,9 @@ TOPICS: Final[tuple[Topic, ...]] = (
     JOURNAL,
     INBOX,
     TELEMETRY,
+    HOME_BOARD,
+    GRANTS,
+    HOME_JOURNAL,
 )
 
 

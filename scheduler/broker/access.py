@@ -1,14 +1,15 @@
 """Who may publish and who may read which topic: derived from the contract's one table, for any broker.
 
-An agent writes what the table says agents write, in its own shop and name only; it reads its own inbox, the board and
-the schedulers' presence. A scheduler writes inboxes, the board and its own presence; it reads everything.
+An agent writes what the table says agents write, in its own shop and name only; it reads its own inbox, what other
+agents say to it by name, the board with its claims, what homes say of their jobs, and the schedulers' presence. A
+scheduler writes inboxes, the board and its own presence; it reads everything.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from agents.contract.topics import PREFIX, TOPICS, Topic, Writer
+from agents.contract.topics import BOARD_CLAIMS, HOME_BOARD, PREFIX, TOPICS, Topic, Writer
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +28,11 @@ def agent_principal(shop: str, agent: str) -> Principal:
     return Principal(
         username=agent_username(shop, agent),
         publish=tuple(_own(topic, own) for topic in TOPICS if topic.writer is Writer.AGENT),
-        read=tuple(_own(topic, own) for topic in TOPICS if topic.writer is not Writer.AGENT),
+        read=(
+            *(_own(topic, own) for topic in TOPICS if topic.writer is not Writer.AGENT),
+            *(topic.filter() for topic in (BOARD_CLAIMS, HOME_BOARD)),
+            *(topic.filter(to_shop=shop, to_agent=agent) for topic in TOPICS if "to_shop" in topic.parameters),
+        ),
     )
 
 

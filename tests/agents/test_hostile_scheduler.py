@@ -65,6 +65,7 @@ def samples() -> list[dict[str, Any]]:
         m.CancelRequest(job="j1", fence=1, why="because"),
         m.JournalAck(upto=1, refused=(m.RefusedEvent(seq=1, why="no"),)),
         m.ReconcileRequest(why="because"),
+        m.BookRequest(scheduler="main", epoch=1, settled=0),
     ]
     assert {type(body) for body in bodies} == set(INBOX), "every kind is here"
     return [plain(body) for body in bodies]

@@ -71,7 +71,8 @@ def test_every_topic_has_its_channel_with_parameters_and_direction(topic: Any) -
 
 
 def test_there_is_no_message_that_starts_jogs_or_heats() -> None:
-    to_agents = {kind.__name__ for topic in TOPICS if topic.name == "inbox" for kind in topic.carries}
+    to_agents = {kind.__name__ for topic in TOPICS if topic.name in {"inbox", "grants"} for kind in topic.carries}
     assert to_agents == {
-        *("Offer", "Grant", "Withdrawal", "PauseRequest", "CancelRequest", "JournalAck", "ReconcileRequest")
+        *("Offer", "Grant", "Withdrawal", "PauseRequest", "CancelRequest", "JournalAck", "ReconcileRequest"),
+        "BookRequest",
     }

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from agents.contract.topics import TOPICS, Writer
+from agents.contract.topics import GRANTS, HOME_BOARD, HOME_JOURNAL, TOPICS, Topic, Writer
 from scheduler.broker import BrokerKind, BrokerProgram, BrokerSetup, agent_principal, scheduler_principal
 from scheduler.broker.mosquitto import password_hash
 from scheduler.broker.nats import subjects
@@ -39,7 +39,19 @@ def test_an_agent_writes_what_agents_write_in_its_own_name_only(index: int) -> N
     assert may == (TOPICS[index].writer is Writer.AGENT)
     if "shop" in TOPICS[index].parameters:
         for stranger in (concrete(index, shop="mill", agent="pi"), concrete(index, shop="barn", agent="other")):
-            assert not any(covers(rule, stranger) for rule in (*rights.publish, *rights.read))
+            assert not any(covers(rule, stranger) for rule in rights.publish)
+            read = any(covers(rule, stranger) for rule in rights.read)
+            assert read == (TOPICS[index] is HOME_BOARD), "all may read what homes say of their jobs"
+
+
+@pytest.mark.parametrize("topic", [GRANTS, HOME_JOURNAL], ids=lambda topic: topic.name)
+def test_what_agents_say_to_one_of_them_only_that_one_reads(topic: Topic) -> None:
+    rights = agent_principal("barn", "pi")
+    to_it = topic.of(shop="mill", agent="pi", to_shop="barn", to_agent="pi")
+    to_another = topic.of(shop="mill", agent="pi", to_shop="shed", to_agent="pi")
+    assert any(covers(rule, to_it) for rule in rights.read)
+    assert not any(covers(rule, to_another) for rule in rights.read)
+    assert not any(covers(rule, to_it) for rule in rights.publish)
 
 
 @pytest.mark.parametrize("index", range(len(TOPICS)), ids=[topic.name for topic in TOPICS])
