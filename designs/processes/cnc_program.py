@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 
 from designs.processes.arc_fitting import TOLERANCE_MM
 from designs.processes.cnc_bits import changes_bits
@@ -29,6 +30,15 @@ _DIALECTS = ("grbl", "grblhal", "fluidnc")
 _SPIN_UP_S = 4.0
 
 
+class SurfaceStrategy(StrEnum):
+    """How a carved surface is finished."""
+
+    ROWS = "rows"
+    WATERLINES = "waterlines"
+    BY_STEEPNESS = "by steepness"
+    """Rows, and waterlines as well where more than a fifth of the surface is steeper than 60°."""
+
+
 @dataclass(frozen=True, slots=True)
 class RouterOptions:
     """What may be chosen beside the material table."""
@@ -42,6 +52,9 @@ class RouterOptions:
     safe_mm: float = 5.0
     arcs_within_mm: float = TOLERANCE_MM
     """How far a G2 or G3 may leave the drawn line; 0: straight lines only."""
+    surface: SurfaceStrategy = SurfaceStrategy.BY_STEEPNESS
+    scallop_mm: float = 0.02
+    """Height of the ridges that a ball end mill may leave on a carved surface."""
 
 
 def refuse_other_machines(profile: MachineProfile, stock: Stock) -> None:

@@ -1,7 +1,9 @@
-"""Surfaces carved from meshes: roughing in levels and finishing row by row, both by dropping the cutter on the mesh.
+"""Surfaces carved from meshes: roughing in levels, then finishing row by row, along waterlines, or both.
 
-opencamlib does the geometry (drop cutter: the lowest tip position at x, y that touches and does not gouge; waterline:
-the tool's way around at one height). It is optional: `pip install workshed[cam]`.
+Rows (dropped cutter) leave even scallops where the surface is gentle, waterlines where it is steep: on a wall, rows a
+stepover apart lie far apart in height, and on a plain, waterlines do. opencamlib does the geometry (drop cutter: the
+lowest tip position at x, y that touches and does not gouge; waterline: the tool's way around at one height). It is
+optional: `pip install workshed[cam]`.
 """
 
 from __future__ import annotations
@@ -14,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from designs.processes.cnc_program import RouterOptions, begin, end, finish
+from designs.processes.cnc_program import RouterOptions, SurfaceStrategy, begin, end, finish
 from designs.processes.gcode_writer import GcodeWriter
 from designs.processes.materials import RouterRecipe, router_recipe
 from designs.processes.model import CannotMake, GeometryKind, MachineProfile, MadeToolpath, Piece, Stock, ToolSpec
@@ -24,6 +26,10 @@ _ALLOWANCE_MM = 0.4
 _SAMPLE_MM = 0.25
 _FLAT_MM = 0.004
 _FINISH_SHARE = 0.12
+"""Stepover of a flat bit, whose scallops have no formula, as a share of its diameter."""
+_STEEP_DEG = 60.0
+_STEEP_SHARE = 0.2
+_LEAST_STEP_MM = 0.05
 _CUTTER_LENGTH_MM = 200.0
 Rows = list[NDArray[np.float64]]
 
@@ -37,6 +43,27 @@ class Carving:
     cutter: Any
     low: tuple[float, float, float]
     high: tuple[float, float, float]
+
+
+def step_mm(tool: ToolSpec, scallop_mm: float) -> float:
+    """Distance of rows, or of waterlines in height, between which a ball leaves ridges of `scallop_mm`.
+
+    2 √(2 r h − h²): the ridge between two circles of radius r (Choi and Jerard, Sculptured Surface Machining, 1998).
+    """
+    if tool.kind != "ball_end_mill":
+        return _FINISH_SHARE * tool.diameter_mm
+    high = min(scallop_mm, tool.diameter_mm / 4.0)
+    return max(_LEAST_STEP_MM, 2.0 * float(np.sqrt(high * tool.diameter_mm - high * high)))
+
+
+def steep_share(triangles: NDArray[np.float64]) -> float:
+    """Share of the upward area that is steeper than 60° from level."""
+    normals = np.cross(triangles[:, 1] - triangles[:, 0], triangles[:, 2] - triangles[:, 0])
+    areas = np.linalg.norm(normals, axis=1)
+    seen = (areas > 1e-12) & (normals[:, 2] > -1e-9 * areas)
+    level = normals[seen, 2] / areas[seen]
+    total = float(areas[seen].sum())
+    return float(areas[seen][level < np.cos(np.radians(_STEEP_DEG))].sum()) / total if total > 0.0 else 0.0
 
 
 def carving(triangles: NDArray[np.float64], tool: ToolSpec) -> Carving:
@@ -128,15 +155,26 @@ def make(pieces: Sequence[Piece], profile: MachineProfile, stock: Stock, options
     floor = -float(size[2])
     writer = GcodeWriter()
     begin(writer, profile, stock, tool, recipe, options)
-    fine_mm = _FINISH_SHARE * tool.diameter_mm
+    fine_mm = step_mm(tool, options.scallop_mm)
     rows = drop_rows(work, fine_mm, floor)
     every = max(1, int(recipe.stepover_mm / fine_mm))
     _rough(writer, rows[:: every - 1 + every % 2], recipe, floor, options)
-    _follow(writer, rows, recipe, options)
+    ways = strategies(options.surface, triangles)
+    if SurfaceStrategy.ROWS in ways:
+        _follow(writer, rows, recipe, options)
+    if SurfaceStrategy.WATERLINES in ways:
+        _round(writer, work, fine_mm, floor, recipe, options)
     end(writer, options)
-    return finish(
-        writer, profile, stock, tool, recipe, options, used, 1, (), through_mm=0.0, tabs=False, how="3D surface"
-    )
+    how = f"3D surface by {' and '.join(way.value for way in ways)} {fine_mm:.2f} mm apart"
+    return finish(writer, profile, stock, tool, recipe, options, used, 1, (), through_mm=0.0, tabs=False, how=how)
+
+
+def strategies(wanted: SurfaceStrategy, triangles: NDArray[np.float64]) -> tuple[SurfaceStrategy, ...]:
+    """How a surface is finished: what is wanted, or by its own steepness."""
+    if wanted is not SurfaceStrategy.BY_STEEPNESS:
+        return (wanted,)
+    steep = steep_share(triangles) > _STEEP_SHARE
+    return (SurfaceStrategy.ROWS, SurfaceStrategy.WATERLINES) if steep else (SurfaceStrategy.ROWS,)
 
 
 def _refuse_misfits(
@@ -170,6 +208,30 @@ def _rough(writer: GcodeWriter, rows: Rows, recipe: RouterRecipe, floor: float, 
         raised = [np.column_stack([r[:, 0], r[:, 1], np.maximum(r[:, 2] + _ALLOWANCE_MM, z)]) for r in rows]
         _follow(writer, [np.column_stack([r[:, :2], np.minimum(r[:, 2], 0.0)]) for r in raised], recipe, options)
         level -= recipe.stepdown_mm
+
+
+def _round(
+    writer: GcodeWriter, work: Carving, step: float, floor: float, recipe: RouterRecipe, options: RouterOptions
+) -> None:
+    """Around the mesh at height after height, from the top down to the floor; from loop to loop at the safe height."""
+    levels = int(np.ceil(-floor / step))
+    at = np.zeros(2)
+    for k in range(1, levels + 1):
+        z = floor * k / levels
+        loops = [loop for loop in waterline(work, max(z, floor + _FLAT_MM)) if len(loop) > 2]
+        while loops:
+            near = min(range(len(loops)), key=lambda n: float(np.hypot(*(loops[n][:, :2] - at).T).min()))
+            loop = loops.pop(near)
+            first = int(np.argmin(np.hypot(*(loop[:, :2] - at).T)))
+            way = [(float(x), float(y)) for x, y in np.roll(loop[:, :2], -first, axis=0)]
+            writer.rapid(z=options.safe_mm)
+            writer.rapid(*way[0])
+            writer.rapid(z=0.5)
+            writer.feed(z=z, feed_mm_min=recipe.plunge_mm_min)
+            way = [*way, way[0]] if way[0] != way[-1] else way
+            writer.follow(way, feed_mm_min=recipe.feed_mm_min, arcs_within_mm=options.arcs_within_mm)
+            at = np.array(way[-1])
+    writer.rapid(z=options.safe_mm)
 
 
 def _follow(writer: GcodeWriter, rows: Rows, recipe: RouterRecipe, options: RouterOptions) -> None:

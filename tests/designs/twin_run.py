@@ -46,8 +46,16 @@ def stripped(gcode: bytes) -> list[str]:
     return lines
 
 
-def run(twin: Any, lines: list[str], *, window: int, settle_s: float = 2.0, limit_s: float = 100_000.0) -> Executed:
-    """Stream lines with at most `window` bytes unanswered; the wire takes no time."""
+def run(
+    twin: Any,
+    lines: list[str],
+    *,
+    window: int,
+    settle_s: float = 2.0,
+    limit_s: float = 100_000.0,
+    seen: list[tuple[float, float, float]] | None = None,
+) -> Executed:
+    """Stream lines with at most `window` bytes unanswered; the wire takes no time. `seen`: positions are put there."""
     now = 0.0
     twin.boot(now, "power")
     now = settle_s
@@ -80,6 +88,8 @@ def run(twin: Any, lines: list[str], *, window: int, settle_s: float = 2.0, limi
         now = max(now, wakes)
         twin.advance(now)
         last_move = now
+        if seen is not None:
+            seen.append(tuple(twin.state(now)["position"][:3]))
     state = twin.state(now)
     x, y, z = state["position"][:3]
     return Executed(last_move - began, (x, y, z), tuple(said), state)

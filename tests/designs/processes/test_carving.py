@@ -7,9 +7,11 @@ import struct
 
 import numpy as np
 import pytest
+import trimesh
 from shapely.geometry import LinearRing, Point, box
 
 from designs.processes import cnc, surface, vcarve
+from designs.processes.cnc_program import RouterOptions, SurfaceStrategy
 from designs.processes.model import (
     CannotMake,
     GeometryKind,
@@ -24,6 +26,7 @@ from designs.processes.power_grid import make_grid
 from designs.toolpath import MachineLimits, lint
 from designs.toolpath.strokes import read_segments
 from tests.designs import drawing_zoo as zoo
+from tests.designs.twin_run import grbl, run, stripped
 
 BOARD = Stock("plywood", thickness_mm=12.0, width_mm=300.0, height_mm=300.0)
 
@@ -106,10 +109,74 @@ def test_a_dome_is_carved_without_gouging():
     assert (cutting[inside, 5] - lowest_allowed).min() < 0.05
 
 
+def cone(radius: float, top: float, height: float) -> trimesh.Trimesh:
+    """A truncated cone standing on z = 0: walls of atan(height / (radius − top)) from level."""
+    ring = np.linspace(0.0, 2 * np.pi, 97)[:-1]
+    low = np.column_stack([radius * np.cos(ring), radius * np.sin(ring), np.zeros(96)])
+    high = np.column_stack([top * np.cos(ring), top * np.sin(ring), np.full(96, height)])
+    mesh = trimesh.convex.convex_hull(np.vstack([low, high]))
+    assert mesh.is_watertight
+    return mesh
+
+
+def stl(mesh: trimesh.Trimesh) -> Piece:
+    return Piece(PartFile("part.stl", GeometryKind.STL, mesh.export(file_type="stl")))
+
+
+@pytest.mark.parametrize("strategy", [SurfaceStrategy.ROWS, SurfaceStrategy.WATERLINES])
+def test_no_strategy_gouges_where_the_twin_goes(strategy: SurfaceStrategy) -> None:
+    """Wherever the twin's bit is seen, the ball is outside the cone, and it touches the walls it finishes."""
+    pytest.importorskip("opencamlib", reason="opencamlib is not installed: pip install workshed[cam]")
+    radius, top, height = 14.0, 10.0, 9.0
+    profile = machine(BALL)
+    options = RouterOptions(surface=strategy, scallop_mm=0.1)
+    made = cnc.make([stl(cone(radius, top, height))], profile, BOARD, options)
+    assert strategy.value in made.settings
+    assert lint(made.gcode, MachineLimits.of(profile)) == ()
+    seen: list[tuple[float, float, float]] = []
+    twin = grbl("router")
+    done = run(twin, stripped(made.gcode), window=127, seen=seen)
+    assert done.answers == ()
+    assert done.position == pytest.approx((0.0, 0.0, 5.0), abs=1e-6)
+    assert done.state["spindle"]["power"] == 0.0
+    ends = np.concatenate([part.ends for part in read_segments(made.gcode)])
+    tips = np.vstack([np.array(seen), ends[:, 3:]])
+    middle = BALL.diameter_mm + 1.0 + radius
+    ball = BALL.diameter_mm / 2.0
+    far = np.hypot(tips[:, 0] - middle, tips[:, 1] - middle)
+    up = tips[:, 2] + ball + height
+    slope = np.array([radius - top, height]) / math.hypot(radius - top, height)
+    off_wall = (far - radius) * slope[1] + up * slope[0]
+    beside = (up * slope[1] - (far - radius) * slope[0] > 0.0) & (up * slope[1] - (far - radius) * slope[0] < 9.8)
+    assert (off_wall[beside] > ball - 0.03).all()
+    over = far < top
+    assert (up[over] > height + ball - 0.03).all()
+    assert off_wall[beside].min() == pytest.approx(ball, abs=0.03)
+    if strategy is SurfaceStrategy.WATERLINES:
+        touching = sorted({round(float(z), 2) for z, near, b in zip(tips[:, 2], off_wall, beside, strict=True)
+                           if b and abs(near - ball) < 0.03})  # fmt: skip
+        gaps = np.diff(touching)
+        assert gaps.max() <= surface.step_mm(BALL, 0.1) + 0.02
+
+
+def test_scallops_decide_the_step() -> None:
+    assert surface.step_mm(BALL, 0.02) == pytest.approx(2 * math.sqrt(2 * 3.0 * 0.02 - 0.02**2))
+    assert surface.step_mm(BALL, 0.2) > surface.step_mm(BALL, 0.02)
+    assert surface.step_mm(ToolSpec(1, "flat_end_mill", 4.0), 0.02) == pytest.approx(0.48)
+
+
+def test_steepness_chooses_the_strategy() -> None:
+    steep, gentle = np.asarray(cone(12.0, 10.0, 10.0).triangles), np.asarray(cone(30.0, 5.0, 6.0).triangles)
+    assert surface.strategies(SurfaceStrategy.BY_STEEPNESS, steep) == (
+        SurfaceStrategy.ROWS,
+        SurfaceStrategy.WATERLINES,
+    )
+    assert surface.strategies(SurfaceStrategy.BY_STEEPNESS, gentle) == (SurfaceStrategy.ROWS,)
+    assert surface.strategies(SurfaceStrategy.WATERLINES, gentle) == (SurfaceStrategy.WATERLINES,)
+
+
 def test_waterline_of_a_box_is_its_outline_grown_by_the_bit():
     pytest.importorskip("opencamlib", reason="opencamlib is not installed: pip install workshed[cam]")
-    import trimesh
-
     block = trimesh.creation.box(extents=(20, 10, 8))
     triangles = np.asarray(block.triangles) - np.array([0.0, 0.0, 4.0])
     work = surface.carving(triangles, ToolSpec(1, "flat_end_mill", 4.0))
