@@ -18,9 +18,10 @@ from scheduler.dispatch.moves import Mover
 from scheduler.dispatch.offers import Reach, carry_out
 from scheduler.dispatch.picture import Picture, take_picture
 from scheduler.dispatch.sweep import sweep
+from scheduler.orders import composing
 from scheduler.orders.making import ToolpathRoom
 from scheduler.planning.snapshot import Plan, PlanPolicy, Snapshot
-from scheduler.store import Store, queries
+from scheduler.store import SteppedDown, Store, queries
 from scheduler.store import tables as t
 
 _log: Final = logging.getLogger(__name__)
@@ -77,6 +78,9 @@ class Dispatcher:
             except sa.exc.OperationalError as error:
                 _log.error("dispatch waits: the database does not answer: %s", error.orig)
                 wait_s = 1.0
+            except SteppedDown as error:
+                _log.warning("dispatch ends here: %s", error)
+                return
             except Exception:  # noqa: BLE001 (one bad job must not end dispatch; it is logged whole, and tried again)
                 _log.exception("dispatch stumbled")
                 wait_s = 1.0
@@ -143,6 +147,9 @@ class Dispatcher:
     def _look(self, now: datetime) -> Picture:
         with self._store.read() as c:
             picture = take_picture(c, now, self._mover.limits, self._policy)
+        if self._compose(picture, now):
+            with self._store.read() as c:
+                picture = take_picture(c, now, self._mover.limits, self._policy)
         if picture.missing:
             with self._store.write() as c:
                 for key, recipe in picture.missing.items():
@@ -150,6 +157,15 @@ class Dispatcher:
                         self._room.want(c, recipe, picture.file_keys[key], now)
         self._room.begin({**picture.missing, **picture.asked})
         return picture
+
+    def _compose(self, picture: Picture, now: datetime) -> bool:
+        """Let waiting pieces share plates and sheets, and part those that cannot. Whether anything changed."""
+        changes, refused = composing.propose(picture), composing.misfits(picture)
+        if not changes and not refused:
+            return False
+        with self._store.write() as c:
+            touched = composing.carry_out(c, self._mover, changes, now)
+            return bool([*touched, *composing.separate(c, picture, refused, now)])
 
     def _sleep_s(self, now: datetime) -> float:
         with self._store.read() as c:

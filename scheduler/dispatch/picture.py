@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 import sqlalchemy as sa
@@ -16,13 +16,12 @@ from agents.contract.vocabulary import (
     MOTION_STATES,
     JobState,
     MachineState,
-    NeedClass,
     Process,
-    Ring,
 )
 from designs.processes.materials import canonical
 from scheduler.dispatch.actions import quarantined
 from scheduler.dispatch.limits import Limits
+from scheduler.orders import urgency
 from scheduler.orders.progress import GOING_STATES, OrderState
 from scheduler.orders.recipes import JobBody, Recipe, fits, matching_material, read_body, recipe_for
 from scheduler.planning.snapshot import (
@@ -37,7 +36,8 @@ from scheduler.planning.snapshot import (
     Snapshot,
     Window,
 )
-from scheduler.store import queries
+from scheduler.store import content_queries, queries
+from scheduler.store.content_queries import LineRow
 from scheduler.store.rows import AgentRow, JobRow, MachineRow, OrderRow, RecipeRow, ToolpathRow
 
 #: A finished part lies on the bed: somebody will clear it, we do not know when.
@@ -76,6 +76,8 @@ class Picture:
     asked: dict[str, Recipe]
     """Toolpaths asked for and not made yet."""
     file_keys: dict[str, str]
+    lines: dict[str, list[LineRow]] = field(default_factory=dict)
+    """Whose pieces lie on each job."""
     shut: dict[tuple[str, str], str] = field(default_factory=dict)
     """Why there is no toolpath, by (job, machine key)."""
     held_back: dict[str, str] = field(default_factory=dict)
@@ -97,6 +99,7 @@ def take_picture(c: sa.Connection, now: datetime, limits: Limits, policy: PlanPo
     jobs = {job.id: job for job in queries.open_jobs(c)}
     orders = {order.id: order for order in queries.orders(c)} if jobs else {}
     picture = Picture(Snapshot(now, (), ()), machines, jobs, orders, {}, {}, {}, {})
+    picture.lines = content_queries.lines_of_jobs(c, jobs)
     waiting = [job for job in jobs.values() if job.state is JobState.WAITING]
     _find_toolpaths(c, picture, waiting)
     declined = _declined(c, now)
@@ -106,7 +109,7 @@ def take_picture(c: sa.Connection, now: datetime, limits: Limits, policy: PlanPo
         if job.state is JobState.OFFERED or job.state in LEASED_STATES:
             plan_jobs.append(_fixed_job(c, job, picture, now))
         elif job.state is JobState.WAITING:
-            why = _held_back(job, orders[job.order], files, picture)
+            why = _held_back(job, files, picture)
             if why:
                 picture.held_back[job.id] = why
             else:
@@ -166,9 +169,16 @@ def _no_recipe(job: JobRow, body: JobBody, machine: SeenMachine) -> str | None:
     return None
 
 
-def _held_back(job: JobRow, order: OrderRow, files: set[str], picture: Picture) -> str:
-    if OrderState(order.state) not in GOING_STATES:
-        return f"the order is {order.state.replace('_', ' ')}, not accepted yet"
+def orders_of(picture: Picture, job: JobRow) -> list[OrderRow]:
+    """The orders that want something of the job; the one it goes by where nobody does any more."""
+    wanted = sorted({line.order for line in picture.lines.get(job.id, ()) if line.unwanted_at is None})
+    return [picture.orders[order] for order in wanted or [job.order]]
+
+
+def _held_back(job: JobRow, files: set[str], picture: Picture) -> str:
+    for order in orders_of(picture, job):
+        if OrderState(order.state) not in GOING_STATES:
+            return f"the order is {order.state.replace('_', ' ')}, not accepted yet"
     if job.flag:
         return job.flag
     if job.file_key in files:
@@ -193,7 +203,7 @@ def _need(body: JobBody, amount_g: float | None) -> MaterialNeed:
 
 
 def _waiting_job(job: JobRow, picture: Picture, declined: tuple[Declined, ...], now: datetime) -> PlanJob:
-    body, order = read_body(job.body), picture.orders[job.order]
+    body, orders = read_body(job.body), orders_of(picture, job)
     own = {key: row for (job_id, key), row in picture.toolpaths.items() if job_id == job.id}
     amounts = [row.material_g for row in own.values() if row.material_g is not None]
     previous = (job.placement or {}).get("machine")
@@ -204,18 +214,27 @@ def _waiting_job(job: JobRow, picture: Picture, declined: tuple[Declined, ...], 
         options=tuple(DurationOption(p50_s=max(1.0, row.duration_s), machine=key) for key, row in own.items()),
         need=_need(body, max(amounts, default=None)),
         release=job.not_before if job.not_before is not None and job.not_before > now else None,
-        due=order.due,
-        need_class=NeedClass(order.need_class),
-        ring=Ring(order.ring),
+        **_pressing(orders, now),
         declined=declined,
         own_shop=body.own_shop,
         previous_machine=previous if isinstance(previous, str) else None,
     )
 
 
+def _pressing(orders: Sequence[OrderRow], now: datetime) -> dict[str, Any]:
+    """Date, class, aged weight and promise of a job, from all whose pieces lie on it."""
+    return {
+        "due": urgency.earliest(urgency.date_of(order) for order in orders),
+        "need_class": urgency.most_pressing(orders),
+        "weight": sum(urgency.weight(order, now) for order in orders),
+        "ring": urgency.narrowest(orders),
+        "promised": urgency.earliest(order.promised for order in orders),
+    }
+
+
 def _fixed_job(c: sa.Connection, job: JobRow, picture: Picture, now: datetime) -> PlanJob:
     """A job that is offered, leased or running keeps its machine; how long it still takes follows its progress."""
-    body, order = read_body(job.body), picture.orders[job.order]
+    body, orders = read_body(job.body), orders_of(picture, job)
     holder = queries.open_offer(c, job.id) or queries.live_lease(c, job.id)
     machine = "" if holder is None else f"{holder.agent}.{holder.machine}"
     offer = None if holder is None else queries.offer(c, getattr(holder, "offer", holder.id))
@@ -233,9 +252,7 @@ def _fixed_job(c: sa.Connection, job: JobRow, picture: Picture, now: datetime) -
         process=Process(job.process),
         options=(DurationOption(p50_s=whole_s, machine=machine or None),),
         need=_need(body, None),
-        due=order.due,
-        need_class=NeedClass(order.need_class),
-        ring=Ring(order.ring),
+        **_pressing(orders, now),
         own_shop=body.own_shop,
         fixed=Fixed(machine, start, finish, job.state.value),
     )

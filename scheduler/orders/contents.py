@@ -119,8 +119,8 @@ def fresh_id(c: sa.Connection, order: str) -> str:
     return next(name for name in (f"{start}{n}" for n in range(len(used) + 1, 2 * len(used) + 2)) if name not in used)
 
 
-def settle(c: sa.Connection, job: JobRow) -> JobRow:
-    """Bring the job's own columns up to its lines. Raises ValueError for a job without any."""
+def settle(c: sa.Connection, job: JobRow, more: Mapping[str, Any] | None = None) -> JobRow:
+    """Bring the job's own columns up to its lines; `more` are set beside. Raises ValueError for a job without any."""
     found = content_queries.lines(c, job.id)
     if not found:
         raise ValueError(f"job {job.id} has nothing on it")
@@ -136,6 +136,7 @@ def settle(c: sa.Connection, job: JobRow) -> JobRow:
         "file_key": body.file_key,
         "placement": None,
         "waiting": None,
+        **(more or {}),
     }
     queries.update_job(c, job, values)
     return _there(queries.job(c, job.id))

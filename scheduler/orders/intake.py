@@ -21,6 +21,7 @@ from designs.okh import (
     read_manifest,
     write_manifest,
 )
+from designs.processes.footprints import footprint_of
 from designs.processes.model import CannotMake, GeometryKind, PartFile, ProcessKind, Severity
 from scheduler.orders.refusal import Refused
 from scheduler.store import Blobs
@@ -159,7 +160,19 @@ def _check_file(name: str, content: Mapping[str, bytes], examine: Inspect) -> Ch
             raise Refused(
                 "bad_geometry", f"{name} was refused", finding.text.rstrip("."), "Repair it and send it again."
             )
-    return CheckedFile(name, part_file.kind, part_file.sha256, len(data), msgspec.to_builtins(report))
+    measured = {**msgspec.to_builtins(report), **_taken(part_file)}
+    return CheckedFile(name, part_file.kind, part_file.sha256, len(data), measured)
+
+
+def _taken(file: PartFile) -> dict[str, Any]:
+    """What a piece takes of plate or sheet, for composing them; nothing where it cannot be told."""
+    try:
+        found = footprint_of(file)
+    except CannotMake:
+        return {}
+    if found is None:
+        return {}
+    return {"outline_mm": [list(point) for point in found.outline_mm], "piece_s": round(found.machine_s, 1)}
 
 
 def _said(error: CannotMake | BadManifest) -> tuple[str, str, str]:

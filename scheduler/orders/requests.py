@@ -155,6 +155,8 @@ def _jobs_of(
         dims_mm=None if dims is None else (dims[0], dims[1], dims[2]),
         licence=design["licence"],
         own_shop=request.shop if request.own_use else None,
+        outline_mm=tuple((float(x), float(y)) for x, y in file["report"].get("outline_mm", ())) or None,
+        piece_s=file["report"].get("piece_s"),
     )
     return [_PlannedJob(part.name, count, process, body) for count in counts]
 

@@ -1,0 +1,259 @@
+"""Orders on one sheet and one plate: shared while nothing is frozen, each order's pieces its own to the end."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+
+from agents.contract.vocabulary import CLOSED_STATES, FailureClass, JobState, NeedClass, Process
+from scheduler.api.views import overview
+from scheduler.dispatch import people
+from scheduler.orders.contents import WHOSE
+from scheduler.orders.progress import good_pieces
+from scheduler.orders.recipes import read_body
+from scheduler.orders.refusal import Refused
+from scheduler.store import content_queries, content_tables, queries
+from scheduler.store import tables as t
+from tests.scheduler.line import Agent, Line
+from tests.scheduler.shelf import ask, block, drawing
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
+def database(request: pytest.FixtureRequest) -> Iterator[str]:
+    if request.param == "sqlite":
+        yield ""
+        return
+    address: str = request.getfixturevalue("postgres_url")
+    yield address
+    engine = sa.create_engine(address)
+    with engine.begin() as c:
+        c.execute(sa.text("DROP SCHEMA public CASCADE"))
+        c.execute(sa.text("CREATE SCHEMA public"))
+    engine.dispose()
+
+
+@pytest.fixture
+def cutter() -> Agent:
+    return Agent("mill", "pi", ("laser",), Process.LASER)
+
+
+@pytest.fixture
+def line(tmp_path: Path, cutter: Agent, database: str) -> Iterator[Line]:
+    made = Line(tmp_path, cutter, database=database)
+    made.arrive()
+    yield made
+    made.close()
+
+
+def contents(line: Line) -> dict[str, dict[str, int]]:
+    """Pieces by order, on each job that has any and is not over."""
+    with line.scheduler.store.read() as c:
+        jobs = [job for job in queries.jobs(c) if job.state not in CLOSED_STATES]
+        return {job.id: {x.order: x.pieces for x in content_queries.lines(c, job.id)} for job in jobs}
+
+
+def conserved(line: Line) -> None:
+    """Every piece asked for lies on exactly one job that is open or was made; every job is counted once."""
+    with line.scheduler.store.read() as c:
+        wanted = {
+            (p["order"], p["part"]): p["quantity"] for o in queries.orders(c) for p in queries.order_parts(c, o.id)
+        }
+        lying: Counter[tuple[str, str]] = Counter()
+        for job in queries.jobs(c):
+            found = content_queries.lines(c, job.id)
+            assert sum(x.pieces for x in found) in (job.pieces, 0)
+            assert bool(found) or job.state is JobState.CANCELLED
+            for x in found:
+                lying[x.order, x.part] += x.pieces - x.rejected
+        assert dict(lying) == wanted
+        seen = overview(c)
+        assert seen.jobs_in == seen.done + seen.running + seen.waiting + seen.unmatched + seen.cancelled
+
+
+def lease(line: Line, agent: Agent, job: str) -> None:
+    line.plan()
+    line.plan()
+    line.exchange(agent)
+    assert line.job(job).state is JobState.LEASED
+
+
+def run(line: Line, agent: Agent, job: str) -> None:
+    lease(line, agent, job)
+    agent.stage(job, line.now)
+    agent.intend(job, line.now)
+    line.exchange(agent)
+    agent.run(job, line.now)
+    line.exchange(agent)
+
+
+def test_two_orders_share_a_sheet_and_each_counts_its_own_pieces(line: Line, cutter: Agent) -> None:
+    one = ask(line, "coaster.svg", drawing(40, 40), 3)
+    other = ask(line, "tag.svg", drawing(30, 20), 2)
+    line.plan()
+    ((job, shared),) = contents(line).items()
+    assert shared == {one.id: 3, other.id: 2}
+    body = read_body(line.job(job).body)
+    assert sorted((piece.name, piece.quantity) for piece in body.pieces) == [("coaster.svg", 3), ("tag.svg", 2)]
+    conserved(line)
+    run(line, cutter, job)
+    held = cutter.finish(job, line.now)
+    cutter.inspect(held, line.now, good=5)
+    line.exchange(cutter)
+    with line.scheduler.store.read() as c:
+        assert good_pieces(c, one.id) == {"coaster": 3}
+        assert good_pieces(c, other.id) == {"tag": 2}
+        assert {queries.order(c, o.id).state for o in (one, other)} == {"made"}  # type: ignore[union-attr]
+    conserved(line)
+
+
+def test_a_later_order_joins_while_the_sheet_waits_and_not_after(line: Line, cutter: Agent) -> None:
+    busy = ask(line, "large.svg", drawing(180, 180))
+    line.plan()
+    lease(line, cutter, f"{busy.id}-1")
+    one = ask(line, "coaster.svg", drawing(40, 40), 3)
+    line.plan()
+    other = ask(line, "tag.svg", drawing(30, 20), 2)
+    line.plan()
+    lying = contents(line)
+    assert lying.pop(f"{busy.id}-1") == {busy.id: 1}
+    assert list(lying.values()) == [{one.id: 3, other.id: 2}]
+    conserved(line)
+
+
+def test_cancelling_one_order_leaves_the_others_pieces_where_they_are(line: Line, cutter: Agent) -> None:
+    one = ask(line, "coaster.svg", drawing(40, 40), 3)
+    other = ask(line, "tag.svg", drawing(30, 20), 2)
+    line.plan()
+    (job,) = contents(line)
+    with line.scheduler.store.write() as c:
+        people.cancel_order(c, line.scheduler.mover, one.id, "no longer needed", line.now)
+    assert contents(line) == {job: {other.id: 2}}
+    assert line.job(job).order == other.id
+    conserved(line)
+
+
+def test_cancelling_after_the_claim_makes_the_sheet_as_it_is_frozen(line: Line, cutter: Agent) -> None:
+    one = ask(line, "coaster.svg", drawing(40, 40), 3)
+    other = ask(line, "tag.svg", drawing(30, 20), 2)
+    line.plan()
+    (job,) = contents(line)
+    run(line, cutter, job)
+    with line.scheduler.store.write() as c:
+        people.cancel_order(c, line.scheduler.mover, one.id, "no longer needed", line.now)
+    assert line.job(job).state is JobState.RUNNING
+    assert not line.job(job).cancel_why
+    held = cutter.finish(job, line.now)
+    cutter.inspect(held, line.now, good=5)
+    line.exchange(cutter)
+    with line.scheduler.store.read() as c:
+        assert queries.order(c, other.id).state == "made"  # type: ignore[union-attr]
+        assert queries.order(c, one.id).state == "cancelled"  # type: ignore[union-attr]
+    conserved(line)
+
+
+def test_cancelling_while_the_offer_stands_takes_it_back_and_the_pieces_out(line: Line, cutter: Agent) -> None:
+    one = ask(line, "coaster.svg", drawing(40, 40), 3)
+    other = ask(line, "tag.svg", drawing(30, 20), 2)
+    line.plan()
+    line.plan()
+    (job,) = contents(line)
+    assert line.job(job).state is JobState.OFFERED
+    with line.scheduler.store.write() as c:
+        people.cancel_order(c, line.scheduler.mover, one.id, "no longer needed", line.now)
+    assert line.job(job).state is JobState.WAITING
+    assert contents(line) == {job: {other.id: 2}}
+    conserved(line)
+
+
+def test_after_a_failure_the_pieces_come_back_order_by_order(line: Line, cutter: Agent) -> None:
+    one = ask(line, "coaster.svg", drawing(40, 40), 3)
+    other = ask(line, "tag.svg", drawing(30, 20), 2)
+    line.plan()
+    (job,) = contents(line)
+    run(line, cutter, job)
+    cutter.fail(job, line.now, FailureClass.LINE_REJECTED)
+    line.exchange(cutter)
+    apart = contents(line)
+    assert sorted(apart.values(), key=str) == sorted([{one.id: 3}, {other.id: 2}], key=str)
+    line.clock.pass_(minutes=30)
+    line.plan()
+    assert sorted(contents(line).values(), key=str) == sorted(apart.values(), key=str), "a file may be to blame"
+    assert all(line.job(name).attempt == 2 for name in apart)
+    conserved(line)
+
+
+def test_rejected_pieces_of_a_shared_sheet_are_somebodys(line: Line, cutter: Agent) -> None:
+    one = ask(line, "coaster.svg", drawing(40, 40), 3)
+    other = ask(line, "tag.svg", drawing(30, 20), 2)
+    line.plan()
+    (job,) = contents(line)
+    run(line, cutter, job)
+    held = cutter.finish(job, line.now)
+    cutter.inspect(held, line.now, good=4, rejected=1)
+    line.exchange(cutter)
+    assert line.job(job).flag == WHOSE.format(rejected=1, pieces=5)
+    with line.scheduler.store.read() as c:
+        assert good_pieces(c, one.id) == {"coaster": 0}
+    with pytest.raises(Refused, match="does not add up"), line.scheduler.store.write() as c:
+        people.say_whose(c, line.scheduler.mover, job, {(one.id, "coaster"): 2}, line.now)
+    with line.scheduler.store.write() as c:
+        people.say_whose(c, line.scheduler.mover, job, {(other.id, "tag"): 1}, line.now)
+    assert line.job(job).flag == ""
+    with line.scheduler.store.read() as c:
+        assert queries.order(c, one.id).state == "made"  # type: ignore[union-attr]
+        assert good_pieces(c, other.id) == {"tag": 1}
+    assert list(contents(line).values()) == [{other.id: 1}]
+    conserved(line)
+
+
+def test_what_must_not_share_does_not(line: Line) -> None:
+    ask(line, "coaster.svg", drawing(40, 40), 3, colour="oak")
+    ask(line, "tag.svg", drawing(30, 20), 2, due=line.now + timedelta(days=1))
+    ask(line, "lid.svg", drawing(30, 30), 2, due=line.now + timedelta(days=12))
+    line.plan()
+    assert len(contents(line)) == 3
+    assert all(len(shared) == 1 for shared in contents(line).values())
+
+
+def test_a_shared_plate_is_treated_by_the_most_pressing_need(line: Line) -> None:
+    wish = ask(line, "coaster.svg", drawing(40, 40), 3)
+    need = ask(line, "tag.svg", drawing(30, 20), 3, need_class=NeedClass.SURVIVAL, due=line.now + timedelta(days=1))
+    line.plan()
+    ((job, shared),) = contents(line).items()
+    assert shared == {wish.id: 3, need.id: 3}
+    picture = line.scheduler.dispatcher._look(line.now)
+    (seen,) = picture.snapshot.jobs
+    assert (seen.id, seen.need_class, seen.due, seen.weight) == (job, NeedClass.SURVIVAL, need.due, 10)
+
+
+def test_plates_of_small_prints_are_shared_and_long_prints_divided(tmp_path: Path) -> None:
+    printers = Agent("shed", "pi", ("p1", "p2"))
+    line = Line(tmp_path, printers)
+    line.arrive()
+    ask(line, "clip.stl", block(20, 10, 3), 3)
+    ask(line, "peg.stl", block(15, 15, 4), 2)
+    line.plan()
+    assert [sum(shared.values()) for shared in contents(line).values()] == [5]
+    due = line.now + timedelta(hours=8)
+    long = ask(line, "brick.stl", block(60, 60, 60), 4, due=due)
+    line.plan()
+    bricks = [shared[long.id] for shared in contents(line).values() if long.id in shared]
+    assert sum(bricks) == 4
+    assert len(bricks) >= 2
+    conserved(line)
+    line.close()
+
+
+def test_the_database_holds_no_line_twice(line: Line) -> None:
+    order = ask(line, "coaster.svg", drawing(40, 40), 3)
+    (job,) = contents(line)
+    row = {"job": job, "order": order.id, "part": "coaster", "pieces": 1, "good": 0, "rejected": 0, "body": {}}
+    with pytest.raises(sa.exc.IntegrityError), line.scheduler.store.write() as c:
+        c.execute(sa.insert(content_tables.job_pieces).values(**row))
+    with line.scheduler.store.read() as c:
+        assert c.execute(sa.select(sa.func.sum(t.jobs.c.pieces))).scalar() == 3
