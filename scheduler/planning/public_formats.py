@@ -108,6 +108,8 @@ def read_unrelated(text: str) -> Unrelated:
     if not lines or len(lines[0]) < 2:
         raise BadInstance("the first line must hold the number of jobs and of machines")
     n, m = _count(_whole(lines[0][0]), "jobs"), _count(_whole(lines[0][1]), "machines")
+    if n < 1 or m < 1:
+        raise BadInstance("there must be at least one job and one machine")
     mark = next((i for i, line in enumerate(lines) if line[0].upper() == "SSD"), None)
     if mark is None or mark < n + 1:
         raise BadInstance(f"the line SSD must follow the durations of {n} jobs")
