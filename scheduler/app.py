@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import threading
 from collections.abc import Callable
@@ -18,17 +19,17 @@ from scheduler.config import Settings
 from scheduler.dispatch.bell import Bell
 from scheduler.dispatch.ingest import Ingest, Wire
 from scheduler.dispatch.journal import Journals
+from scheduler.dispatch.leadership import Leadership
 from scheduler.dispatch.loop import Dispatcher, Planner
 from scheduler.dispatch.moves import Mover
 from scheduler.dispatch.offers import Reach
-from scheduler.mqtt import BrokerLink
+from scheduler.mqtt import BrokerLink, NoBroker
 from scheduler.orders.making import Maker, ToolpathRoom, make
 from scheduler.planning import plan
 from scheduler.planning.snapshot import Plan, PlanPolicy, Snapshot
-from scheduler.store import Blobs, Store, open_store, queries
-from scheduler.store import tables as t
+from scheduler.store import Blobs, SteppedDown, Store, open_store, queries
 from scheduler.store.outgoing import Courier, Outgoing
-from scheduler.store.record import post, record
+from scheduler.store.record import post
 
 _log: Final = logging.getLogger(__name__)
 
@@ -59,20 +60,39 @@ class Parts:
 
 
 class Scheduler:
-    """Store, dispatch, toolpaths and broker link of one scheduler. `start` and `stop` once each."""
+    """Store, dispatch, toolpaths and broker link of one scheduler process. `start` and `stop` once each.
+
+    Several processes may serve one database: one dispatches, the others stand by, answer questions and follow it.
+    """
 
     def __init__(self, settings: Settings, parts: Parts | None = None) -> None:
-        """Open the store and count the term up. Raises StoreTooNew, OperationalError or OSError."""
-        chosen = parts or Parts()
+        """Open the store and take the next term if it is free. Raises StoreTooNew, OperationalError or OSError."""
+        self._parts = parts or Parts()
         self.settings = settings.checked()
-        self.clock = chosen.clock or SystemClock()
+        self.clock = self._parts.clock or SystemClock()
         settings.data.mkdir(parents=True, exist_ok=True)
         self.store: Store = open_store(settings.database_url)
         self.blobs = Blobs(settings.data / "blobs")
         self.sender = f"scheduler/{settings.scheduler}"
-        self.term = self._new_term()
         self.bell = Bell()
         self.mover = Mover(sender=self.sender, limits=settings.limits)
+        lease = settings.limits.leadership
+        self.leadership = Leadership(self.store, self.clock, instance=settings.instance, url=settings.url, lease=lease)
+        self.leadership.take()
+        self.store.fence(self.leadership.guard)
+        self.stopping = threading.Event()
+        """Set when streams should end."""
+        self._stack = ExitStack()
+        self._assemble()
+
+    @property
+    def term(self) -> int:
+        """The term this process dispatches in; 0 while it stands by."""
+        return self.leadership.term
+
+    def _assemble(self) -> None:
+        """The parts that dispatch, anew for every term."""
+        chosen, settings = self._parts, self.settings
         self.room = ToolpathRoom(
             self.store,
             self.blobs,
@@ -97,12 +117,17 @@ class Scheduler:
             policy=chosen.policy or PlanPolicy(),
         )
         self.outgoing = Outgoing(self.store, chosen.courier or self.link or _NoWire(), self.clock)
-        self.stopping = threading.Event()
-        """Set when streams should end."""
-        self._stack = ExitStack()
 
     def start(self) -> None:
-        """Ask all agents what they hold, then begin. Raises NoBroker."""
+        """Dispatch if this process holds the term, else stand by; follow from now on. Raises NoBroker."""
+        if self.leadership.held:
+            self._dispatch()
+        else:
+            _log.info("scheduler %s stands by", self.settings.instance)
+        self.leadership.watch(self._follow, self._stack.close)
+
+    def _dispatch(self) -> None:
+        """Ask all agents what they hold, then begin."""
         with self.store.write() as c:
             now = self.clock.now()
             for agent in queries.agents(c):
@@ -117,10 +142,24 @@ class Scheduler:
         self.bell.news()
         _log.info("scheduler %s is up, term %d", self.settings.scheduler, self.term)
 
+    def _follow(self) -> None:
+        """The term came to this process while it stood by."""
+        self._assemble()
+        try:
+            self._dispatch()
+        except (NoBroker, SteppedDown, sa.exc.OperationalError) as error:
+            _log.error("scheduler %s holds the term and cannot dispatch: %s", self.settings.instance, error)
+            self._stack.close()
+            self.leadership.release()
+
     def stop(self) -> None:
-        """End what `start` began, and close the database."""
+        """End what `start` began, let another follow, and close the database."""
         self.stopping.set()
+        self.leadership.stop()
         self._stack.close()
+        if self.leadership.held:
+            with contextlib.suppress(sa.exc.OperationalError):
+                self.leadership.release()
         self.store.close()
 
     def write(self, deed: Callable[[sa.Connection], object]) -> None:
@@ -128,16 +167,6 @@ class Scheduler:
         with self.store.write() as c:
             deed(c)
         self.bell.news()
-
-    def _new_term(self) -> int:
-        now = self.clock.now()
-        name = self.settings.scheduler
-        with self.store.write() as c:
-            term = (c.execute(sa.select(t.schedulers.c.term).where(t.schedulers.c.id == name)).scalar() or 0) + 1
-            c.execute(sa.delete(t.schedulers).where(t.schedulers.c.id == name))
-            c.execute(sa.insert(t.schedulers).values(id=name, term=term, started_at=now))
-            record(c, "scheduler_started", now, body={"scheduler": name, "term": term})
-        return term
 
     def _link(self) -> BrokerLink | None:
         if self.settings.broker is None:
@@ -150,6 +179,7 @@ class Scheduler:
             clock=self.clock,
             take=lambda message: self.ingest.take(message),
             came=lambda: self.bell.news(),
+            lost=self.leadership.look,
         )
 
     def _planner(self, snapshot: Snapshot) -> Plan:

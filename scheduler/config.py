@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -24,6 +25,10 @@ class Settings:
     broker: Broker | None = field(default_factory=lambda: Broker("127.0.0.1", 1883))
     """None: no broker at all (tests, maintenance)."""
     scheduler: str = "main"
+    """The name that agents know: the same for all processes that serve one database."""
+    instance: str = field(default_factory=lambda: os.environ.get("WORKSHED_INSTANCE", "1"))
+    """Which of those processes this is: one dispatches, the others stand by. A process that starts under the instance
+    that holds the term is taken for its next run, and takes over at once."""
     database: str = ""
     """SQLAlchemy URL; empty means SQLite in `data`."""
     public_url: str = ""

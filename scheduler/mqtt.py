@@ -64,9 +64,10 @@ class BrokerLink:
         clock: Clock,
         take: Callable[[Inbound], None],
         came: Callable[[], None],
+        lost: Callable[[], None] = lambda: None,
     ) -> None:
         self._broker, self._scheduler, self._term, self._http = broker, scheduler, term, http
-        self._clock, self._take, self._came = clock, take, came
+        self._clock, self._take, self._came, self._lost = clock, take, came, lost
         self._client: paho.Client | None = None
         self._refused_version = threading.Event()
         self.connected = threading.Event()
@@ -178,6 +179,7 @@ class BrokerLink:
             return
         if self.connected.is_set():
             _log.warning("the broker is gone (%s); trying again", reason)
+            self._lost()
         elif not self.connected.is_set() and self._client is client:
             self._refused_version.set()
         self.connected.clear()

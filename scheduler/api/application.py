@@ -25,8 +25,9 @@ def create_app(settings: Settings, parts: Parts | None = None, *, scheduler: Sch
     A `scheduler` that is given is served, and neither started nor stopped.
     """
     serving = scheduler or Scheduler(settings, parts)
-    with serving.store.write() as c:
-        first_token(c, settings.data / "admin.token", serving.clock.now())
+    if serving.leadership.held:
+        with serving.store.write() as c:
+            first_token(c, settings.data / "admin.token", serving.clock.now())
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:

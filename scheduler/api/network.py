@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, Literal
 
 from fastapi import APIRouter, Header, Query, Request, Response
 from fastapi.responses import FileResponse, StreamingResponse
@@ -39,9 +39,10 @@ _HEARTBEAT_S: Final = 15.0
 
 
 class Health(BaseModel):
-    """Whether the scheduler can do its work."""
+    """Whether the scheduler can do its work. One that stands by can: it answers questions, and follows."""
 
     ok: bool
+    role: Literal["dispatching", "standing by"]
     database: bool
     broker: bool
     term: int
@@ -184,9 +185,16 @@ def health(serving: Serving, response: Response) -> Health:
     with serving.store.read() as c:
         queries.last_event(c)
     broker = serving.link is None or serving.link.connected.is_set()
-    response.status_code = 200 if broker else 503
-    making = serving.room.busy
-    return Health(ok=broker, database=True, broker=broker, term=serving.term, toolpaths_in_the_making=making)
+    ok = broker or not serving.leadership.held
+    response.status_code = 200 if ok else 503
+    return Health(
+        ok=ok,
+        role="dispatching" if serving.leadership.held else "standing by",
+        database=True,
+        broker=broker,
+        term=serving.term,
+        toolpaths_in_the_making=serving.room.busy,
+    )
 
 
 @router.get("/metrics", response_class=Response)

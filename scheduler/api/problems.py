@@ -13,7 +13,7 @@ from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 
 from scheduler.orders.refusal import Refused
-from scheduler.store import UnknownBlob
+from scheduler.store import SteppedDown, UnknownBlob
 
 _log: Final = logging.getLogger(__name__)
 _TYPE: Final = "https://workshed.invalid/problems/"
@@ -70,6 +70,11 @@ def install(app: FastAPI) -> None:
     @app.exception_handler(UnknownBlob)
     def unknown(_: Request, error: UnknownBlob) -> JSONResponse:
         return problem(404, "unknown_file", "There is no such file", str(error))
+
+    @app.exception_handler(SteppedDown)
+    def stands_by(_: Request, error: SteppedDown) -> JSONResponse:
+        hint = f"Nothing was changed. Ask {error.url}" if error.url else "Nothing was changed. Try again in a moment."
+        return problem(503, "stands_by", "This scheduler stands by", str(error), hint)
 
     @app.exception_handler(sa.exc.OperationalError)
     def database(_: Request, error: sa.exc.OperationalError) -> JSONResponse:

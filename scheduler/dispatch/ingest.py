@@ -26,7 +26,7 @@ from scheduler.dispatch.bounds import check_report, out_of_bounds
 from scheduler.dispatch.entries import Entry, read_entry, sender_of
 from scheduler.dispatch.journal import Journals
 from scheduler.shops.reports import know_agents, machine_reports, presence
-from scheduler.store import Store
+from scheduler.store import SteppedDown, Store
 from scheduler.store.record import post
 
 _log: Final = logging.getLogger(__name__)
@@ -114,6 +114,9 @@ class Ingest:
                 _log.error("messages of agents wait: the database does not take them: %s", error.orig)
                 if self._stopping.wait(_RETRY_S):
                     return False
+            except SteppedDown as error:
+                _log.warning("messages of agents are left to another: %s", error)
+                return False
             else:
                 return True
 
@@ -129,6 +132,8 @@ class Ingest:
         found = self._sort(batch)
         try:
             return self._commit(batch, found)
+        except SteppedDown:
+            raise
         except Exception as error:
             # No bytes of one agent may cost another agent its words.
             if isinstance(error, sa.exc.DBAPIError) and not isinstance(error, _OF_THE_MESSAGE):

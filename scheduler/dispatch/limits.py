@@ -20,6 +20,8 @@ class Limits:
     """A shop that declined is not asked for the same job before that, unless it named another time."""
     unanswered: timedelta = timedelta(minutes=2)
     """A shop that let an offer lapse is not asked for the same job before that."""
+    avoid: timedelta = timedelta(hours=1)
+    """A machine on which an attempt failed is not asked for the same job before that; another one may be at once."""
     silence: timedelta = timedelta(seconds=45)
     """No word from an agent for so long: its machines are shown as stale, its running jobs are flagged."""
     ahead: timedelta = timedelta(minutes=15)
@@ -30,3 +32,5 @@ class Limits:
     """A plan is made anew at least so often while anything waits."""
     reconcile: timedelta = timedelta(seconds=10)
     """After a start: how long to wait for what the agents hold before offering to those that answered."""
+    leadership: timedelta = timedelta(seconds=10)
+    """A scheduler that did not say for so long that it is there is followed by one that stands by."""

@@ -5,7 +5,8 @@ values. Every write is one transaction by one writer; state, outgoing messages a
 """
 
 from scheduler.store import content_tables as content_tables
+from scheduler.store import dispatch_tables as dispatch_tables
 from scheduler.store.blobs import Blobs, UnknownBlob
-from scheduler.store.database import Store, StoreTooNew, open_store
+from scheduler.store.database import SteppedDown, Store, StoreTooNew, open_store
 
-__all__ = ["Blobs", "Store", "StoreTooNew", "UnknownBlob", "open_store"]
+__all__ = ["Blobs", "SteppedDown", "Store", "StoreTooNew", "UnknownBlob", "open_store"]

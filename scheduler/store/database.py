@@ -16,10 +16,19 @@ from alembic.script import ScriptDirectory
 
 _MIGRATIONS: Final = Path(__file__).parent / "migrations"
 _BUSY_TIMEOUT_S: Final = 30.0
+_IDLE_IN_TRANSACTION_MS: Final = 20_000
 
 
 class StoreTooNew(RuntimeError):
     """The database was written by a newer Workshed than this one."""
+
+
+class SteppedDown(RuntimeError):
+    """Another scheduler dispatches on this database now; the transaction wrote nothing."""
+
+    def __init__(self, holder: str, url: str) -> None:
+        self.holder, self.url = holder, url
+        super().__init__(f"the scheduler {holder or 'of another term'} dispatches on this database, not this one")
 
 
 class Store:
@@ -29,14 +38,30 @@ class Store:
         self.engine = engine
         self._writer = threading.Lock()
         self._watchers: list[Callable[[], object]] = []
+        self._fence: Callable[[sa.Connection], object] | None = None
+
+    def fence(self, check: Callable[[sa.Connection], object]) -> None:
+        """Run `check` inside every `write` from now on, first; what it raises undoes the write."""
+        self._fence = check
 
     @contextlib.contextmanager
     def write(self) -> Iterator[sa.Connection]:
-        """One transaction: all of it, or (when anything raises) nothing of it. Not re-entrant."""
-        with self._writer, self.engine.begin() as connection:
+        """One transaction: all of it, or (when anything raises) nothing of it. Not re-entrant.
+
+        Raises SteppedDown, nothing written, where another scheduler dispatches on this database.
+        """
+        with self.write_unfenced() as connection:
+            if self._fence is not None:
+                self._fence(connection)
             yield connection
         for watcher in tuple(self._watchers):
             watcher()
+
+    @contextlib.contextmanager
+    def write_unfenced(self) -> Iterator[sa.Connection]:
+        """One transaction of the question itself who may write; everything else goes through `write`."""
+        with self._writer, self.engine.begin() as connection:
+            yield connection
 
     @contextlib.contextmanager
     def read(self) -> Iterator[sa.Connection]:
@@ -61,7 +86,7 @@ def open_store(url: str) -> Store:
     `sqlite:///path` or `postgresql+psycopg://…`. Raises StoreTooNew for a database of a newer version, and
     sqlalchemy.exc.OperationalError when there is no database to talk to.
     """
-    engine = _sqlite(url) if url.startswith("sqlite") else sa.create_engine(url, pool_pre_ping=True)
+    engine = _sqlite(url) if url.startswith("sqlite") else _postgresql(url)
     _migrate(engine)
     return Store(engine)
 
@@ -80,6 +105,18 @@ def _sqlite(url: str) -> sa.Engine:
     def begin(connection: sa.Connection) -> None:
         reading = connection.get_execution_options().get("reading", False)
         connection.exec_driver_sql("BEGIN" if reading else "BEGIN IMMEDIATE")
+
+    return engine
+
+
+def _postgresql(url: str) -> sa.Engine:
+    engine = sa.create_engine(url, pool_pre_ping=True)
+
+    @sa.event.listens_for(engine, "connect")
+    def set_up(connection: Any, record: object) -> None:
+        # A scheduler that was stopped within a transaction must not keep its locks from its successor for ever.
+        connection.execute(f"SET idle_in_transaction_session_timeout = {_IDLE_IN_TRANSACTION_MS}")
+        connection.commit()
 
     return engine
 

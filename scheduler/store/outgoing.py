@@ -9,7 +9,7 @@ from typing import Final, Protocol
 import sqlalchemy as sa
 
 from scheduler.clock import Clock
-from scheduler.store.database import Store
+from scheduler.store.database import SteppedDown, Store
 from scheduler.store.record import mark_sent, unsent
 
 _log: Final = logging.getLogger(__name__)
@@ -59,6 +59,8 @@ class Outgoing:
             except sa.exc.OperationalError as error:
                 _log.error("the outbox waits: the database does not answer: %s", error.orig)
                 self._again_later()
+            except SteppedDown:
+                return
 
     def send_some(self) -> bool:
         """Send one batch. Returns whether it all went and there may be more."""
