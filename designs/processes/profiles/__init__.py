@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import tomllib
 from dataclasses import dataclass
+from enum import StrEnum
 from functools import cache
 from importlib import resources
 from typing import Any, Final
@@ -15,6 +16,19 @@ from typing import Any, Final
 from designs.processes.model import CannotMake, MachineProfile, Stock
 
 DEFAULT_QUALITY: Final = "draft"
+
+
+class Adhesion(StrEnum):
+    """What holds the first layer besides itself."""
+
+    NONE = "none"
+    SKIRT = "skirt"
+    BRIM = "brim"
+
+
+SKIRT_LOOPS: Final = 2
+SKIRT_MM: Final = 2.0
+"""From the pieces to the skirt."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +62,12 @@ class PrintSettings:
     bed_mm: tuple[float, float, float]
     accel_mm_s2: float
     max_feed_mm_s: float
+    adhesion: Adhesion
+    brim_mm: float
+    support_deg: float
+    """Undersides nearer to level than this are held up, degrees."""
+    support_percent: float
+    support_gap_mm: float
     support: bool = False
 
     @property
@@ -58,11 +78,12 @@ class PrintSettings:
     @property
     def summary(self) -> str:
         """For the record: which profiles, and what differs from them."""
+        brim = f", {self.brim_mm:g} mm brim" if self.adhesion is Adhesion.BRIM else ""
         support = ", with support" if self.support else ""
         return (
             f"{self.printer} / {self.material} / {self.quality}: {self.layer_mm:g} mm layers, "
             f"{self.infill_percent:g} % infill, {self.perimeters} perimeters, "
-            f"nozzle {self.nozzle_mm:g} mm at {self.nozzle_c} °C, bed {self.bed_c} °C{support}"
+            f"nozzle {self.nozzle_mm:g} mm at {self.nozzle_c} °C, bed {self.bed_c} °C{brim}{support}"
         )
 
 
@@ -152,6 +173,11 @@ def print_settings(
         bed_mm=profile.envelope_mm,
         accel_mm_s2=profile.accel_mm_s2 or 1000.0,
         max_feed_mm_s=top_mm_s,
+        adhesion=Adhesion(filament["adhesion"]),
+        brim_mm=filament["brim_mm"],
+        support_deg=fineness["support_deg"],
+        support_percent=fineness["support_percent"],
+        support_gap_mm=filament["support_gap_mm"],
         support=support,
     )
 

@@ -18,7 +18,7 @@ from typing import Final
 
 from designs.meshes import write_stl
 from designs.processes.model import CannotMake
-from designs.processes.profiles import PrintSettings
+from designs.processes.profiles import SKIRT_LOOPS, SKIRT_MM, PrintSettings
 from designs.processes.slicers.slicer import Plate, SlicedPlate, one_mesh, run_slicer, scratch
 
 _PLACES: Final = ("/usr/share/cura/resources/definitions", "/usr/local/share/cura/resources/definitions")
@@ -112,14 +112,19 @@ def engine_settings(settings: PrintSettings, start: Sequence[str], end: Sequence
         "material_print_temp_prepend": False,
         "material_bed_temp_prepend": False,
         "relative_extrusion": True,
-        "adhesion_type": "none",
+        "adhesion_type": settings.adhesion.value,
+        "skirt_line_count": SKIRT_LOOPS,
+        "skirt_gap": SKIRT_MM,
+        "skirt_brim_minimal_length": 0,
+        "brim_width": settings.brim_mm,
+        "brim_line_count": round(settings.brim_mm / line),
         "layer_height": settings.layer_mm,
         "layer_height_0": settings.first_layer_mm,
         "support_enable": settings.support,
         "support_structure": "normal",
-        "support_angle": 45,
-        "support_line_distance": line / 0.2,
-        "support_top_distance": settings.layer_mm,
+        "support_angle": 90 - settings.support_deg,  # Cura measures from the vertical
+        "support_line_distance": line / (settings.support_percent / 100),
+        "support_top_distance": settings.support_gap_mm,
         "speed_travel": settings.travel_mm_s,
         "speed_travel_layer_0": settings.travel_mm_s,
         "acceleration_enabled": False,

@@ -25,6 +25,7 @@ BRIDGED_LINES: Final = 2.2
 MIN_LAYER_S: Final = 8.0
 """A layer gets at least so long to cool, by going slower, but not below MIN_MM_S."""
 MIN_MM_S: Final = 12.0
+_KINDS: Final = ("adhesion", "support", "perimeter", "solid", "sparse")
 _Z_MM_S: Final = 10.0
 _SAME_MM: Final = 0.02
 
@@ -99,9 +100,10 @@ class LayerWriter:
     def _speeds(self, number: int, runs: Sequence[_Run]) -> dict[str, float]:
         settings = self._settings
         if number == 0:
-            wanted = dict.fromkeys(("support", "perimeter", "solid", "sparse"), settings.first_layer_mm_s)
+            wanted = dict.fromkeys(_KINDS, settings.first_layer_mm_s)
         else:
             wanted = {
+                "adhesion": settings.first_layer_mm_s,
                 "support": settings.perimeter_mm_s,
                 "perimeter": settings.perimeter_mm_s,
                 "solid": settings.infill_mm_s,

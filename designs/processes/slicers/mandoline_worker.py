@@ -28,7 +28,6 @@ _EXTRUSION_RATIO: Final = 1.25
 
 
 _SUPPORT_GAP_MM: Final = 0.6
-_SUPPORT_DENSITY: Final = 0.2
 _UNITS_PER_MM: Final = 1000
 _NUDGES: Final = (0.0, 0.013, -0.017, 0.07, -0.11, 0.23, -0.29)
 """Shares of a layer."""
@@ -67,17 +66,20 @@ class _Layers(Slicer):  # type: ignore[misc]  # mandoline has no types
     """mandoline up to the point where it would order the paths."""
 
     found: dict[str, Any]
+    support_deg: float
+    support_share: float
 
     def _slicer_task_support(self) -> None:
-        """Support under all that overhangs by more than 45°; mandoline's own misses level undersides."""
+        """Support under all that overhangs further than the limit; mandoline's own misses level undersides."""
         self.support_outline: list[Any] = [[] for _ in range(self.layers)]
         self.support_infill: list[Any] = [[] for _ in range(self.layers)]
         if self.conf["support_type"] == "None":
             return
         hanging: list[Any] = []
+        bearing = self.layer_h / math.tan(math.radians(self.support_deg))
         for layer in reversed(range(self.layers - 1)):
             above, here = self.layer_paths[layer + 1], self.layer_paths[layer]
-            sticks_out = geometry2d.diff(above, sound_offset(here, self.layer_h)) if here else above
+            sticks_out = geometry2d.diff(above, sound_offset(here, bearing)) if here else above
             firm = sound_offset(sound_offset(sticks_out, -self.layer_h / 2), self.layer_h / 2)
             hanging = geometry2d.union(hanging, firm)
             near = sound_offset(geometry2d.union(here, above), _SUPPORT_GAP_MM)
@@ -86,7 +88,7 @@ class _Layers(Slicer):  # type: ignore[misc]  # mandoline has no types
             inside = sound_offset(area, -self.support_width / 2)
             if inside:
                 bounds = geometry2d.paths_bounds(inside)
-                lines = geometry2d.make_infill_lines(bounds, 0, _SUPPORT_DENSITY, self.support_width)
+                lines = geometry2d.make_infill_lines(bounds, 0, self.support_share, self.support_width)
                 self.support_infill[layer] = geometry2d.clip(lines, inside, subj_closed=False)
 
     def _slicer_task_pathing(self) -> None:
@@ -143,6 +145,7 @@ def main(argv: list[str]) -> int:
         bed_center_y=(points.miny + points.maxy) / 2,
         bed_temp=wanted["bed_c"],
     )
+    slicer.support_deg, slicer.support_share = wanted["support_deg"], wanted["support_percent"] / 100
     slicer.slice_to_file(answer)
     return 0
 
