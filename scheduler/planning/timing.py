@@ -163,8 +163,9 @@ def time_one(p: Core, s: Schedule, o: int) -> tuple[int, int, int, int]:
         t = max(t, s.at[s.seq[m, i - 1], END])
     k = s.at[o, CHOICE]
     if p.ops[o, PINNED] >= 0:
+        # A machine that is busy until later holds up what is free to move, not what is there already.
         start = p.ops[o, PINNED]
-        if start < t and i > 0:
+        if i > 0 and start < s.at[s.seq[m, i - 1], END]:
             return start, start, NEVER, 0
         end = start + s.at[o, SETUP] + s.at[o, TICKS]
         return start, end, freed(p, m, end), s.at[o, SETUP]
