@@ -25,35 +25,11 @@ from agents.spool_rows import Lease as Lease
 from agents.spool_rows import MachineFlags as MachineFlags
 from agents.spool_rows import OfferRow as OfferRow
 from agents.spool_rows import read_lease, stamp_of, time_of
+from agents.spool_tables import TABLES
 
 SCHEMA: Final = 1
 #: Answered messages are remembered so long; a broker's session keeps undelivered ones for 7 days.
 SEEN_KEPT_S: Final = 30 * 86400.0
-
-_TABLES: Final = """
-CREATE TABLE IF NOT EXISTS meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;
-CREATE TABLE IF NOT EXISTS seen (
-  id TEXT PRIMARY KEY, at REAL NOT NULL, kind TEXT NOT NULL, decision TEXT NOT NULL) STRICT;
-CREATE TABLE IF NOT EXISTS offers (
-  offer TEXT PRIMARY KEY, job TEXT NOT NULL, machine TEXT NOT NULL, body BLOB NOT NULL, decision TEXT NOT NULL,
-  expires REAL, seq INTEGER, at REAL NOT NULL) STRICT;
-CREATE TABLE IF NOT EXISTS leases (
-  lease TEXT PRIMARY KEY, job TEXT NOT NULL, fence INTEGER NOT NULL, machine TEXT NOT NULL, state TEXT NOT NULL,
-  own INTEGER NOT NULL, ticket BLOB NOT NULL, toolpath BLOB NOT NULL, start_by REAL, planned_start REAL NOT NULL,
-  p90_s REAL NOT NULL, at REAL NOT NULL, start_seq INTEGER, card INTEGER NOT NULL DEFAULT 0,
-  problems BLOB, gates TEXT NOT NULL DEFAULT '', last_line INTEGER NOT NULL DEFAULT 0, started REAL, ended REAL,
-  why TEXT NOT NULL DEFAULT '') STRICT;
-CREATE INDEX IF NOT EXISTS leases_by_machine ON leases (machine, state);
-CREATE TABLE IF NOT EXISTS restarts (lease TEXT PRIMARY KEY, from_line INTEGER NOT NULL) STRICT;
-CREATE TABLE IF NOT EXISTS fences (job TEXT PRIMARY KEY, fence INTEGER NOT NULL) STRICT;
-CREATE TABLE IF NOT EXISTS journal (
-  seq INTEGER PRIMARY KEY, id TEXT NOT NULL, body BLOB NOT NULL, acked INTEGER NOT NULL DEFAULT 0, refused TEXT) STRICT;
-CREATE INDEX IF NOT EXISTS journal_unacked ON journal (seq) WHERE acked = 0;
-CREATE TABLE IF NOT EXISTS machines (
-  machine TEXT PRIMARY KEY, bed_clear INTEGER NOT NULL DEFAULT 0, disarmed TEXT NOT NULL DEFAULT '',
-  disabled TEXT NOT NULL DEFAULT '', materials BLOB) STRICT;
-CREATE TABLE IF NOT EXISTS toolpaths (sha256 TEXT PRIMARY KEY, size INTEGER NOT NULL, used REAL NOT NULL) STRICT;
-"""
 
 
 class SpoolFull(OSError):
@@ -78,7 +54,7 @@ class Spool:
             self._db.execute("PRAGMA journal_mode=WAL")
             self._db.execute("PRAGMA synchronous=FULL")
             self._db.execute("PRAGMA cache_size=-1024")
-            self._db.executescript(_TABLES)
+            self._db.executescript(TABLES)
             self._db.execute("INSERT OR IGNORE INTO meta VALUES ('schema', ?)", (str(SCHEMA),))
             found = self._db.execute("SELECT value FROM meta WHERE key = 'schema'").fetchone()[0]
         except sqlite3.DatabaseError as error:
@@ -129,12 +105,12 @@ class Spool:
 
     def seen(self, message_id: str) -> str | None:
         """The decision recorded for a message id; None for a new one."""
-        row = self._one("SELECT decision FROM seen WHERE id = ?", message_id)
+        row = self.row("SELECT decision FROM seen WHERE id = ?", message_id)
         return None if row is None else str(row[0])
 
     def record_seen(self, message_id: str, kind: str, decision: str, now: datetime) -> None:
         """Remember what was decided about a message."""
-        self._run("INSERT OR REPLACE INTO seen VALUES (?, ?, ?, ?)", message_id, now.timestamp(), kind, decision)
+        self.write("INSERT OR REPLACE INTO seen VALUES (?, ?, ?, ?)", message_id, now.timestamp(), kind, decision)
 
     # --- offers --------------------------------------------------------------------------------------------------
 
@@ -142,7 +118,7 @@ class Spool:
         self, offer: Offer, decision: str, *, expires: datetime | None, seq: int | None, at: datetime
     ) -> None:
         """Record an offer with its decision, or change the decision."""
-        self._run(
+        self.write(
             "INSERT OR REPLACE INTO offers VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
             *(offer.offer, offer.ticket.job, offer.machine, msgspec.json.encode(offer), decision),
             *(None if expires is None else expires.timestamp(), seq, at.timestamp()),
@@ -150,19 +126,19 @@ class Spool:
 
     def offer(self, offer: str) -> OfferRow | None:
         """An offer by id."""
-        row = self._one("SELECT body, decision, expires, seq FROM offers WHERE offer = ?", offer)
+        row = self.row("SELECT body, decision, expires, seq FROM offers WHERE offer = ?", offer)
         return (
             None if row is None else OfferRow(msgspec.json.decode(row[0], type=Offer), row[1], time_of(row[2]), row[3])
         )
 
     def offers_waiting(self) -> tuple[OfferRow, ...]:
         """Offers the owner was asked about."""
-        rows = self._all("SELECT body, decision, expires, seq FROM offers WHERE decision = 'ask' ORDER BY at")
+        rows = self.rows("SELECT body, decision, expires, seq FROM offers WHERE decision = 'ask' ORDER BY at")
         return tuple(_offer_row(row) for row in rows)
 
     def claims_open(self, machine: str, since: datetime) -> int:
         """Claims on a machine that were neither granted nor taken back, made after `since`."""
-        row = self._one(
+        row = self.row(
             "SELECT count(*) FROM offers WHERE machine = ? AND decision = 'claimed' AND at >= ?",
             *(machine, since.timestamp()),
         )
@@ -172,23 +148,23 @@ class Spool:
 
     def highest_fence(self, job: str) -> int:
         """The highest fence ever seen for a job; 0 for none."""
-        row = self._one("SELECT fence FROM fences WHERE job = ?", job)
+        row = self.row("SELECT fence FROM fences WHERE job = ?", job)
         return 0 if row is None else int(row[0])
 
     def highest_fences(self, limit: int = 500) -> dict[str, int]:
         """The highest fences of the jobs seen last."""
-        return {row[0]: row[1] for row in self._all("SELECT job, fence FROM fences ORDER BY rowid DESC LIMIT ?", limit)}
+        return {row[0]: row[1] for row in self.rows("SELECT job, fence FROM fences ORDER BY rowid DESC LIMIT ?", limit)}
 
     def raise_fence(self, job: str, fence: int) -> None:
         """Note a fence; lower ones change nothing: fences only rise."""
-        self._run(
+        self.write(
             "INSERT INTO fences VALUES (?, ?) ON CONFLICT (job) DO UPDATE SET fence = max(fence, excluded.fence)",
             *(job, fence),
         )
 
     def put_lease(self, lease: Lease) -> None:
         """Insert or rewrite a lease."""
-        self._run(
+        self.write(
             f"INSERT OR REPLACE INTO leases VALUES ({', '.join('?' * 20)})",
             *(lease.lease, lease.job, lease.fence, lease.machine, lease.state.value, int(lease.own)),
             *(msgspec.json.encode(lease.ticket), msgspec.json.encode(lease.toolpath)),
@@ -200,17 +176,17 @@ class Spool:
 
     def checkpoint(self, lease: str, line: int) -> None:
         """How far the machine confirmed."""
-        self._run("UPDATE leases SET last_line = max(last_line, ?) WHERE lease = ?", line, lease)
+        self.write("UPDATE leases SET last_line = max(last_line, ?) WHERE lease = ?", line, lease)
 
     def lease(self, lease: str) -> Lease | None:
         """A lease by id."""
-        row = self._one("SELECT * FROM leases WHERE lease = ?", lease)
+        row = self.row("SELECT * FROM leases WHERE lease = ?", lease)
         return None if row is None else read_lease(row)
 
     def leases(self, machine: str | None = None, states: frozenset[LeaseState] = LIVE) -> tuple[Lease, ...]:
         """Leases in some states, the owner's own first, then by planned start."""
         marks = ", ".join("?" * len(states))
-        rows = self._all(
+        rows = self.rows(
             f"SELECT * FROM leases WHERE state IN ({marks}) AND (? IS NULL OR machine = ?)"
             " ORDER BY own DESC, planned_start, at, lease",
             *(state.value for state in sorted(states)),
@@ -220,16 +196,16 @@ class Spool:
 
     def lease_of_job(self, job: str) -> Lease | None:
         """The lease of a job with the highest fence."""
-        row = self._one("SELECT * FROM leases WHERE job = ? ORDER BY fence DESC, at DESC LIMIT 1", job)
+        row = self.row("SELECT * FROM leases WHERE job = ? ORDER BY fence DESC, at DESC LIMIT 1", job)
         return None if row is None else read_lease(row)
 
     def put_restart(self, lease: str, from_line: int) -> None:
         """A person said that this lease goes on with a half-made part, from this line."""
-        self._run("INSERT OR REPLACE INTO restarts VALUES (?, ?)", lease, from_line)
+        self.write("INSERT OR REPLACE INTO restarts VALUES (?, ?)", lease, from_line)
 
     def restart_of(self, lease: str) -> int | None:
         """The line that a lease goes on from; None for one that starts at the beginning."""
-        row = self._one("SELECT from_line FROM restarts WHERE lease = ?", lease)
+        row = self.row("SELECT from_line FROM restarts WHERE lease = ?", lease)
         return None if row is None else int(row[0])
 
     # --- the journal ---------------------------------------------------------------------------------------------
@@ -237,64 +213,64 @@ class Spool:
     def journal(self, body: JournalBody, now: datetime, *, traceparent: str = "") -> int:
         """Append an event; its number. It is told to the network after this transaction."""
         with self.transaction():
-            row = self._one("SELECT value FROM meta WHERE key = 'last_seq'")
+            row = self.row("SELECT value FROM meta WHERE key = 'last_seq'")
             seq = 1 + (0 if row is None else int(row[0]))
             envelope = wrap(body, sender=self._sender, now=now, seq=seq, traceparent=traceparent)
-            self._run("INSERT INTO journal VALUES (?, ?, ?, 0, NULL)", seq, envelope.id, encode(envelope))
+            self.write("INSERT INTO journal VALUES (?, ?, ?, 0, NULL)", seq, envelope.id, encode(envelope))
             self._set_last_seq(seq)
         return seq
 
     def _set_last_seq(self, seq: int) -> None:
-        self._run("INSERT OR REPLACE INTO meta VALUES ('last_seq', ?)", str(seq))
+        self.write("INSERT OR REPLACE INTO meta VALUES ('last_seq', ?)", str(seq))
 
     @property
     def last_seq(self) -> int:
         """The number of the last event; 0 before the first."""
-        row = self._one("SELECT value FROM meta WHERE key = 'last_seq'")
+        row = self.row("SELECT value FROM meta WHERE key = 'last_seq'")
         return 0 if row is None else int(row[0])
 
     def unacknowledged(self, after: int = 0, limit: int = 200) -> tuple[tuple[int, bytes], ...]:
         """(seq, encoded envelope) of events not yet acknowledged, in order."""
-        rows = self._all("SELECT seq, body FROM journal WHERE acked = 0 AND seq > ? ORDER BY seq LIMIT ?", after, limit)
+        rows = self.rows("SELECT seq, body FROM journal WHERE acked = 0 AND seq > ? ORDER BY seq LIMIT ?", after, limit)
         return tuple((int(row[0]), bytes(row[1])) for row in rows)
 
     def unacknowledged_count(self) -> int:
         """How many events wait for their acknowledgement."""
-        row = self._one("SELECT count(*) FROM journal WHERE acked = 0")
+        row = self.row("SELECT count(*) FROM journal WHERE acked = 0")
         return 0 if row is None else int(row[0])
 
     @property
     def first_kept(self) -> int:
         """The lowest number that can still be told; the next one where none is kept."""
-        row = self._one("SELECT min(seq) FROM journal")
+        row = self.row("SELECT min(seq) FROM journal")
         return self.last_seq + 1 if row is None or row[0] is None else int(row[0])
 
     def event(self, seq: int) -> bytes | None:
         """The encoded envelope of one event."""
-        row = self._one("SELECT body FROM journal WHERE seq = ?", seq)
+        row = self.row("SELECT body FROM journal WHERE seq = ?", seq)
         return None if row is None else bytes(row[0])
 
     def acknowledge(self, upto: int, refused: dict[int, str]) -> None:
         """Everything up to `upto` that exists now is committed, but for the refused. Later events are not covered."""
         with self.transaction():
             for seq, why in refused.items():
-                self._run("UPDATE journal SET refused = ? WHERE seq = ? AND acked = 0", why or "refused", seq)
-            self._run("UPDATE journal SET acked = 1 WHERE acked = 0 AND seq <= ?", upto)
+                self.write("UPDATE journal SET refused = ? WHERE seq = ? AND acked = 0", why or "refused", seq)
+            self.write("UPDATE journal SET acked = 1 WHERE acked = 0 AND seq <= ?", upto)
 
     def unacknowledge_after(self, upto: int) -> bool:
         """The granter knows nothing after `upto` (it lost its newest state): tell it all again. True if there was any.
 
         Does nothing while the first event not acknowledged is the next one, which is the ordinary case.
         """
-        row = self._one("SELECT max(seq) FROM journal WHERE acked = 1")
+        row = self.row("SELECT max(seq) FROM journal WHERE acked = 1")
         if row is None or row[0] is None or row[0] <= upto:
             return False
-        self._run("UPDATE journal SET acked = 0 WHERE seq > ?", upto)
+        self.write("UPDATE journal SET acked = 0 WHERE seq > ?", upto)
         return True
 
     def verdict(self, seq: int) -> tuple[bool, str | None]:
         """(acknowledged, why it was refused or None) of one event."""
-        row = self._one("SELECT acked, refused FROM journal WHERE seq = ?", seq)
+        row = self.row("SELECT acked, refused FROM journal WHERE seq = ?", seq)
         return (False, None) if row is None else (bool(row[0]), row[1])
 
     def renumber_from(self, first: int, now: datetime) -> None:
@@ -308,10 +284,10 @@ class Spool:
             for old, payload in self.unacknowledged(limit=1_000_000):
                 was = msgspec.json.decode(payload, type=Envelope)
                 fresh = msgspec.structs.replace(was, seq=seq, sent=now.astimezone(UTC))
-                self._run("INSERT INTO journal VALUES (?, ?, ?, 0, NULL)", seq, fresh.id, encode(fresh))
-                self._run("UPDATE leases SET start_seq = ? WHERE start_seq = ?", seq, old)
-                self._run("UPDATE offers SET seq = ? WHERE seq = ?", seq, old)
-                self._run("DELETE FROM journal WHERE seq = ?", old)
+                self.write("INSERT INTO journal VALUES (?, ?, ?, 0, NULL)", seq, fresh.id, encode(fresh))
+                self.write("UPDATE leases SET start_seq = ? WHERE start_seq = ?", seq, old)
+                self.write("UPDATE offers SET seq = ? WHERE seq = ?", seq, old)
+                self.write("DELETE FROM journal WHERE seq = ?", old)
                 seq += 1
             self._set_last_seq(seq - 1)
 
@@ -319,7 +295,7 @@ class Spool:
 
     def flags(self, machine: str) -> MachineFlags:
         """What persists of a machine."""
-        row = self._one("SELECT bed_clear, disarmed, disabled, materials FROM machines WHERE machine = ?", machine)
+        row = self.row("SELECT bed_clear, disarmed, disabled, materials FROM machines WHERE machine = ?", machine)
         if row is None:
             return MachineFlags()
         materials = None if row[3] is None else msgspec.json.decode(row[3], type=tuple[LoadedMaterial, ...])
@@ -328,7 +304,7 @@ class Spool:
     def put_flags(self, machine: str, flags: MachineFlags) -> None:
         """Keep what persists of a machine."""
         materials = None if flags.materials is None else msgspec.json.encode(flags.materials)
-        self._run(
+        self.write(
             "INSERT OR REPLACE INTO machines VALUES (?, ?, ?, ?, ?)",
             *(machine, int(flags.bed_clear), flags.disarmed, flags.disabled, materials),
         )
@@ -337,15 +313,15 @@ class Spool:
 
     def cached(self) -> tuple[tuple[str, int], ...]:
         """(sha256, size) of the toolpaths on disk, least recently used first."""
-        return tuple((row[0], row[1]) for row in self._all("SELECT sha256, size FROM toolpaths ORDER BY used, sha256"))
+        return tuple((row[0], row[1]) for row in self.rows("SELECT sha256, size FROM toolpaths ORDER BY used, sha256"))
 
     def touch_toolpath(self, sha256: str, size: int, now: datetime) -> None:
         """Note that a toolpath is on disk and was wanted now."""
-        self._run("INSERT OR REPLACE INTO toolpaths VALUES (?, ?, ?)", sha256, size, now.timestamp())
+        self.write("INSERT OR REPLACE INTO toolpaths VALUES (?, ?, ?)", sha256, size, now.timestamp())
 
     def forget_toolpath(self, sha256: str) -> None:
         """The file is gone."""
-        self._run("DELETE FROM toolpaths WHERE sha256 = ?", sha256)
+        self.write("DELETE FROM toolpaths WHERE sha256 = ?", sha256)
 
     # --- housekeeping --------------------------------------------------------------------------------------------
 
@@ -353,26 +329,31 @@ class Spool:
         """Forget what nobody can ask for any more. Fences are kept for ever: they are the proof."""
         limit = now.timestamp() - SEEN_KEPT_S
         with self.transaction():
-            self._run("DELETE FROM seen WHERE at < ?", limit)
-            self._run("DELETE FROM offers WHERE at < ? AND decision != 'ask'", limit)
-            self._run("DELETE FROM journal WHERE acked = 1 AND seq < ?", self.last_seq - 10_000)
+            self.write("DELETE FROM seen WHERE at < ?", limit)
+            self.write("DELETE FROM offers WHERE at < ? AND decision != 'ask'", limit)
+            self.write("DELETE FROM journal WHERE acked = 1 AND seq < ?", self.last_seq - 10_000)
 
-    def _run(self, sql: str, *values: object) -> None:
+    # --- for the tables of other modules in this file ---------------------------------------------------------------
+
+    def write(self, sql: str, *values: object) -> None:
+        """One statement, alone or as part of a transaction."""
         with self.transaction():
             try:
                 self._db.execute(sql, values)
             except sqlite3.DatabaseError as error:
                 raise _translated(error) from error
 
-    def _all(self, sql: str, *values: object) -> list[tuple]:  # type: ignore[type-arg]
+    def rows(self, sql: str, *values: object) -> list[tuple]:  # type: ignore[type-arg]
+        """All rows of a question."""
         with self._lock:
             try:
                 return self._db.execute(sql, values).fetchall()
             except sqlite3.DatabaseError as error:
                 raise _translated(error) from error
 
-    def _one(self, sql: str, *values: object) -> tuple | None:  # type: ignore[type-arg]
-        rows = self._all(sql, *values)
+    def row(self, sql: str, *values: object) -> tuple | None:  # type: ignore[type-arg]
+        """The first row, or None."""
+        rows = self.rows(sql, *values)
         return rows[0] if rows else None
 
 
