@@ -21,6 +21,7 @@ _FORMATS: Final = {0: "png", 1: "jpg", 2: "qoi"}
 _HEATSHRINK: Final = {2: 11, 3: 12}
 _LOOKAHEAD_BITS: Final = 4
 _NIBBLES: Final = "0123456789. \nGX"
+_NEWLINE: Final = _NIBBLES.index("\n")
 
 
 @dataclass(frozen=True)
@@ -168,6 +169,7 @@ def _decoded(block: _Block, name: str) -> bytes:
 def meatpack(data: bytes) -> bytes:
     """Unpack MeatPack: two characters a byte, low half first; half 15 means a whole character follows.
 
+    A line's end in the low half ends the byte: what the packer fills the other half with is no character.
     0xFF 0xFF and a command byte switch: 251 packing on, 250 off, 249 all off, 247 no spaces (11 means E), 246 spaces.
     """
     out: list[str] = []
@@ -200,6 +202,8 @@ def meatpack(data: bytes) -> bytes:
                 whole_next, second = 1, _nibble(high, no_spaces)
             else:
                 out.append(_nibble(low, no_spaces))
+                if low == _NEWLINE:
+                    continue
                 if high == 15:
                     whole_next = 1
                 else:
