@@ -11,6 +11,7 @@ import msgspec
 import sqlalchemy as sa
 
 from agents.contract.vocabulary import LEASED_STATES, JobState
+from scheduler.api.pieces import PieceView, pieces_of, pieces_on
 from scheduler.dispatch.picture import SeenMachine, seen_machines
 from scheduler.orders.progress import good_pieces
 from scheduler.orders.recipes import read_body
@@ -103,6 +104,7 @@ class JobPage:
     history: tuple[EventView, ...]
     placement: dict[str, Any] | None
     toolpath: ToolpathView | None
+    pieces: tuple[PieceView, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,6 +150,8 @@ class OrderView:
     parts: tuple[PartView, ...]
     steps: tuple[StepView, ...]
     jobs: tuple[JobView, ...]
+    pieces: tuple[PieceView, ...] = ()
+    """Where its own pieces lie; jobs may carry those of others beside them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -283,7 +287,7 @@ def job_page(c: sa.Connection, row: JobRow) -> JobPage:
     if toolpath is not None:
         wanted = ToolpathView.__dataclass_fields__
         shown = ToolpathView(**{name: getattr(toolpath, name) for name in wanted})
-    return JobPage(job_view(row), history, row.placement, shown)
+    return JobPage(job_view(row), history, row.placement, shown, pieces_on(c, row.id))
 
 
 def event_view(row: EventRow) -> EventView:
@@ -314,6 +318,7 @@ def order_view(c: sa.Connection, row: OrderRow, *, names: bool) -> OrderView:
             for step in queries.order_steps(c, row.id)
         ),
         jobs=jobs,
+        pieces=pieces_of(c, row.id),
     )
 
 

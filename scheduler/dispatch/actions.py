@@ -14,6 +14,7 @@ from agents.contract.vocabulary import FILE_FAULTS, MACHINE_FAULTS, FailureClass
 from scheduler.dispatch.limits import Limits
 from scheduler.dispatch.retry import FAULTS_TO_QUARANTINE_MACHINE, MACHINES_TO_QUARANTINE_FILE
 from scheduler.dispatch.states import Action
+from scheduler.orders import outcomes
 from scheduler.store import queries
 from scheduler.store import tables as t
 from scheduler.store.record import post, record
@@ -179,15 +180,27 @@ def flag_overdue(c: sa.Connection, s: Scene) -> None:
 
 
 def clear_flag(c: sa.Connection, s: Scene) -> None:
-    """The agent spoke: whatever was in doubt no longer is."""
-    if s.job.flag:
+    """The agent spoke: whatever was in doubt no longer is, but for a fence that was given out and is not known here."""
+    if s.job.flag and not newer_fence_seen(c, s.job):
         queries.update_job(c, s.job, {"flag": ""})
+
+
+def newer_fence_seen(c: sa.Connection, job: JobRow) -> bool:
+    """Whether an agent has seen a higher fence than any lease here: this database is an older copy of the truth."""
+    given = c.execute(sa.select(sa.func.max(t.leases.c.fence)).where(t.leases.c.job == job.id)).scalar()
+    return job.fence > (given or 0)
 
 
 def clear_faults(c: sa.Connection, s: Scene) -> None:
     """A finished job proves the machine."""
     if s.agent and s.machine:
         queries.update_machine(c, s.agent, s.machine, {"faults_in_a_row": 0})
+
+
+def book_run(c: sa.Connection, s: Scene) -> None:
+    """Keep what the attempt taught, and what it left of its sheet."""
+    failure = None if s.job.state is JobState.FINISHED else s.failure or FailureClass.OTHER
+    outcomes.book_run(c, s.job, failure, s.now)
 
 
 def count_fault(c: sa.Connection, s: Scene) -> None:
@@ -233,4 +246,5 @@ ACTIONS: Final[dict[Action, Callable[[sa.Connection, Scene], None]]] = {
     Action.CLEAR_FLAG: clear_flag,
     Action.CLEAR_FAULTS: clear_faults,
     Action.COUNT_FAULT: count_fault,
+    Action.BOOK_RUN: book_run,
 }

@@ -12,12 +12,14 @@ import msgspec
 import sqlalchemy as sa
 
 from agents.contract import messages as m
-from agents.contract.vocabulary import MOTION_STATES, JobState, MachineState, NeedClass, Process, Ring
+from agents.contract.vocabulary import MOTION_STATES, JobState, MachineState, Process
 from scheduler.dispatch.actions import NewOffer
 from scheduler.dispatch.limits import Limits
 from scheduler.dispatch.moves import Happening, Mover
-from scheduler.dispatch.picture import Picture, SeenMachine
+from scheduler.dispatch.picture import Picture, SeenMachine, orders_of
 from scheduler.dispatch.states import JobEvent
+from scheduler.orders import urgency
+from scheduler.orders.cards import work_card
 from scheduler.orders.recipes import matching_material, read_body
 from scheduler.planning.snapshot import Placement, Plan, Waiting
 from scheduler.store import queries
@@ -55,6 +57,7 @@ def carry_out(c: sa.Connection, mover: Mover, picture: Picture, plan: Plan, now:
     jobs = {job.id: job for job in queries.jobs(c, states=[JobState.WAITING])}
     _store_waiting(c, picture, plan, jobs)
     room = _room(c, mover.limits)
+    unheard = _unheard(c, now, mover.limits, reach)
     offered: list[str] = []
     for placement in sorted(plan.placements, key=lambda placement: (placement.start, placement.job)):
         job = jobs.get(placement.job)
@@ -65,7 +68,7 @@ def carry_out(c: sa.Connection, mover: Mover, picture: Picture, plan: Plan, now:
         machine = picture.machines[placement.machine]
         first = room[placement.machine] > 0
         room[placement.machine] -= 1
-        if not first or not _may_offer(machine, placement, now, mover.limits, reach.term):
+        if unheard or not first or not _may_offer(machine, placement, now, mover.limits, reach.term):
             continue
         message = _offer(job, picture, machine, placement, plan, reach)
         happening = Happening(
@@ -79,6 +82,18 @@ def carry_out(c: sa.Connection, mover: Mover, picture: Picture, plan: Plan, now:
         mover.move(c, job, happening)
         offered.append(job.id)
     return offered
+
+
+def _unheard(c: sa.Connection, now: datetime, limits: Limits, reach: Reach) -> bool:
+    """Just after a start: whether an agent has not yet said what it holds. One that stays away is not waited for.
+
+    Until they have, an old copy of the database may pass for the truth, and work that one did be offered to another.
+    """
+    began = c.execute(sa.select(sa.func.max(t.schedulers.c.started_at)).where(t.schedulers.c.term == reach.term))
+    since = began.scalar()
+    if since is None or not since <= now < since + limits.reconcile:
+        return False
+    return any(agent.holdings_term != reach.term for agent in queries.agents(c))
 
 
 def _may_offer(machine: SeenMachine, placement: Placement, now: datetime, limits: Limits, term: int) -> bool:
@@ -193,7 +208,7 @@ def _offer(
 
 
 def _ticket(job: JobRow, picture: Picture, machine: SeenMachine, toolpath: ToolpathRow) -> m.JobTicket:
-    body, order = read_body(job.body), picture.orders[job.order]
+    body, order, orders = read_body(job.body), picture.orders[job.order], orders_of(picture, job)
     loaded = matching_material(body, machine.report.description)
     width, height = toolpath.stock_used_mm or (None, None)
     return m.JobTicket(
@@ -209,14 +224,14 @@ def _ticket(job: JobRow, picture: Picture, machine: SeenMachine, toolpath: Toolp
             width_mm=width,
             height_mm=height,
         ),
-        need_class=NeedClass(order.need_class),
-        ring=Ring(order.ring),
+        need_class=urgency.most_pressing(orders),
+        ring=urgency.narrowest(orders),
         licence=body.licence,
         own_use=order.own_use,
-        requester=order.requester,
-        due=order.due,
+        requester=order.requester if len(orders) == 1 else "",
+        due=urgency.earliest(urgency.date_of(each) for each in orders),
         pieces=job.pieces,
-        work_card=toolpath.work_card,
+        work_card=work_card(toolpath, picture.lines.get(job.id, [])),
     )
 
 

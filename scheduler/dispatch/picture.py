@@ -21,7 +21,8 @@ from agents.contract.vocabulary import (
 from designs.processes.materials import canonical
 from scheduler.dispatch.actions import quarantined
 from scheduler.dispatch.limits import Limits
-from scheduler.orders import urgency
+from scheduler.orders import remnants, urgency
+from scheduler.orders.outcomes import Learned, learned
 from scheduler.orders.progress import GOING_STATES, OrderState
 from scheduler.orders.recipes import JobBody, Recipe, fits, matching_material, read_body, recipe_for
 from scheduler.planning.snapshot import (
@@ -37,7 +38,7 @@ from scheduler.planning.snapshot import (
     Window,
 )
 from scheduler.store import content_queries, queries
-from scheduler.store.content_queries import LineRow
+from scheduler.store.content_queries import LineRow, RemnantRow
 from scheduler.store.rows import AgentRow, JobRow, MachineRow, OrderRow, RecipeRow, ToolpathRow
 
 #: A finished part lies on the bed: somebody will clear it, we do not know when.
@@ -78,6 +79,7 @@ class Picture:
     file_keys: dict[str, str]
     lines: dict[str, list[LineRow]] = field(default_factory=dict)
     """Whose pieces lie on each job."""
+    learned: Learned = field(default_factory=Learned)
     shut: dict[tuple[str, str], str] = field(default_factory=dict)
     """Why there is no toolpath, by (job, machine key)."""
     held_back: dict[str, str] = field(default_factory=dict)
@@ -100,6 +102,7 @@ def take_picture(c: sa.Connection, now: datetime, limits: Limits, policy: PlanPo
     orders = {order.id: order for order in queries.orders(c)} if jobs else {}
     picture = Picture(Snapshot(now, (), ()), machines, jobs, orders, {}, {}, {}, {})
     picture.lines = content_queries.lines_of_jobs(c, jobs)
+    picture.learned = learned(c, now)
     waiting = [job for job in jobs.values() if job.state is JobState.WAITING]
     _find_toolpaths(c, picture, waiting)
     declined = _declined(c, now)
@@ -114,27 +117,46 @@ def take_picture(c: sa.Connection, now: datetime, limits: Limits, policy: PlanPo
                 picture.held_back[job.id] = why
             else:
                 plan_jobs.append(_waiting_job(job, picture, declined.get(job.id, ()), now))
-    plan_machines = tuple(_plan_machine(machine, now, limits) for machine in machines.values())
+    plan_machines = tuple(
+        _plan_machine(machine, now, picture.learned.reliability(key)) for key, machine in machines.items()
+    )
     picture.snapshot = Snapshot(now, plan_machines, tuple(plan_jobs), policy)
     return picture
 
 
 def _find_toolpaths(c: sa.Connection, picture: Picture, waiting: list[JobRow]) -> None:
     wanted: dict[tuple[str, str], Recipe] = {}
+    offcuts = remnants.on_hand(c) if any(job.process in remnants.SHEET_PROCESSES for job in waiting) else []
     for job in waiting:
         body = read_body(job.body)
+        laid: dict[str, RemnantRow | None] = {}
         for key, machine in picture.machines.items():
             why = _no_recipe(job, body, machine)
             if why is None:
-                wanted[job.id, key] = recipe_for(body, job.pieces, machine.report.description)
+                shop = machine.report.shop
+                if shop not in laid:
+                    laid[shop] = remnants.fitting(offcuts, shop, job.process, body, picture.lines.get(job.id, []))
+                wanted[job.id, key] = _recipe(c, job, body, machine, laid[shop])
             elif why:
                 picture.shut[job.id, key] = why
+        offcuts = [row for row in offcuts if row not in laid.values()]
     keys = {place: recipe.key for place, recipe in wanted.items()}
     rows = queries.recipes(c, sorted(set(keys.values())))
     made = queries.toolpaths(c, sorted({row.sha256 for row in rows.values() if row.sha256}))
     for place, recipe in wanted.items():
         picture.file_keys[keys[place]] = picture.jobs[place[0]].file_key
         _sort_recipe(picture, place, keys[place], recipe, rows.get(keys[place]), made)
+
+
+def _recipe(c: sa.Connection, job: JobRow, body: JobBody, machine: SeenMachine, offcut: RemnantRow | None) -> Recipe:
+    """Offcut first; a whole sheet where none fits, or where the pieces turned out not to lie on it after all."""
+    description = machine.report.description
+    if offcut is not None:
+        recipe = recipe_for(body, job.pieces, description, remnants.stock_of(offcut))
+        known = queries.recipe(c, recipe.key)
+        if known is None or known.status != "impossible":
+            return recipe
+    return recipe_for(body, job.pieces, description)
 
 
 def _sort_recipe(
@@ -211,7 +233,7 @@ def _waiting_job(job: JobRow, picture: Picture, declined: tuple[Declined, ...], 
         id=job.id,
         order=job.order,
         process=Process(job.process),
-        options=tuple(DurationOption(p50_s=max(1.0, row.duration_s), machine=key) for key, row in own.items()),
+        options=tuple(_option(picture, job, key, row) for key, row in own.items()),
         need=_need(body, max(amounts, default=None)),
         release=job.not_before if job.not_before is not None and job.not_before > now else None,
         **_pressing(orders, now),
@@ -232,6 +254,12 @@ def _pressing(orders: Sequence[OrderRow], now: datetime) -> dict[str, Any]:
     }
 
 
+def _option(picture: Picture, job: JobRow, key: str, toolpath: ToolpathRow) -> DurationOption:
+    """How long the toolpath takes on this machine, by its estimate and by what was learned."""
+    row = picture.machines[key].row
+    return picture.learned.option(job.file_key, row.model, row.shop, toolpath.duration_s, key)
+
+
 def _fixed_job(c: sa.Connection, job: JobRow, picture: Picture, now: datetime) -> PlanJob:
     """A job that is offered, leased or running keeps its machine; how long it still takes follows its progress."""
     body, orders = read_body(job.body), orders_of(picture, job)
@@ -241,7 +269,10 @@ def _fixed_job(c: sa.Connection, job: JobRow, picture: Picture, now: datetime) -
     toolpath = None if offer is None else queries.toolpath(c, offer.sha256)
     if toolpath is not None:
         picture.toolpaths[job.id, machine] = toolpath
-    whole_s = max(1.0, toolpath.duration_s if toolpath else _UNKNOWN_S)
+    option = DurationOption(p50_s=_UNKNOWN_S, machine=machine or None)
+    if toolpath is not None and machine in picture.machines:
+        option = _option(picture, job, machine, toolpath)
+    whole_s = option.p50_s
     moving = job.state in MOTION_STATES
     start = (job.started_at or job.since) if moving else max(now, offer.planned_start if offer else now)
     left_s = whole_s * (1.0 - job.progress) if moving else whole_s
@@ -250,7 +281,7 @@ def _fixed_job(c: sa.Connection, job: JobRow, picture: Picture, now: datetime) -
         id=job.id,
         order=job.order,
         process=Process(job.process),
-        options=(DurationOption(p50_s=whole_s, machine=machine or None),),
+        options=(option,),
         need=_need(body, None),
         **_pressing(orders, now),
         own_shop=body.own_shop,
@@ -258,7 +289,7 @@ def _fixed_job(c: sa.Connection, job: JobRow, picture: Picture, now: datetime) -
     )
 
 
-def _plan_machine(machine: SeenMachine, now: datetime, limits: Limits) -> PlanMachine:
+def _plan_machine(machine: SeenMachine, now: datetime, reliability: float) -> PlanMachine:
     report, description = machine.report, machine.report.description
     broken = _BROKEN.get(report.state, "")
     return PlanMachine(
@@ -287,4 +318,5 @@ def _plan_machine(machine: SeenMachine, now: datetime, limits: Limits) -> PlanMa
         quarantined=machine.row.quarantine_why or (f"{broken}: {report.why or 'no reason given'}" if broken else ""),
         power_w=description.power_w,
         circuit=description.circuit,
+        reliability=reliability,
     )

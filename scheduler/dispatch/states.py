@@ -66,6 +66,7 @@ class Action(StrEnum):
     DECIDE_RETRY = "decide_retry"
     COUNT_PIECES = "count_pieces"
     TELL_ORDER = "tell_order"
+    BOOK_RUN = "book_run"
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,9 +80,9 @@ class Step:
 _S, _E, _A = JobState, JobEvent, Action
 _BACK: Final = Step(_S.WAITING, (_A.END_LEASE,))
 _TAKEN_BACK: Final = Step(_S.WAITING, (_A.WITHDRAW_LEASE, _A.END_LEASE))
-_FAILED: Final = Step(_S.FAILED, (_A.END_LEASE, _A.COUNT_FAULT, _A.DECIDE_RETRY, _A.TELL_ORDER))
-_LOST: Final = Step(_S.FAILED, (_A.ASK_CANCEL, _A.END_LEASE, _A.DECIDE_RETRY, _A.TELL_ORDER))
-_GONE: Final = Step(_S.CANCELLED, (_A.END_LEASE, _A.CLEAR_FLAG, _A.TELL_ORDER))
+_FAILED: Final = Step(_S.FAILED, (_A.END_LEASE, _A.BOOK_RUN, _A.COUNT_FAULT, _A.DECIDE_RETRY, _A.TELL_ORDER))
+_LOST: Final = Step(_S.FAILED, (_A.ASK_CANCEL, _A.END_LEASE, _A.BOOK_RUN, _A.DECIDE_RETRY, _A.TELL_ORDER))
+_GONE: Final = Step(_S.CANCELLED, (_A.END_LEASE, _A.BOOK_RUN, _A.CLEAR_FLAG, _A.TELL_ORDER))
 
 TRANSITIONS: Final[dict[tuple[JobState, JobEvent], Step]] = {
     # Proposing. Nothing is held yet.
@@ -126,7 +127,9 @@ TRANSITIONS: Final[dict[tuple[JobState, JobEvent], Step]] = {
     (_S.HELD, _E.HELD): Step(_S.HELD),
     (_S.HELD, _E.RUNNING): Step(_S.RUNNING),
     (_S.HELD, _E.RESUMED): Step(_S.RUNNING),
-    (_S.RUNNING, _E.FINISHED): Step(_S.FINISHED, (_A.END_LEASE, _A.CLEAR_FLAG, _A.CLEAR_FAULTS, _A.TELL_ORDER)),
+    (_S.RUNNING, _E.FINISHED): Step(
+        _S.FINISHED, (_A.END_LEASE, _A.BOOK_RUN, _A.CLEAR_FLAG, _A.CLEAR_FAULTS, _A.TELL_ORDER)
+    ),
     (_S.FINISHED, _E.INSPECTED): Step(_S.INSPECTED, (_A.COUNT_PIECES, _A.TELL_ORDER)),
     **{
         (state, event): step

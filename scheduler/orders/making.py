@@ -168,5 +168,6 @@ def toolpath_values(made: MadeToolpath, now: datetime) -> dict[str, Any]:
         "stock_used_mm": None if made.stock_used_mm is None else list(made.stock_used_mm),
         "work_card": made.work_card,
         "findings": [msgspec.to_builtins(finding) for finding in made.findings],
+        "layout": None if made.layout is None else msgspec.to_builtins(made.layout),
         "created_at": now,
     }

@@ -74,11 +74,11 @@ class Recipe:
         return digest(msgspec.to_builtins(self))
 
 
-def recipe_for(body: JobBody, pieces: int, machine: MachineDescription) -> Recipe:
-    """The recipe of a job of so many pieces on a machine as described."""
+def recipe_for(body: JobBody, pieces: int, machine: MachineDescription, stock: Stock | None = None) -> Recipe:
+    """The recipe of a job of so many pieces on a machine as described; `stock`: an offcut to make it from."""
     alone = len(body.pieces) == 1
     specs = (replace(body.pieces[0], quantity=pieces),) if alone else body.pieces
-    return Recipe(specs, profile_of(machine), stock_for(body, machine))
+    return Recipe(specs, profile_of(machine), stock or stock_for(body, machine))
 
 
 def profile_of(machine: MachineDescription) -> MachineProfile:
@@ -101,7 +101,7 @@ def matching_material(body: JobBody, machine: MachineDescription) -> LoadedMater
     for loaded in machine.materials:
         same_kind = canonical(loaded.material) == canonical(body.material)
         colour = not body.colour or not loaded.colour or loaded.colour.lower() == body.colour.lower()
-        if same_kind and colour and _thick_enough(body.thickness_mm, loaded.thickness_mm):
+        if same_kind and colour and thick_enough(body.thickness_mm, loaded.thickness_mm):
             return loaded
     return None
 
@@ -109,7 +109,8 @@ def matching_material(body: JobBody, machine: MachineDescription) -> LoadedMater
 _THICKNESS_TOLERANCE_MM: Final = 0.3
 
 
-def _thick_enough(wanted: float | None, there: float | None) -> bool:
+def thick_enough(wanted: float | None, there: float | None) -> bool:
+    """Whether a sheet is as thick as asked for, as sheets go; unknown is taken for right."""
     return wanted is None or there is None or abs(wanted - there) <= _THICKNESS_TOLERANCE_MM
 
 

@@ -175,11 +175,15 @@ def update_remnant(c: sa.Connection, remnant_id: str, values: Mapping[str, Any])
 # --- outcomes ---------------------------------------------------------------------------------------------------------
 
 
-def outcomes(c: sa.Connection, *, since: datetime | None = None, limit: int = 20_000) -> list[OutcomeRow]:
+def outcomes(
+    c: sa.Connection, *, since: datetime | None = None, model: str | None = None, limit: int = 4_000
+) -> list[OutcomeRow]:
     """Ended attempts, oldest first; the newest `limit` of them."""
     query = sa.select(ct.outcomes).order_by(ct.outcomes.c.at.desc(), ct.outcomes.c.job, ct.outcomes.c.attempt)
     if since is not None:
         query = query.where(ct.outcomes.c.at >= since)
+    if model is not None:
+        query = query.where(ct.outcomes.c.model == model)
     return _all(OutcomeRow, c.execute(query.limit(limit)))[::-1]
 
 
