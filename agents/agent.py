@@ -18,19 +18,21 @@ from typing import Final
 from msgspec import structs
 
 from agents import inbox as i
+from agents.board import OwnMachine
+from agents.board_room import BoardRoom
 from agents.clock import Clock, SystemClock
 from agents.config import AgentConfig, MachineSettings
 from agents.contract import logs, topics
 from agents.contract.envelope import RefusedMessage, encode, wrap
 from agents.contract.messages import AgentPresence, AnyMessage, MachineReport, Telemetry
-from agents.contract.vocabulary import FailureClass
+from agents.contract.vocabulary import FailureClass, MachineState
 from agents.inputs import Fetched, Wake
 from agents.interlocks import Interlocks, open_interlocks
 from agents.lease import WAITING, LeaseState
 from agents.machine import Supervisor
 from agents.mqtt import Line, MqttLine
 from agents.policy import MachineView, Policy, PolicyFile, open_hours
-from agents.reports import Home, described, report
+from agents.reports import Home, described, machine_state, report
 from agents.safe_down import safe_down
 from agents.safety import Presence, Watch, Watched
 from agents.spool import Lease, Spool, SpoolFull
@@ -85,6 +87,19 @@ class Agent:
             boot=self.boot,
         )
         self.watch = Watch(self.presence, self.clock, tuple(self._watched(s) for s in self.supervisors.values()))
+        self.board = BoardRoom(
+            config,
+            self.spool,
+            self.store,
+            self.clock,
+            self.inbox,
+            line=lambda: self.line,
+            machines=self._own_machines,
+            policy=self.policy,
+            tell=lambda machine, item: self.supervisors[machine].post(item),
+            effect=self._carry_out,
+            journal_grew=lambda: self.teller.grew(),
+        )
         self.line = MqttLine(config.mqtt, self._line()) if config.mqtt.host else None
         self.teller = Teller(self.spool, self._send_journal, self.clock)
         self.telemetry = TelemetryLoop(config.telemetry_every_s, self._readings, self._send_telemetry)
@@ -144,10 +159,11 @@ class Agent:
             client_id=f"workshed-{config.shop}-{config.agent}",
             will_topic=topics.PRESENCE.of(**where),
             will=self._presence_message(online=False),
-            subscriptions=(topics.INBOX.of(**where),),
+            subscriptions=(topics.INBOX.of(**where), *self.board.subscriptions()),
             received=self._received,
             connected=self._connected,
-            lost=lambda why: None,
+            lost=lambda why: self.board.line_down(),
+            overheard=self.board.heard,
         )
 
     def _presence_message(self, *, online: bool) -> bytes:
@@ -158,6 +174,7 @@ class Agent:
             boot=self.boot,
             version=version(),
             http=self.config.http.public_url,
+            volunteers=self.config.board.volunteers,
         )
         return self._wrapped(body)
 
@@ -174,6 +191,7 @@ class Agent:
             self._spawn(lambda s=supervisor: self._keep_connected(s), f"connect {supervisor.name}")  # type: ignore[misc]
         if self.line is not None:
             self._spawn(self.teller.run, "teller")
+            self._spawn(self.board.run, "board")
             self.line.start()
             if self.config.telemetry_every_s > 0:
                 self.telemetry.start()
@@ -187,6 +205,7 @@ class Agent:
         """End in order: no new work, bridges closed (a running toolpath fails as lost), journal told, spool closed."""
         self._ending.set()
         self.telemetry.end()
+        self.board.end()
         self.store.end()
         for supervisor in self.supervisors.values():
             supervisor.post(Wake())
@@ -244,6 +263,7 @@ class Agent:
     def journal_grew(self) -> None:
         """New events wait to be told."""
         self.teller.grew()
+        self.board.grew()
 
     def fetch(self, lease: Lease) -> None:
         """Get and survey the toolpath of a lease on a fetching thread."""
@@ -277,6 +297,16 @@ class Agent:
         description = structs.replace(supervisor.machine.description, materials=supervisor.materials(flags))
         return MachineView(description, waiting + claims, flags.disabled, self.presence.present(machine))
 
+    def _own_machines(self) -> tuple[OwnMachine, ...]:
+        """The machines as the board's puller sees them."""
+        return tuple(self._own_machine(supervisor) for supervisor in self.supervisors.values())
+
+    def _own_machine(self, supervisor: Supervisor) -> OwnMachine:
+        flags = self.spool.flags(supervisor.name)
+        idle = machine_state(supervisor.bridge.status(), flags)[0] is MachineState.IDLE
+        free = idle and not self.spool.leases(supervisor.name)
+        return OwnMachine(supervisor.machine, self.view(supervisor.name), free)
+
     # --- the network ---------------------------------------------------------------------------------------------
 
     def _received(self, topic: str, payload: bytes) -> bool:
@@ -304,6 +334,8 @@ class Agent:
                 self.teller.grew()
             case i.Restored(holdings):
                 self.teller.open_with(holdings)
+            case i.BookAsked(request):
+                self.board.book_asked(request)
             case i.Acknowledged(upto):
                 self.teller.acknowledged(upto)
 
@@ -315,6 +347,7 @@ class Agent:
         line.publish(topics.PRESENCE.of(**where), self._presence_message(online=True), retain=True)
         with self._report_lock:
             self._reports.clear()
+        self.board.line_up()
         for name in self.supervisors:
             self.machine_changed(name)
         self.teller.connected()

@@ -93,6 +93,18 @@ class CacheSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class BoardSettings:
+    """Work without a scheduler: what this shop does while it is away."""
+
+    pull: bool = True
+    """Ask for open jobs on the board."""
+    volunteers: bool = False
+    """Be the home of jobs that came in elsewhere too."""
+    patience_s: float = 30.0
+    """How long a scheduler may be away before anything is done without it."""
+
+
+@dataclass(frozen=True, slots=True)
 class AgentConfig:
     """The whole file."""
 
@@ -112,6 +124,7 @@ class AgentConfig:
     gpio_chip: str = "/dev/gpiochip0"
     telemetry_every_s: float = 0.0
     """0 keeps telemetry in the shop."""
+    board: BoardSettings = BoardSettings()
 
     @property
     def sender(self) -> str:
@@ -151,6 +164,7 @@ def load(path: Path) -> AgentConfig:
         interlock_path=here / interlocks.text("path") if interlocks.has("path") else None,
         gpio_chip=interlocks.text("chip", "/dev/gpiochip0"),
         telemetry_every_s=telemetry.number("every_s", 0.0, minval=0.0),
+        board=_board(root.table("board")),
     )
     for section in (interlocks, telemetry, root):
         section.done()
@@ -213,6 +227,16 @@ def _http(section: Section, here: Path) -> HttpSettings:
         port=int(port),
         token_file=here / section.text("token_file", "agent.token"),
         public_url=section.text("public_url", ""),
+    )
+    section.done()
+    return settings
+
+
+def _board(section: Section) -> BoardSettings:
+    settings = BoardSettings(
+        pull=section.flag("pull", True),
+        volunteers=section.flag("volunteers", False),
+        patience_s=section.number("patience_s", 30.0, minval=1.0, maxval=3600.0),
     )
     section.done()
     return settings

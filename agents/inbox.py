@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final
 
+from agents.channels import Channel, granter, home_channel, home_of_claim, set_granter
 from agents.clock import Clock
 from agents.config import AgentConfig
 from agents.contract import messages as m
@@ -70,7 +71,14 @@ class Restored:
     holdings: int
 
 
-Effect = Restored | Look | Tell | Repeat | JournalGrew | Acknowledged
+@dataclass(frozen=True, slots=True)
+class BookAsked:
+    """A scheduler is back and asks this home for its book."""
+
+    request: m.BookRequest
+
+
+Effect = BookAsked | Restored | Look | Tell | Repeat | JournalGrew | Acknowledged
 
 
 class Inbox:
@@ -118,7 +126,7 @@ class Inbox:
             case m.Offer():
                 decision, effects = ("expired", ()) if expired else self._offered(body, envelope, now)
             case m.Grant():
-                decision, effects = self._granted(body, envelope, now)
+                decision, effects = self._granted(body, envelope, now, None)
             case m.Withdrawal():
                 decision, effects = self._withdrawn(body, now)
             case m.PauseRequest() if not expired:
@@ -132,6 +140,8 @@ class Inbox:
                 decision, effects = "answered", (JournalGrew(),)
             case m.PauseRequest() | m.CancelRequest():
                 decision, effects = "expired", ()
+            case m.BookRequest() if envelope.sender == f"scheduler/{body.scheduler}":
+                decision, effects = "passed on", (BookAsked(body),)
             case _:
                 raise RefusedMessage(f"{type(body).__name__} does not belong in an agent's inbox")
         self._spool.record_seen(envelope.id, type(body).__name__, decision, now)
@@ -192,14 +202,59 @@ class Inbox:
 
     # --- leases --------------------------------------------------------------------------------------------------
 
-    def _granted(self, grant: m.Grant, envelope: Envelope, now: datetime) -> tuple[str, tuple[Effect, ...]]:
+    def receive_from_home(self, home: str, payload: bytes) -> tuple[Effect, ...]:
+        """Take in what a home (`{shop}/{agent}`, as its topic says) sends to a claimant. Raises as `receive`."""
+        envelope = decode(payload)
+        if envelope.sender != f"agent/{home}":
+            raise RefusedMessage(f"{envelope.sender!r} speaks on the topic of {home!r}")
+        body, now = envelope.body, self._clock.now()
+        try:
+            with self._spool.transaction():
+                if isinstance(body, m.JournalAck):
+                    return self._acknowledged_by_home(home, body)
+                if self._spool.seen(envelope.id) is not None:
+                    return ()
+                if isinstance(body, m.Grant):
+                    decision, effects = self._granted(body, envelope, now, home)
+                elif isinstance(body, m.Withdrawal):
+                    decision, effects = self._withdrawn_by_home(home, body)
+                else:
+                    raise RefusedMessage(f"{type(body).__name__} is nothing that a home says")
+                self._spool.record_seen(envelope.id, type(body).__name__, decision, now)
+                return effects
+        except OverflowError as error:
+            raise RefusedMessage(f"a number or time in it is out of all bounds: {error}") from error
+
+    def _acknowledged_by_home(self, home: str, body: m.JournalAck) -> tuple[Effect, ...]:
+        channel = Channel(self._spool, home_channel(home))
+        if body.upto > channel.last_seq:
+            raise RefusedMessage(f"event {body.upto} is acknowledged; the last told to {home} is {channel.last_seq}")
+        channel.acknowledge(body.upto, {event.seq: event.why for event in body.refused if event.seq <= body.upto})
+        return tuple(Look(machine) for machine in sorted(self._machines))
+
+    def _withdrawn_by_home(self, home: str, body: m.Withdrawal) -> tuple[str, tuple[Effect, ...]]:
+        effects = [
+            Tell(lease.machine, Asked(LeaseEvent.WITHDRAWN, lease.job, lease.fence, body.why))
+            for lease in self._spool.leases()
+            if lease.lease == body.lease and granter(self._spool, lease.lease) == home_channel(home)
+        ]
+        return "withdrawn", tuple(effects)
+
+    def _granted(
+        self, grant: m.Grant, envelope: Envelope, now: datetime, home: str | None
+    ) -> tuple[str, tuple[Effect, ...]]:
         row = self._spool.offer(grant.offer)
         highest = self._spool.highest_fence(grant.job)
         why = self._wrong_grant(grant, row, highest, envelope, now)
+        if not why and home_of_claim(self._spool, grant.offer) != home:
+            why = "the grant comes from somebody else than the one who was asked"
         if why or row is None:
             if grant.fence < _LARGEST:
                 refusal = m.GrantRefused(job=grant.job, lease=grant.lease, fence=grant.fence, why=why)
-                self._spool.journal(refusal, now)
+                if home is None:
+                    self._spool.journal(refusal, now)
+                else:
+                    Channel(self._spool, home_channel(home)).journal(refusal, now)
             _log.warning("grant refused: %s", why, extra={"fields": {"job": grant.job, "lease": grant.lease}})
             return "refused", (JournalGrew(),)
         for older in self._spool.leases(states=WAITING):
@@ -222,6 +277,8 @@ class Inbox:
             at=now,
         )
         self._spool.put_lease(lease)
+        if home is not None:
+            set_granter(self._spool, lease.lease, home_channel(home))
         self._spool.raise_fence(grant.job, grant.fence)
         self._spool.put_offer(offer, "granted", expires=row.expires, seq=row.seq, at=now)
         return "held", (Look(grant.machine),)
@@ -245,6 +302,9 @@ class Inbox:
             return "a lease of that name was held before"
         if grant.start_by <= envelope.sent or envelope.expired(now):
             return "the grant came after the time by which the job had to start"
+        held = self._spool.lease_of_job(grant.job)
+        if held is not None and held.state in LIVE - WAITING:
+            return f"this agent holds the job already ({held.state}, fence {held.fence})"
         if grant.machine not in self._machines or self._spool.flags(grant.machine).disabled:
             return "the machine is no longer at work"
         return ""

@@ -83,6 +83,8 @@ def told(action: Action, lease: Lease, detail: Detail, now: datetime) -> m.Journ
             return m.CancelConfirmed(
                 job=job, fence=fence, machine=machine, last_line=lease.last_line, why=why, machine_s=machine_s
             )
+        case Action.JOURNAL_GIVEN_UP:
+            return m.GivenUp(job=job, fence=fence, machine=machine, why=why)
         case Action.JOURNAL_INSPECTED:
             return m.Inspected(
                 job=job, fence=fence, machine=machine, good=detail.good, rejected=detail.rejected, note=why

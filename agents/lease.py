@@ -66,6 +66,8 @@ class LeaseEvent(StrEnum):
     RUN_CANCELLED = "run_cancelled"
     WITHDRAWN = "withdrawn"
     LAPSED = "lapsed"
+    GIVEN_UP = "given_up"
+    """The scheduler is away: the job's home will grant it, here or elsewhere."""
     CANCEL_ASKED = "cancel_asked"
     PREEMPTED = "preempted"
     AGENT_RESTARTED = "agent_restarted"
@@ -86,6 +88,7 @@ class Action(StrEnum):
     JOURNAL_FAILED = "journal_failed"
     JOURNAL_CANCELLED = "journal_cancelled"
     JOURNAL_INSPECTED = "journal_inspected"
+    JOURNAL_GIVEN_UP = "journal_given_up"
     OCCUPY = "occupy"
     """The bed is not clear until a person says so."""
     DISARM = "disarm"
@@ -103,6 +106,7 @@ _FAILED_STILL: Final[Step] = (_S.FAILED, (_A.JOURNAL_FAILED,))
 _FAILED_MOVED: Final[Step] = (_S.FAILED, (_A.OCCUPY, _A.JOURNAL_FAILED))
 _CANCELLED_STILL: Final[Step] = (_S.CANCELLED, (_A.JOURNAL_CANCELLED,))
 _RELEASED: Final[Step] = (_S.RELEASED, ())
+_GIVEN_UP: Final[Step] = (_S.RELEASED, (_A.JOURNAL_GIVEN_UP,))
 
 
 def _moving(state: LeaseState) -> dict[tuple[LeaseState, LeaseEvent], Step]:
@@ -121,6 +125,7 @@ def _waiting(state: LeaseState) -> dict[tuple[LeaseState, LeaseEvent], Step]:
     return {
         (state, _E.WITHDRAWN): _RELEASED,
         (state, _E.LAPSED): _RELEASED,
+        (state, _E.GIVEN_UP): _GIVEN_UP,
         (state, _E.CANCEL_ASKED): _CANCELLED_STILL,
         (state, _E.TOOLPATH_REFUSED): _FAILED_STILL,
     }
@@ -142,6 +147,7 @@ TABLE: Final[dict[tuple[LeaseState, LeaseEvent], Step]] = {
     (_S.INTENDED, _E.WITHDRAWN): (_S.INTENDED, ()),
     (_S.INTENDED, _E.GATES_SHUT): (_S.INTENDED, (_A.JOURNAL_GATES_SHUT,)),
     (_S.INTENDED, _E.START_REFUSED): _RELEASED,
+    (_S.INTENDED, _E.GIVEN_UP): _GIVEN_UP,
     (_S.INTENDED, _E.GATES_STAYED_SHUT): _FAILED_STILL,
     (_S.INTENDED, _E.PREEMPTED): _FAILED_STILL,
     (_S.INTENDED, _E.TOOLPATH_REFUSED): _FAILED_STILL,

@@ -14,10 +14,12 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Final
 
+from agents.channels import begun, start_verdict, tell_granters
 from agents.clock import Clock
 from agents.config import MachineSettings
 from agents.contract import logs
 from agents.contract import messages as m
+from agents.contract.granting import may_give_up
 from agents.contract.vocabulary import FailureClass
 from agents.inputs import Asked, Fetched, Input, PauseAsked, Shop, Wake
 from agents.interlocks import Interlocks, power_permitted
@@ -194,7 +196,7 @@ class Supervisor:
     def _await_commit(self, lease: Lease) -> None:
         """Start an intended lease once its start is committed; nothing else leads to `run`."""
         if not lease.own:
-            acknowledged, refused = self._spool.verdict(lease.start_seq or 0)
+            acknowledged, refused = start_verdict(self._spool, lease)
             if refused is not None:
                 self.apply(lease, LeaseEvent.START_REFUSED, Detail(why=refused))
                 return
@@ -283,6 +285,8 @@ class Supervisor:
     def _asked(self, item: Asked) -> None:
         for lease in self._spool.leases(self.name, LIVE):
             if lease.job == item.job and not lease.own and item.fence in {None, lease.fence}:
+                if item.event is LeaseEvent.GIVEN_UP and not may_give_up(begun(self._spool, lease)):
+                    continue
                 self._hold_why = item.why
                 self.apply(lease, item.event, Detail(why=item.why))
 
@@ -388,7 +392,7 @@ class Supervisor:
             case _:
                 body = None if lease.own else told(action, lease, detail, now)
                 if body is not None:
-                    seq = self._spool.journal(body, now)
+                    seq = tell_granters(self._spool, lease, body, now)
                     if action is Action.JOURNAL_START_INTENDED:
                         return replace(lease, start_seq=seq)
         return lease

@@ -44,6 +44,8 @@ class Line:
     """Takes a message in; True once it is committed, False to have it sent again later."""
     connected: Callable[[], None]
     lost: Callable[[str], None]
+    overheard: Callable[[str, bytes, bool], bool | None] = lambda topic, payload, retained: None
+    """Asked first, with whether it is the broker's kept copy; None where the message is not its kind."""
 
 
 class MqttLine:
@@ -74,6 +76,12 @@ class MqttLine:
         if client is None or not self.is_up:
             return False
         return client.publish(topic, payload, qos=qos, retain=retain).rc == MQTTErrorCode.MQTT_ERR_SUCCESS
+
+    def subscribe(self, topics: tuple[str, ...]) -> None:
+        """Hear these too, on this connection; what the broker keeps of them comes (again)."""
+        client = self._client
+        if client is not None and self.is_up and topics:
+            client.subscribe([(topic, 1) for topic in topics])
 
     def end(self, farewell: bytes, wait_s: float = 2.0) -> None:
         """Say goodbye (the will is not sent then) and close."""
@@ -170,7 +178,11 @@ class MqttLine:
             self._line.lost(str(reason))
 
     def _on_message(self, client: paho.Client, _data: object, message: paho.MQTTMessage) -> None:
-        if self._line.received(message.topic, bytes(message.payload)):
+        payload = bytes(message.payload)
+        taken = self._line.overheard(message.topic, payload, bool(message.retain))
+        if taken is None:
+            taken = self._line.received(message.topic, payload)
+        if taken:
             client.ack(message.mid, message.qos)
         else:
             self._ask_again_later(client)

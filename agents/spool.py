@@ -64,6 +64,11 @@ class Spool:
                 f"{path} was written by another version (schema {found}, here {SCHEMA}); update the agent"
             )
 
+    @property
+    def sender(self) -> str:
+        """Who signs what is told from here."""
+        return self._sender
+
     def close(self) -> None:
         """Close the file; the write-ahead log is folded in."""
         with self._lock:

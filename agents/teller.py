@@ -9,10 +9,9 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable
-from typing import Final
+from typing import Final, Protocol
 
 from agents.clock import Clock
-from agents.spool import Spool
 
 _log = logging.getLogger(__name__)
 
@@ -22,10 +21,26 @@ LONGEST_REPEAT_S: Final = 120.0
 _BATCH: Final = 100
 
 
+class Numbered(Protocol):
+    """A journal as it is told: the spool's own, or a channel of it."""
+
+    def event(self, seq: int) -> bytes | None:
+        """The encoded envelope of one event."""
+
+    def verdict(self, seq: int) -> tuple[bool, str | None]:
+        """(acknowledged, why it was refused or None) of one event."""
+
+    def unacknowledged(self, after: int, limit: int) -> tuple[tuple[int, bytes], ...]:
+        """(seq, encoded envelope) of events not yet acknowledged, in order."""
+
+    def unacknowledged_count(self) -> int:
+        """How many events wait for their acknowledgement."""
+
+
 class Teller:
     """`pump` is the core: it sends what may be sent now and answers how long to wait."""
 
-    def __init__(self, spool: Spool, send: Callable[[bytes], bool], clock: Clock) -> None:
+    def __init__(self, spool: Numbered, send: Callable[[bytes], bool], clock: Clock) -> None:
         self._spool, self._send, self._clock = spool, send, clock
         self._changed = threading.Condition()
         self._sent = 0

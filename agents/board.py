@@ -1,0 +1,209 @@
+"""Pulling work: which open jobs of the board this shop's machines ask for, and what it says of leases it held.
+
+Only while a mark's scheduler is away. The owner's policy decides as it does for offers, the machine must be idle with a
+clear bed and the right material, and one claim a machine is out at a time.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final
+
+from agents.channels import Channel, home_channel
+from agents.clock import Clock
+from agents.config import AgentConfig, MachineSettings
+from agents.contract import messages as m
+from agents.contract.envelope import encode, wrap
+from agents.contract.topics import BOARD_CLAIMS
+from agents.home import Deed, Say
+from agents.inputs import Asked
+from agents.lease import WAITING, LeaseEvent, LeaseState
+from agents.material import missing_of
+from agents.policy import Accept, MachineView, Policy, decide
+from agents.pull import delay_s, draw, evaporated, pressing
+from agents.sight import BoardSight, ReadMark
+from agents.spool import Spool
+
+_log = logging.getLogger(__name__)
+
+#: A claim that nothing came of by then is forgotten, and the machine may ask for something else.
+CLAIM_STANDS_S: Final = 15.0
+#: P90 of a run whose planner is away: its toolpath's own time and a quarter.
+_P90: Final = 1.25
+
+
+@dataclass(frozen=True, slots=True)
+class OwnMachine:
+    """One of this shop's machines as it is now: what the policy may see, and whether it could begin at once."""
+
+    settings: MachineSettings
+    view: MachineView
+    free: bool
+    """Idle, armed, bed clear, nothing held."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Claim:
+    job: str
+    claim: str
+    at: float
+
+
+class Puller:
+    """Called under the board's lock, by one thread at a time."""
+
+    def __init__(
+        self,
+        config: AgentConfig,
+        spool: Spool,
+        sight: BoardSight,
+        clock: Clock,
+        *,
+        machines: Callable[[], tuple[OwnMachine, ...]],
+        policy: Callable[[], Policy],
+        tell: Callable[[str, Asked], None],
+    ) -> None:
+        """`tell(machine, asked)` hands something to a machine's supervisor."""
+        self._config, self._spool, self._sight, self._clock = config, spool, sight, clock
+        self._machines, self._policy, self._tell = machines, policy, tell
+        self._due: dict[tuple[str, int, str], float] = {}
+        self._out: dict[str, _Claim] = {}
+        """The claim that is out, by machine."""
+
+    @property
+    def _me(self) -> str:
+        return f"{self._config.shop}.{self._config.agent}"
+
+    def tick(self) -> tuple[Deed, ...]:
+        """Give up what the scheduler left unbegun, then ask for what is open and due."""
+        now = self._clock.monotonic()
+        open_marks = []
+        for job, read in list(self._sight.marks.items()):
+            mark = self._sight.standing(job)
+            if mark is None or not mark.home or not self._sight.away(read.mark, now, self._config.board.patience_s):
+                continue
+            if mark.held is None:
+                open_marks.append((read, mark))
+            elif mark.held.agent == self._me and mark is read.mark:
+                self._leave(mark, mark.held)
+        self._withdraw({mark.ticket.job: mark for _, mark in open_marks}, now)
+        return self._ask(open_marks, now)
+
+    # --- leases of the scheduler that never began -------------------------------------------------------------------
+
+    def _leave(self, mark: m.BoardMark, held: m.HeldLease) -> None:
+        """Say bindingly, to the scheduler and to the home, that nothing moved under this fence and nothing will."""
+        job, now = mark.ticket.job, self._clock.now()
+        row = self._spool.row("SELECT fence FROM disclaimed WHERE job = ?", job)
+        if row is not None and int(row[0]) >= held.fence:
+            return
+        lease = self._spool.lease_of_job(job)
+        if lease is not None and lease.fence == held.fence and lease.state in WAITING | {LeaseState.INTENDED}:
+            why = "the scheduler is away; the job's home grants it"
+            self._tell(lease.machine, Asked(LeaseEvent.GIVEN_UP, job, held.fence, why))
+            return
+        released = lease is not None and lease.fence == held.fence and lease.state is LeaseState.RELEASED
+        unknown = (lease is None or lease.fence < held.fence) and self._spool.highest_fence(job) < held.fence
+        if not released and not unknown:
+            return
+        body = m.GivenUp(job=job, fence=held.fence, machine=held.machine, why="the scheduler is away; nothing moved")
+        with self._spool.transaction():
+            self._spool.raise_fence(job, held.fence)
+            self._spool.write("INSERT OR REPLACE INTO disclaimed VALUES (?, ?)", job, held.fence)
+            if unknown:
+                self._spool.journal(body, now)
+            Channel(self._spool, home_channel(mark.home)).journal(body, now)
+
+    # --- open jobs ------------------------------------------------------------------------------------------------
+
+    def _withdraw(self, open_marks: dict[str, m.BoardMark], now: float) -> None:
+        """A claim whose mark went is over soon: its grant is on the way, or went to somebody else."""
+        for key in [key for key in self._due if key[0] not in open_marks]:
+            del self._due[key]
+        for machine, claim in list(self._out.items()):
+            row = self._spool.offer(claim.claim)
+            if row is None or row.decision != "claimed":
+                del self._out[machine]
+            elif now - claim.at >= CLAIM_STANDS_S:
+                wall = self._clock.now()
+                self._spool.put_offer(row.offer, "withdrawn", expires=row.expires, seq=row.seq, at=wall)
+                del self._out[machine]
+
+    def _ask(self, open_marks: list[tuple[ReadMark, m.BoardMark]], now: float) -> tuple[Deed, ...]:
+        deeds: list[Deed] = []
+        for machine in self._machines():
+            name = machine.settings.name
+            if not machine.free or name in self._out:
+                continue
+            ready = [
+                (self._due_at(mark, name, now), read, mark, offer)
+                for read, mark in open_marks
+                if (offer := self._fitting(mark, machine)) is not None
+            ]
+            due = [entry for entry in ready if entry[0] <= now]
+            if due:
+                _, read, mark, offer = min(due, key=lambda entry: (entry[0], entry[2].ticket.job))
+                deeds.append(self._claim(read, mark, offer, now))
+        return tuple(deeds)
+
+    def _due_at(self, mark: m.BoardMark, machine: str, now: float) -> float:
+        key = (mark.ticket.job, mark.attempt, machine)
+        if key not in self._due:
+            number = draw(mark.ticket.job, mark.attempt, f"{self._me}.{machine}")
+            self._due[key] = now + delay_s(number, pressing(mark, self._clock.now()))
+        return self._due[key]
+
+    def _fitting(self, mark: m.BoardMark, machine: OwnMachine) -> m.Offer | None:
+        """The mark as an offer to this machine; None where machine, material or owner say no."""
+        description, wall = machine.view.description, self._clock.now()
+        toolpath = next((one for one in mark.toolpaths if _made_for(one, description)), None)
+        if toolpath is None or evaporated(mark, wall) or mark.ticket.process is not description.process:
+            return None
+        if all(missing_of(mark.ticket.material, loaded) for loaded in description.materials):
+            return None
+        offer = offer_of(mark, toolpath, f"{self._me}.{machine.settings.name}", machine.settings.name, wall)
+        return offer if isinstance(decide(offer, machine.view, wall, self._policy()), Accept) else None
+
+    def _claim(self, read: ReadMark, mark: m.BoardMark, offer: m.Offer, now: float) -> Deed:
+        """The claim is in the spool before it is said: only what was claimed here can be granted here."""
+        wall, job = self._clock.now(), mark.ticket.job
+        with self._spool.transaction():
+            self._spool.put_offer(offer, "claimed", expires=None, seq=None, at=wall)
+            self._spool.write("INSERT OR REPLACE INTO board_claims VALUES (?, ?, ?)", offer.offer, job, mark.home)
+        self._out[offer.machine] = _Claim(job, offer.offer, now)
+        body = m.BoardClaim(
+            claim=offer.offer,
+            job=job,
+            attempt=mark.attempt,
+            shop=self._config.shop,
+            agent=self._config.agent,
+            machine=offer.machine,
+            sha256=offer.toolpath.sha256,
+        )
+        _log.info("asked for", extra={"fields": {"job": job, "machine": offer.machine}})
+        return Say(BOARD_CLAIMS.of(**read.place), encode(wrap(body, sender=self._config.sender, now=wall)))
+
+
+def offer_of(mark: m.BoardMark, toolpath: m.ToolpathRef, key: str, machine: str, now: datetime) -> m.Offer:
+    """What the mark offers a machine (`key`: its name in the whole network) if it began now."""
+    length = timedelta(seconds=toolpath.duration_s)
+    name = hashlib.sha256(f"{mark.ticket.job}/{mark.attempt}/{key}/{now.isoformat()}".encode()).hexdigest()[:16]
+    return m.Offer(
+        offer=f"b{name}",
+        attempt=mark.attempt,
+        machine=machine,
+        ticket=mark.ticket,
+        toolpath=toolpath,
+        planned_start=now,
+        planned_finish=now + length,
+        finish_p90=now + length * _P90,
+        reasons=("pulled from the board while the scheduler is away",),
+    )
+
+
+def _made_for(toolpath: m.ToolpathRef, machine: m.MachineDescription) -> bool:
+    return toolpath.dialect == machine.dialect and toolpath.model in {"", machine.model}
