@@ -63,6 +63,10 @@ class MachineDescription(Struct, frozen=True, kw_only=True, omit_defaults=True):
     laser_power_w: float | None = None
     power_w: float | None = None
     circuit: str = ""
+    circuit_limit_w: float | None = None
+    """What all machines on the circuit may draw together; the smallest of what its machines say holds."""
+    loadable: tuple[LoadedMaterial, ...] = ()
+    """In the shop and not on the machine: a person can load it."""
     firmware: str = ""
 
 
@@ -94,6 +98,12 @@ class MachineReport(Message, frozen=True, kw_only=True, tag="machine_report"):
     gates: tuple[GateReport, ...] = ()
     windows: tuple[tuple[Moment, Moment], ...] = ()
     """When pool work may run, as far ahead as the policy's horizon; empty means always."""
+    attended_windows: tuple[tuple[Moment, Moment], ...] = ()
+    """When a person is there to start, clear and unload; empty means that nobody said."""
+    maintenance: tuple[tuple[Moment, Moment], ...] = ()
+    """When the machine is down, whoever's the work."""
+    reserved: tuple[tuple[Moment, Moment], ...] = ()
+    """When it is booked for something that is no job of this network."""
 
 
 class Telemetry(Message, frozen=True, kw_only=True, tag="telemetry"):

@@ -15,12 +15,14 @@ from agents.contract.vocabulary import (
     LEASED_STATES,
     MOTION_STATES,
     JobState,
-    MachineState,
     Process,
 )
 from designs.processes.materials import canonical
 from scheduler.dispatch.actions import quarantined
+from scheduler.dispatch.fairness import HALF_LIFE, pressures
 from scheduler.dispatch.limits import Limits
+from scheduler.dispatch.plan_machines import REQUESTERS, circuits, legs, plan_machines, willing
+from scheduler.dispatch.plan_machines import SeenMachine as SeenMachine
 from scheduler.orders import remnants, urgency
 from scheduler.orders.outcomes import Learned, learned
 from scheduler.orders.progress import GOING_STATES, OrderState
@@ -29,37 +31,17 @@ from scheduler.planning.snapshot import (
     Declined,
     DurationOption,
     Fixed,
-    Material,
     MaterialNeed,
     PlanJob,
-    PlanMachine,
     PlanPolicy,
     Snapshot,
-    Window,
 )
 from scheduler.store import content_queries, queries
 from scheduler.store.content_queries import LineRow, RemnantRow
-from scheduler.store.rows import AgentRow, JobRow, MachineRow, OrderRow, RecipeRow, ToolpathRow
+from scheduler.store.rows import JobRow, OrderRow, RecipeRow, ToolpathRow
 
-#: A finished part lies on the bed: somebody will clear it, we do not know when.
-_CLEARING: Final = timedelta(minutes=10)
-_BROKEN: Final = {MachineState.ALARM: "it is in alarm", MachineState.DISABLED: "it is switched off"}
 #: No toolpath known: the longest stretch assumed for a job that is already under way.
 _UNKNOWN_S: Final = 3600.0
-
-
-@dataclass(frozen=True, slots=True)
-class SeenMachine:
-    """A machine with its report read."""
-
-    row: MachineRow
-    report: MachineReport
-    agent: AgentRow
-
-    @property
-    def key(self) -> str:
-        """Name in the whole network."""
-        return self.row.key
 
 
 @dataclass(slots=True)
@@ -117,10 +99,16 @@ def take_picture(c: sa.Connection, now: datetime, limits: Limits, policy: PlanPo
                 picture.held_back[job.id] = why
             else:
                 plan_jobs.append(_waiting_job(job, picture, declined.get(job.id, ()), now))
-    plan_machines = tuple(
-        _plan_machine(machine, now, picture.learned.reliability(key)) for key, machine in machines.items()
+    seen = list(machines.values())
+    picture.snapshot = Snapshot(
+        now,
+        plan_machines(machines, picture.learned, now),
+        tuple(plan_jobs),
+        policy,
+        legs=legs(seen),
+        circuits=circuits(seen),
+        pressures=pressures(content_queries.outcomes(c, since=now - 4 * HALF_LIFE), willing(seen), now),
     )
-    picture.snapshot = Snapshot(now, plan_machines, tuple(plan_jobs), policy)
     return picture
 
 
@@ -251,6 +239,7 @@ def _pressing(orders: Sequence[OrderRow], now: datetime) -> dict[str, Any]:
         "weight": sum(urgency.weight(order, now) for order in orders),
         "ring": urgency.narrowest(orders),
         "promised": urgency.earliest(order.promised for order in orders),
+        "delivery": REQUESTERS,
     }
 
 
@@ -286,37 +275,4 @@ def _fixed_job(c: sa.Connection, job: JobRow, picture: Picture, now: datetime) -
         **_pressing(orders, now),
         own_shop=body.own_shop,
         fixed=Fixed(machine, start, finish, job.state.value),
-    )
-
-
-def _plan_machine(machine: SeenMachine, now: datetime, reliability: float) -> PlanMachine:
-    report, description = machine.report, machine.report.description
-    broken = _BROKEN.get(report.state, "")
-    return PlanMachine(
-        id=machine.key,
-        shop=report.shop,
-        process=description.process,
-        ring=report.ring,
-        model=description.model,
-        envelope_mm=description.envelope_mm,
-        loaded=tuple(
-            Material(
-                canonical(loaded.material),
-                loaded.colour,
-                loaded.thickness_mm,
-                loaded.remaining_g,
-                loaded.width_mm,
-                loaded.height_mm,
-            )
-            for loaded in description.materials
-        ),
-        attended=description.attended,
-        pool_windows=tuple(Window(start, end) for start, end in report.windows) or None,
-        busy_until=now + _CLEARING if report.state is MachineState.OCCUPIED else None,
-        accepts_pool=report.accepts_pool_work,
-        offline=not machine.agent.online or report.state in (MachineState.OFFLINE, MachineState.UNIDENTIFIED),
-        quarantined=machine.row.quarantine_why or (f"{broken}: {report.why or 'no reason given'}" if broken else ""),
-        power_w=description.power_w,
-        circuit=description.circuit,
-        reliability=reliability,
     )

@@ -97,8 +97,8 @@ def profile_of(machine: MachineDescription) -> MachineProfile:
 
 
 def matching_material(body: JobBody, machine: MachineDescription) -> LoadedMaterial | None:
-    """What is on the machine that the job can be made from; None when it must be loaded first."""
-    for loaded in machine.materials:
+    """What the job can be made from: on the machine, else beside it in the shop; None where there is nothing."""
+    for loaded in (*machine.materials, *machine.loadable):
         same_kind = canonical(loaded.material) == canonical(body.material)
         colour = not body.colour or not loaded.colour or loaded.colour.lower() == body.colour.lower()
         if same_kind and colour and thick_enough(body.thickness_mm, loaded.thickness_mm):

@@ -1,0 +1,128 @@
+"""Machines as the planner sees them: what their agents last reported, what was learned of them, and what they share.
+
+Circuits and legs are named after shops, so that equal words of two shops never meet. All that is known of distances is
+a machine's ring: how far it stands from those who ask.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final
+
+from agents.contract.messages import LoadedMaterial, MachineReport
+from agents.contract.vocabulary import MachineState, Ring
+from designs.processes.materials import canonical
+from scheduler.orders.outcomes import Learned
+from scheduler.planning.snapshot import Circuit, Leg, Material, PlanMachine, PlanTool, Window
+from scheduler.store.rows import AgentRow, MachineRow
+
+#: A finished part lies on the bed: somebody will clear it, we do not know when.
+_CLEARING: Final = timedelta(minutes=10)
+_BROKEN: Final = {MachineState.ALARM: "it is in alarm", MachineState.DISABLED: "it is switched off"}
+#: Where parts go at the end: to whoever asked.
+REQUESTERS: Final = "requesters"
+#: From a machine in this ring to whoever asked, in seconds: a door, a street, a walk, a ride, a parcel. Ours.
+RING_S: Final[dict[Ring, float]] = {
+    Ring.HOUSEHOLD: 0.0,
+    Ring.BLOCK: 300.0,
+    Ring.NEIGHBOURHOOD: 900.0,
+    Ring.CITY: 2_700.0,
+    Ring.FEDERATION: 86_400.0,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class SeenMachine:
+    """A machine with its report read."""
+
+    row: MachineRow
+    report: MachineReport
+    agent: AgentRow
+
+    @property
+    def key(self) -> str:
+        """Name in the whole network."""
+        return self.row.key
+
+
+def plan_machines(machines: Mapping[str, SeenMachine], learned: Learned, now: datetime) -> tuple[PlanMachine, ...]:
+    """All machines, with what past attempts say of each."""
+    return tuple(_plan_machine(machine, learned.reliability(key), now) for key, machine in machines.items())
+
+
+def circuits(machines: Iterable[SeenMachine]) -> tuple[Circuit, ...]:
+    """Circuits with a stated limit; where machines on one disagree, the smallest holds."""
+    limits: dict[str, float] = {}
+    for machine in machines:
+        name, limit = _circuit(machine.report), machine.report.description.circuit_limit_w
+        if name and limit is not None:
+            limits[name] = min(limit, limits.get(name, limit))
+    return tuple(Circuit(name, limit) for name, limit in sorted(limits.items()))
+
+
+def legs(machines: Iterable[SeenMachine]) -> tuple[Leg, ...]:
+    """From each shop to whoever asked."""
+    rings: dict[str, Ring] = {}
+    for machine in machines:
+        known = rings.get(machine.report.shop, machine.report.ring)
+        rings[machine.report.shop] = min(known, machine.report.ring, key=lambda ring: ring.width)
+    return tuple(Leg(shop, REQUESTERS, RING_S[ring]) for shop, ring in sorted(rings.items()))
+
+
+def willing(machines: Iterable[SeenMachine]) -> dict[str, set[str]]:
+    """Shops with a machine that takes pool work, by process."""
+    found: dict[str, set[str]] = defaultdict(set)
+    for machine in machines:
+        if machine.agent.online and machine.report.accepts_pool_work:
+            found[machine.row.process].add(machine.report.shop)
+    return dict(found)
+
+
+def _plan_machine(machine: SeenMachine, reliability: float, now: datetime) -> PlanMachine:
+    report, description = machine.report, machine.report.description
+    broken = _BROKEN.get(report.state, "")
+    return PlanMachine(
+        id=machine.key,
+        shop=report.shop,
+        process=description.process,
+        ring=report.ring,
+        model=description.model,
+        envelope_mm=description.envelope_mm,
+        loaded=tuple(_material(loaded) for loaded in description.materials),
+        loadable=tuple(_material(there) for there in description.loadable),
+        tools=tuple(PlanTool(tool.kind, tool.diameter_mm) for tool in description.tools),
+        attended=description.attended,
+        pool_windows=_windows(report.windows) or None,
+        attended_windows=_windows(report.attended_windows) or None,
+        maintenance=_windows(report.maintenance),
+        reserved=_windows(report.reserved),
+        busy_until=now + _CLEARING if report.state is MachineState.OCCUPIED else None,
+        accepts_pool=report.accepts_pool_work,
+        offline=not machine.agent.online or report.state in (MachineState.OFFLINE, MachineState.UNIDENTIFIED),
+        quarantined=machine.row.quarantine_why or (f"{broken}: {report.why or 'no reason given'}" if broken else ""),
+        power_w=description.power_w,
+        circuit=_circuit(report),
+        reliability=reliability,
+    )
+
+
+def _circuit(report: MachineReport) -> str:
+    return f"{report.shop}/{report.description.circuit}" if report.description.circuit else ""
+
+
+def _windows(stretches: Iterable[tuple[datetime, datetime]]) -> tuple[Window, ...]:
+    return tuple(Window(start, end) for start, end in stretches)
+
+
+def _material(there: LoadedMaterial) -> Material:
+    return Material(
+        canonical(there.material),
+        there.colour,
+        there.thickness_mm,
+        there.remaining_g,
+        there.width_mm,
+        there.height_mm,
+    )
