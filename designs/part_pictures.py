@@ -7,6 +7,7 @@ import math
 from typing import Final
 
 import numpy as np
+import numpy.typing as npt
 import trimesh
 from PIL import Image, ImageDraw
 
@@ -22,6 +23,8 @@ _LIGHT: Final = np.array([0.35, -0.5, 0.79])
 _TINT: Final = np.array([226.0, 148.0, 60.0])
 _EDGE_DEG: Final = 25.0
 _MOST_FACES: Final = 200_000
+Floats = npt.NDArray[np.float64]
+Pixels = npt.NDArray[np.uint8]
 _INK: Final[dict[Operation, tuple[int, int, int]]] = {
     Operation.CUT: (196, 40, 40),
     Operation.ENGRAVE: (40, 70, 190),
@@ -42,27 +45,55 @@ def part_picture(file: PartFile, *, width_px: int = 480, height_px: int = 360) -
 
 
 def mesh_picture(mesh: trimesh.Trimesh, *, width_px: int = 480, height_px: int = 360) -> bytes:
-    """The mesh seen from above its front right corner, orthographic; far triangles are painted first."""
+    """The mesh seen from above its front right corner, orthographic; what is nearest at a pixel is seen there."""
     if len(mesh.faces) > _MOST_FACES:
         mesh = mesh.convex_hull
     turn, tip = math.radians(-35), math.radians(-60)
     about_z = np.array([[math.cos(turn), -math.sin(turn), 0], [math.sin(turn), math.cos(turn), 0], [0, 0, 1]])
     about_x = np.array([[1, 0, 0], [0, math.cos(tip), -math.sin(tip)], [0, math.sin(tip), math.cos(tip)]])
     seen = np.asarray(mesh.vertices) @ (about_x @ about_z).T
-    faces = np.asarray(mesh.faces)
     normals = np.asarray(mesh.face_normals)
-    facing = (normals @ (about_x @ about_z).T)[:, 2] > 0
-    image, draw, place = _sheet(seen[:, :2].min(axis=0), seen[:, :2].max(axis=0), width_px, height_px)
-    flat = np.array([place(x, y) for x, y in seen[:, :2]])
+    image, _, place = _sheet(seen[:, :2].min(axis=0), seen[:, :2].max(axis=0), width_px, height_px)
+    spots = np.column_stack([np.array([place(x, y) for x, y in seen[:, :2]]), seen[:, 2]])
     shade = 0.45 + 0.55 * np.clip(normals @ (_LIGHT / np.linalg.norm(_LIGHT)), 0, 1)
+    pixels = np.array(image)
+    nearest = np.full(pixels.shape[:2], -np.inf)
+    facing = np.flatnonzero((normals @ (about_x @ about_z).T)[:, 2] > 0).tolist()
+    for index in facing:
+        _paint(pixels, nearest, spots[np.asarray(mesh.faces)[index]], np.clip(_TINT * shade[index], 0, 255))
     edges = _sharp_edges(mesh)
-    for index in np.argsort(seen[faces][:, :, 2].mean(axis=1), kind="stable").tolist():
-        if facing[index]:
-            red, green, blue = (int(value) for value in np.clip(_TINT * shade[index], 0, 255))
-            draw.polygon([tuple(flat[corner]) for corner in faces[index]], fill=(red, green, blue))
-            for start, end in edges.get(index, ()):
-                draw.line([tuple(flat[start]), tuple(flat[end])], fill=(120, 72, 24), width=2)
-    return _png(image, width_px, height_px)
+    slack = 0.01 * float(np.ptp(seen, axis=0).max())
+    for start, end in {edge for index in facing for edge in edges.get(index, ())}:
+        _line(pixels, nearest, spots[start], spots[end], slack)
+    return _png(Image.fromarray(pixels), width_px, height_px)
+
+
+def _paint(pixels: Pixels, nearest: Floats, corners: Floats, colour: Floats) -> None:
+    """One triangle (x, y in pixels, z towards the eye) wherever nothing nearer is painted."""
+    low = np.floor(corners[:, :2].min(axis=0)).astype(int)
+    high = np.ceil(corners[:, :2].max(axis=0)).astype(int) + 1
+    (ax, ay, az), (bx, by, bz), (cx, cy, cz) = corners
+    twice = (bx - ax) * (cy - ay) - (cx - ax) * (by - ay)
+    if abs(twice) < 1e-9:
+        return
+    y, x = np.mgrid[low[1] : high[1], low[0] : high[0]]
+    u = ((x - ax) * (cy - ay) - (cx - ax) * (y - ay)) / twice
+    v = ((bx - ax) * (y - ay) - (x - ax) * (by - ay)) / twice
+    z = az + u * (bz - az) + v * (cz - az)
+    here = nearest[low[1] : high[1], low[0] : high[0]]
+    hit = (u >= -1e-9) & (v >= -1e-9) & (u + v <= 1 + 1e-9) & (z > here)
+    here[hit] = z[hit]
+    pixels[low[1] : high[1], low[0] : high[0]][hit] = colour.astype(np.uint8)
+
+
+def _line(pixels: Pixels, nearest: Floats, start: Floats, end: Floats, slack: float) -> None:
+    """An edge, two pixels wide, where it is not hidden by more than `slack`."""
+    count = int(np.abs(end[:2] - start[:2]).max()) + 2
+    along = start + (end - start) * np.linspace(0.0, 1.0, count)[:, None]
+    columns, rows = np.round(along[:, 0]).astype(int), np.round(along[:, 1]).astype(int)
+    shown = along[:, 2] >= nearest[rows, columns] - slack
+    for dx, dy in ((0, 0), (1, 0), (0, 1), (1, 1)):
+        pixels[rows[shown] + dy, columns[shown] + dx] = (120, 72, 24)
 
 
 def _sharp_edges(mesh: trimesh.Trimesh) -> dict[int, list[tuple[int, int]]]:

@@ -1,4 +1,5 @@
-"""A program as a picture from above: PNG for screens, SVG for paper. Travel is thin and light, depth goes by shade."""
+"""A program as a picture from above: PNG for screens, SVG for paper. Travel is thin and light, depth goes by shade,
+and where the tool goes straight down there is a dot."""
 
 from __future__ import annotations
 
@@ -65,11 +66,16 @@ def picture(gcode: Source, dialect: str = "grbl", *, width_px: int = 640, height
         draw = ImageDraw.Draw(image)
         for x0, y0, x1, y1 in flat[~work].tolist():
             draw.line((x0, y0, x1, y1), fill=_TRAVEL, width=1)
-        order = np.argsort(pieces[work][:, 5], kind="stable")
-        for (x0, y0, x1, y1), (red, green, blue) in zip(
-            flat[work][order].tolist(), _colours(pieces[work])[order].tolist(), strict=True
+        done = pieces[work]
+        order = np.argsort(done[:, 5], kind="stable")
+        down = (np.abs(done[:, 3:5] - done[:, :2]).max(axis=1) < 1e-6) & (np.abs(done[:, 5] - done[:, 2]) > 1e-6)
+        for (x0, y0, x1, y1), (red, green, blue), dot in zip(
+            flat[work][order].tolist(), _colours(done)[order].tolist(), down[order].tolist(), strict=True
         ):
-            draw.line((x0, y0, x1, y1), fill=(red, green, blue), width=2)
+            if dot:
+                draw.ellipse((x0 - 4, y0 - 4, x0 + 4, y0 + 4), fill=(red, green, blue))
+            else:
+                draw.line((x0, y0, x1, y1), fill=(red, green, blue), width=2)
     out = io.BytesIO()
     image.resize((width_px, height_px), Image.Resampling.LANCZOS).save(out, "PNG", optimize=True)
     return out.getvalue()

@@ -36,6 +36,14 @@ def test_a_mesh_fills_its_picture_and_shows_three_sides() -> None:
     assert len(colours[counts > 300]) == 3
 
 
+def test_what_is_behind_is_hidden() -> None:
+    """A long plank in front of a post: seen from the front right, the plank's colours alone are at its middle."""
+    plank = trimesh.creation.box((60, 4, 30)).apply_translation((0, -20, 15))
+    post = trimesh.creation.box((6, 6, 10)).apply_translation((0, -10, 5))
+    alone, both = pixels(mesh_picture(plank)), pixels(mesh_picture(trimesh.util.concatenate([plank, post])))
+    assert (np.abs(alone - both).sum(axis=2) > 40).mean() < 0.01
+
+
 def test_a_hole_in_a_drawing_shows_paper() -> None:
     svg = (
         b'<svg xmlns="http://www.w3.org/2000/svg" width="40mm" height="40mm" viewBox="0 0 40 40"><g fill="none" '

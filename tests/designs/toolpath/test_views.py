@@ -30,6 +30,14 @@ def test_picture_shows_the_square_and_nothing_else():
     assert image.getpixel((100, 80)) > 200
 
 
+def test_a_hole_drilled_straight_down_is_seen():
+    holes = b"".join(b"G0 X%d Y%d\nG1 Z-6 F100\nG0 Z5\n" % spot for spot in ((10, 10), (50, 10), (10, 40)))
+    drilled = b"G90 G21\nM3 S500\nG0 Z5\n" + holes + b"M5\n"
+    image = Image.open(io.BytesIO(picture(drilled, width_px=200, height_px=160))).convert("L")
+    ink = sum(count for count, value in image.getcolors(1000) or [] if value < 120)
+    assert 15 < ink < 200
+
+
 def test_picture_of_nothing_is_an_empty_sheet():
     assert len(Image.open(io.BytesIO(picture(b"; nothing\n"))).getcolors() or []) == 1
     assert picture_svg(b"").startswith(b"<svg")
