@@ -145,8 +145,8 @@ def _assemble(
 
 
 def parts_of(view: View, job: PlanJob) -> tuple[str, ...]:
-    """Jobs whose parts it waits for. Fixed jobs are where they are, even where they wait for each other in a circle."""
-    return () if job.fixed is not None and circle_of(view, job) else job.predecessors
+    """Jobs whose parts it waits for; none in a circle: fixed jobs are where they are, and others have no place."""
+    return () if job.predecessors and circle_of(view, job) else job.predecessors
 
 
 def job_side(
@@ -238,8 +238,8 @@ def pins_on(view: View, machine_id: str, fixed: dict[str, list[PlanJob]]) -> dic
     """
     out: dict[str, Pin] = {}
     free = 0
-    starts = {job.id: job.fixed.start for job in fixed.get(machine_id, ()) if job.fixed is not None}
-    for job in sorted(fixed.get(machine_id, ()), key=lambda job: starts[job.id]):
+    queue = {job.id: (job.fixed.start, _job_key(job)) for job in fixed.get(machine_id, ()) if job.fixed is not None}
+    for job in sorted(fixed.get(machine_id, ()), key=lambda job: queue[job.id]):
         assert job.fixed is not None, "only fixed jobs are listed"
         start = max(free, view.tick(job.fixed.start))
         duration = duration_of(job, view.machine[machine_id])

@@ -8,29 +8,32 @@ answer.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from agents.contract.vocabulary import Process, Ring
 from scheduler.planning.feasibility import (
     View,
     check_calendar,
+    check_envelope,
     check_machine_known,
     check_material,
+    check_pool,
     check_power,
+    check_process,
     check_ring,
     check_toolpath,
     check_tools,
     duration_of,
 )
 from scheduler.planning.problem import Longs
-from scheduler.planning.snapshot import PlanJob, PlanMachine
+from scheduler.planning.snapshot import DurationOption, MaterialNeed, PlanJob, PlanMachine, PlanTool
 
 Mask = NDArray[np.bool_]
 Floats = NDArray[np.float64]
-#: Distinct requirements remembered; beyond it the memory starts anew.
-_REMEMBERED: Final = 20_000
 #: Ticks beyond any horizon, and far from what 64 bits hold.
 _UNCOUNTABLE: Final = 1e15
 
@@ -58,15 +61,73 @@ class Eligibility:
     def __init__(self, view: View, machines: Sequence[PlanMachine | None]) -> None:
         self._view = view
         self.machines: list[PlanMachine | None] = list(machines)
-        self._reset()
+        self._masks: dict[Kind, Mask] = {}
+        self._parts: dict[object, Mask] = {}
+        self._kinds: dict[Kind, int] = {}
+        self._spans: dict[tuple[DurationOption, ...], int] = {}
+        self._made: _Columns | None = None
+        self._row = {machine.id: row for row, machine in enumerate(self.machines) if machine is not None}
+        self._process: dict[str, int] = {}
+        self._shop: dict[str, int] = {}
+        self._alike: dict[object, int] = {}
 
     def put(self, row: int, machine: PlanMachine | None) -> None:
         """Another machine in the row (one past the last adds one); None: it has gone."""
+        columns = self._columns
         if row == len(self.machines):
             self.machines.append(machine)
+            empty = _Columns.empty(1)
+            self._made = _Columns(*(np.concatenate(pair) for pair in zip(columns, empty, strict=True)))
+            self._masks = {kind: np.append(mask, False) for kind, mask in self._masks.items()}
         else:
+            gone = self.machines[row]
+            if gone is not None:
+                self._row.pop(gone.id, None)
             self.machines[row] = machine
-        self._reset()
+        self._parts.clear()
+        self._fill(row, machine)
+        for kind, mask in self._masks.items():
+            mask[row] = machine is not None and self._may(kind, row, machine)
+
+    def kind(self, job: PlanJob) -> int:
+        """A number for what the job asks of a machine, durations and declines aside."""
+        kind = _kind_of(job)
+        self._mask(kind)
+        return self._kinds.setdefault(kind, len(self._kinds))
+
+    def span(self, job: PlanJob) -> int:
+        """A number for how long the job takes where."""
+        return self._spans.setdefault(job.options, len(self._spans))
+
+    def column(self, row: int, kinds: Longs, spans: Longs) -> tuple[Mask, Alternatives]:
+        """One machine for many jobs, by their numbers: which it may make, and those as alternatives.
+
+        Where jobs were made before, and what owners declined, is for the caller to add.
+        """
+        machine, view, columns = self.machines[row], self._view, self._columns
+        able = np.zeros(len(kinds), bool)
+        if machine is None:
+            return able, Alternatives(*(np.zeros(0, np.int64) for _ in Alternatives._fields))
+        lut = np.zeros(max(1, len(self._kinds)), bool)
+        own = np.zeros(max(1, len(self._kinds)), bool)
+        for kind, number in self._kinds.items():
+            lut[number], own[number] = self._mask(kind)[row], kind.own_shop == machine.shop
+        able = lut[kinds]
+        times = np.full((max(1, len(self._spans)), 3), -1.0)
+        options = list(self._spans)
+        for span in np.unique(spans[able]).tolist():
+            times[span] = self._times_on(replace(_NO_JOB, options=options[span]), machine)
+        p50, p80, p90 = times[spans].T
+        ticks = np.maximum(1, _ticks(p80, view.policy.tick_s))
+        safe, need = _ticks(p90, view.policy.tick_s), _ticks(p90, view.policy.tick_s)
+        need = need + view.ticks(view.policy.setup_s)
+        stretch = np.where(own[kinds], columns.longest[row, 1], columns.longest[row, 0])
+        staffed = np.where(own[kinds], columns.longest[row, 3], columns.longest[row, 2])
+        able &= (p50 > 0) & (stretch >= need) & (staffed >= need if machine.attended else columns.visited[row])
+        cost = 100 * view.policy.ring_minutes * columns.ring[row] + self._again(p50, columns.chance[row])
+        nothing = np.zeros(len(kinds), np.int64)
+        found = Alternatives(nothing + row, ticks, np.maximum(0, safe - ticks), cost, nothing, nothing)
+        return able, found.keep(able)
 
     def row_of(self, machine: str) -> int:
         """The machine's row; -1 where there is none."""
@@ -75,7 +136,7 @@ class Eligibility:
     def alternatives(self, job: PlanJob) -> Alternatives:
         """Everywhere the job may be made."""
         view, policy = self._view, self._view.policy
-        rows, p50, p80, p90 = self._durations(job, np.flatnonzero(self._mask(job)))
+        rows, p50, p80, p90 = self._durations(job, np.flatnonzero(self._mask(_kind_of(job))))
         columns = self._columns
         ticks = np.maximum(1, _ticks(p80, policy.tick_s))
         safe = _ticks(p90, policy.tick_s)
@@ -83,43 +144,53 @@ class Eligibility:
         rows, ticks, safe, p50 = rows[fits], ticks[fits], safe[fits], p50[fits]
         after, shut = self._declined(job, rows)
         moved = self._moved(job, rows)
-        again = np.rint(100 * (p50 / 60) * (1 / columns.chance[rows] - 1) * policy.flow_percent).astype(np.int64)
-        cost = 100 * policy.ring_minutes * columns.ring[rows] + again + moved
+        cost = 100 * policy.ring_minutes * columns.ring[rows] + self._again(p50, columns.chance[rows]) + moved
         found = Alternatives(rows, ticks, np.maximum(0, safe - ticks), cost, after, moved)
         return found.keep(~shut) if shut.any() else found
 
-    def alternative_on(self, job: PlanJob, row: int) -> Alternatives:
-        """The one alternative on this machine; empty where it may not."""
-        found = self.alternatives(job)
-        return found.keep(found.machine == row)
+    def _again(self, p50: Floats, chance: Floats) -> Longs:
+        """Cost of the runs that will have to be made again."""
+        again: Longs = np.rint(100 * (p50 / 60) * (1 / chance - 1) * self._view.policy.flow_percent).astype(np.int64)
+        return again
+
+    def _times_on(self, job: PlanJob, machine: PlanMachine) -> tuple[float, float, float]:
+        """P50, P80 and P90 seconds; -1 where the job has no duration on the machine."""
+        if check_toolpath(self._view, job, machine) is not None:
+            return -1.0, -1.0, -1.0
+        duration = duration_of(job, machine)
+        assert duration is not None, "the toolpath checker let a job through that has no duration"
+        return duration.p50_s, duration.p80_s, duration.p90_s
 
     # --- masks -----------------------------------------------------------------------------------------------------
 
-    def _mask(self, job: PlanJob) -> Mask:
+    def _mask(self, kind: Kind) -> Mask:
         """Everything but durations, hours and what the owner declined."""
-        key = (job.process, job.ring, job.own_shop, job.need, job.bounds_mm, job.tools)
-        known = self._masks.get(key)
+        known = self._masks.get(kind)
         if known is None:
-            if len(self._masks) > _REMEMBERED:
-                self._masks.clear()
-            known = self._masks[key] = self._made_mask(job)
+            known = self._masks[kind] = self._made_mask(kind)
         return known
 
-    def _made_mask(self, job: PlanJob) -> Mask:
-        columns = self._columns
-        mask: Mask = columns.able & (columns.process == self._process.get(job.process, -1))
-        mask &= self._by_value(("ring", job.ring), lambda m: m.ring, lambda m: check_ring(self._view, job, m) is None)
-        own = self._shop.get(job.own_shop, -1) if job.own_shop is not None else -1
+    def _may(self, kind: Kind, row: int, machine: PlanMachine) -> bool:
+        """`_made_mask` for one machine."""
+        job = _job_of(kind)
+        checks = (check_process, check_ring, check_pool, check_envelope, check_tools, check_material)
+        return bool(self._columns.able[row]) and all(check(self._view, job, machine) is None for check in checks)
+
+    def _made_mask(self, kind: Kind) -> Mask:
+        columns, job = self._columns, _job_of(kind)
+        mask: Mask = columns.able & (columns.process == self._process.get(kind.process, -1))
+        mask &= self._by_value(("ring", kind.ring), lambda m: m.ring, lambda m: check_ring(self._view, job, m) is None)
+        own = self._shop.get(kind.own_shop, -1) if kind.own_shop is not None else -1
         mask &= columns.pool | (columns.shop == own)
-        if job.bounds_mm is not None:
-            mask &= (np.array(job.bounds_mm) <= columns.envelope + 1e-6).all(axis=1)
-        if job.tools:
+        if kind.bounds_mm is not None:
+            mask &= (np.array(kind.bounds_mm) <= columns.envelope + 1e-6).all(axis=1)
+        if kind.tools:
             mask &= self._by_value(
-                ("tools", job.tools), lambda m: m.tools, lambda m: check_tools(self._view, job, m) is None
+                ("tools", kind.tools), lambda m: m.tools, lambda m: check_tools(self._view, job, m) is None
             )
-        if job.need is not None and job.need.material:
+        if kind.need is not None and kind.need.material:
             mask &= self._by_value(
-                ("need", job.need),
+                ("need", kind.need),
                 lambda m: (m.loaded, m.loadable),
                 lambda m: check_material(self._view, job, m) is None,
             )
@@ -157,12 +228,7 @@ class Eligibility:
             if particular and machine.id not in particular and int(alike[at]) in said:
                 table[at] = said[int(alike[at])]
                 continue
-            if check_toolpath(self._view, job, machine) is not None:
-                found = (-1.0, -1.0, -1.0)
-            else:
-                duration = duration_of(job, machine)
-                assert duration is not None, "the toolpath checker let a job through that has no duration"
-                found = (duration.p50_s, duration.p80_s, duration.p90_s)
+            found = self._times_on(job, machine)
             table[at] = found
             if machine.id not in particular:
                 said[int(alike[at])] = found
@@ -194,7 +260,7 @@ class Eligibility:
         return after, shut
 
     def _moved(self, job: PlanJob, rows: Longs) -> Longs:
-        before = self._row.get(job.previous_machine) if job.previous_machine is not None else None
+        before = None if job.previous_machine is None else self._row.get(job.previous_machine)
         if before is None:
             return np.zeros(len(rows), np.int64)
         shop = self._columns.shop
@@ -203,41 +269,53 @@ class Eligibility:
 
     # --- columns ---------------------------------------------------------------------------------------------------
 
-    def _reset(self) -> None:
-        self._masks: dict[object, Mask] = {}
-        self._parts: dict[object, Mask] = {}
-        self._made: _Columns | None = None
-        self._row: dict[str | None, int] = {m.id: row for row, m in enumerate(self.machines) if m is not None}
-
     @property
     def _columns(self) -> _Columns:
         if self._made is None:
-            self._made = self._make_columns()
+            self._made = _Columns.empty(len(self.machines))
+            for row, machine in enumerate(self.machines):
+                self._fill(row, machine)
         return self._made
 
-    def _make_columns(self) -> _Columns:
-        view, count = self._view, len(self.machines)
-        columns = _Columns.empty(count)
-        self._process: dict[str, int] = {}
-        self._shop: dict[str, int] = {}
-        durations: dict[object, int] = {}
-        for row, m in enumerate(self.machines):
-            if m is None:
-                continue
-            columns.process[row] = self._process.setdefault(m.process, len(self._process))
-            columns.shop[row] = self._shop.setdefault(m.shop, len(self._shop))
-            columns.durations[row] = durations.setdefault((m.model, m.warmup_s, m.cooldown_s), len(durations))
-            columns.ring[row] = m.ring.width
-            columns.pool[row] = m.accepts_pool
-            columns.attended[row] = m.attended
-            columns.chance[row] = min(1.0, max(0.05, m.reliability))
-            columns.longest[row] = view.times[m.id].longest
-            columns.visited[row] = m.attended_windows is None or columns.longest[row, 4] > 0
-            if m.envelope_mm is not None:
-                columns.envelope[row] = m.envelope_mm
-            checks = (check_machine_known, check_calendar, check_power)
-            columns.able[row] = all(check(view, _NO_JOB, m) is None for check in checks)
-        return columns
+    def _fill(self, row: int, m: PlanMachine | None) -> None:
+        columns, view = self._columns, self._view
+        if m is None:
+            columns.able[row] = False
+            return
+        self._row[m.id] = row
+        columns.process[row] = self._process.setdefault(m.process, len(self._process))
+        columns.shop[row] = self._shop.setdefault(m.shop, len(self._shop))
+        alike = (m.model, m.warmup_s, m.cooldown_s)
+        columns.durations[row] = self._alike.setdefault(alike, len(self._alike))
+        columns.ring[row] = m.ring.width
+        columns.pool[row] = m.accepts_pool
+        columns.attended[row] = m.attended
+        columns.chance[row] = min(1.0, max(0.05, m.reliability))
+        columns.longest[row] = view.times[m.id].longest
+        columns.visited[row] = m.attended_windows is None or columns.longest[row, 4] > 0
+        columns.envelope[row] = np.inf if m.envelope_mm is None else m.envelope_mm
+        checks = (check_machine_known, check_calendar, check_power)
+        columns.able[row] = all(check(view, _NO_JOB, m) is None for check in checks)
+
+
+class Kind(NamedTuple):
+    """What a job asks of a machine, durations and declines aside."""
+
+    process: Process
+    ring: Ring
+    own_shop: str | None
+    need: MaterialNeed | None
+    bounds_mm: tuple[float, float, float] | None
+    tools: tuple[PlanTool, ...]
+
+
+def _kind_of(job: PlanJob) -> Kind:
+    return Kind(job.process, job.ring, job.own_shop, job.need, job.bounds_mm, job.tools)
+
+
+def _job_of(kind: Kind) -> PlanJob:
+    """Any job of the kind."""
+    return replace(_NO_JOB, **kind._asdict())
 
 
 class _Columns(NamedTuple):

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from scheduler.planning import Fixed, Snapshot, plan, snapshot
 from scheduler.planning.checker import violations
-from scheduler.planning.engine import Cancelled, Down, Ended, Event, MachineChanged, Pinned, Planner
+from scheduler.planning.engine import Planner
+from scheduler.planning.events import Cancelled, Down, Ended, Event, MachineChanged, Pinned
 from scheduler.planning.refusing import CORRECTED
 from tests.scheduler.planning.worlds import HOUR, NOW, busy_snapshots, jobs, machines, snapshots
 

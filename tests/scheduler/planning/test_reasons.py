@@ -25,7 +25,8 @@ from scheduler.planning import (
     plan,
 )
 from scheduler.planning.checker import violations
-from scheduler.planning.engine import Cancelled, Down, Ended, MachineChanged, Pinned, Planner
+from scheduler.planning.engine import Planner
+from scheduler.planning.events import Cancelled, Down, Ended, MachineChanged, Pinned
 from scheduler.planning.feasibility import CHECKERS, View, first_shut
 from scheduler.planning.refusing import CORRECTED, only_possible
 from tests.scheduler.planning.worlds import HOUR, NOW, hours, print_job, printer, world
