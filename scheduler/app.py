@@ -17,12 +17,14 @@ from agents.contract import messages as m
 from scheduler.clock import Clock, SystemClock
 from scheduler.config import Settings
 from scheduler.dispatch.bell import Bell
+from scheduler.dispatch.board import begin_epoch
 from scheduler.dispatch.ingest import Ingest, Wire
 from scheduler.dispatch.journal import Journals
 from scheduler.dispatch.leadership import Leadership
-from scheduler.dispatch.loop import Dispatcher, Planner
+from scheduler.dispatch.loop import Dispatcher
 from scheduler.dispatch.moves import Mover
 from scheduler.dispatch.offers import Reach
+from scheduler.dispatch.quoting import Planner
 from scheduler.mqtt import BrokerLink, NoBroker
 from scheduler.orders.making import Maker, ToolpathRoom, make
 from scheduler.planning import plan
@@ -180,7 +182,19 @@ class Scheduler:
             take=lambda message: self.ingest.take(message),
             came=lambda: self.bell.news(),
             lost=self.leadership.look,
+            begin=self._begin_epoch,
         )
+
+    def _begin_epoch(self, epoch: int) -> bool:
+        """A connection to the broker is about to be made. False where that could not be written down."""
+        try:
+            with self.store.write() as c:
+                begin_epoch(c, self.mover, epoch, self.clock.now())
+        except (sa.exc.OperationalError, SteppedDown) as error:
+            _log.error("no connection is made before it is written down: %s", error)
+            return False
+        self.bell.news()
+        return True
 
     def _planner(self, snapshot: Snapshot) -> Plan:
         return plan(snapshot, budget_s=self.settings.plan_budget_s)

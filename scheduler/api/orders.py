@@ -54,6 +54,7 @@ class OrderBody(BaseModel):
     delivery: str = Field(default="", max_length=500)
     note: str = Field(default="", max_length=2000)
     accept: bool = False
+    quote: bool = False
     own_use: bool = False
     shop: str | None = Field(default=None, max_length=64)
 

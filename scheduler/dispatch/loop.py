@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import datetime, timedelta
 from typing import Final
@@ -13,14 +12,16 @@ import sqlalchemy as sa
 
 from scheduler.clock import Clock
 from scheduler.dispatch.bell import Bell
+from scheduler.dispatch.board import post_marks, tidy
 from scheduler.dispatch.journal import prune
 from scheduler.dispatch.moves import Mover
 from scheduler.dispatch.offers import Reach, carry_out
 from scheduler.dispatch.picture import Picture, take_picture
+from scheduler.dispatch.quoting import Planned, Planner, plan_and_quote, write_quotes
 from scheduler.dispatch.sweep import sweep
 from scheduler.orders import composing
 from scheduler.orders.making import ToolpathRoom
-from scheduler.planning.snapshot import Plan, PlanPolicy, Snapshot
+from scheduler.planning.snapshot import PlanPolicy
 from scheduler.store import SteppedDown, Store, queries
 from scheduler.store import tables as t
 
@@ -28,8 +29,6 @@ _log: Final = logging.getLogger(__name__)
 _SWEEP_EVERY: Final = timedelta(seconds=5)
 _PRUNE_EVERY: Final = timedelta(hours=1)
 _KEPT_OUTBOX: Final = timedelta(days=1)
-
-Planner = Callable[[Snapshot], Plan]
 
 
 class Dispatcher:
@@ -54,7 +53,7 @@ class Dispatcher:
         self._pruned_at = self._started_at
         self._swept_at: datetime | None = None
         self._stale = True
-        self._result: tuple[Picture, Future[Plan]] | None = None
+        self._result: tuple[Picture, Future[Planned]] | None = None
         self._executor = ThreadPoolExecutor(1, thread_name_prefix="planning")
         self._thread = threading.Thread(target=self._run, name="dispatch", daemon=True)
         self._stopping = False
@@ -102,7 +101,7 @@ class Dispatcher:
         self._stale = True
         self._sweep(now)
         picture = self._look(now)
-        self._apply(picture, self._planner(picture.snapshot), self._clock.now())
+        self._apply(picture, plan_and_quote(self._planner, picture), self._clock.now())
 
     def _carry_out(self, now: datetime) -> None:
         if self._result is None or not self._result[1].done():
@@ -111,9 +110,12 @@ class Dispatcher:
         self._result = None
         self._apply(picture, future.result(), now)
 
-    def _apply(self, picture: Picture, plan: Plan, now: datetime) -> None:
+    def _apply(self, picture: Picture, planned: Planned, now: datetime) -> None:
+        plan = planned.plan
         with self._store.write() as c:
+            post_marks(c, self._mover, picture, self._reach, now)
             offered = carry_out(c, self._mover, picture, plan, now, self._reach)
+            write_quotes(c, planned, now)
         _log.info("planned %d, waiting %d, offered %d", len(plan.placements), len(plan.waiting), len(offered))
 
     def _sweep(self, now: datetime) -> None:
@@ -125,6 +127,7 @@ class Dispatcher:
         with self._store.write() as c:
             if sweep(c, self._mover, now):
                 self._stale = True
+            tidy(c, self._mover, now)
             if now - self._pruned_at > _PRUNE_EVERY:
                 self._pruned_at = now
                 prune(c)
@@ -140,7 +143,7 @@ class Dispatcher:
         picture = self._look(now)
         if not any(job.fixed is None for job in picture.snapshot.jobs) and not picture.held_back:
             return
-        future = self._executor.submit(self._planner, picture.snapshot)
+        future = self._executor.submit(plan_and_quote, self._planner, picture)
         self._result = (picture, future)
         future.add_done_callback(lambda _: self._bell.wake())
 

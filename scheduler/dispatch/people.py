@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from agents.contract.vocabulary import MOTION_STATES, FailureClass, JobState
 from scheduler.dispatch.moves import Happening, Mover, may_be_cancelled_at_once
 from scheduler.dispatch.states import JobEvent
-from scheduler.orders import contents
+from scheduler.orders import contents, quotes
 from scheduler.orders.progress import ENDED_STATES, GOING_STATES, OrderState, order_follows, set_order_state
 from scheduler.orders.refusal import Refused
 from scheduler.store import content_queries, queries
@@ -36,11 +36,12 @@ def the_job(c: sa.Connection, job_id: str) -> JobRow:
 
 
 def accept_order(c: sa.Connection, order_id: str, now: datetime) -> OrderRow:
-    """The requester says yes to the quote. Accepting twice is once."""
+    """The requester says yes; a date that was quoted and still stands is promised by it. Accepting twice is once."""
     order = the_order(c, order_id)
     state = OrderState(order.state)
     if state in (OrderState.REQUESTED, OrderState.QUOTED):
-        set_order_state(c, order_id, OrderState.ACCEPTED, now, {"accepted_at": now})
+        values = {"accepted_at": now, "promised": quotes.accept(c, order, now)}
+        set_order_state(c, order_id, OrderState.ACCEPTED, now, values)
     elif state not in GOING_STATES:
         raise _conflict("accepted", order)
     return the_order(c, order_id)
@@ -164,6 +165,30 @@ def declare_lost(c: sa.Connection, mover: Mover, job_id: str, why: str, now: dat
         why=why,
         failure=FailureClass.OTHER,
         values={"flag": ""},
+        by_person=True,
+    )
+    return mover.move(c, job, happening)
+
+
+def inspect_job(
+    c: sa.Connection, mover: Mover, job_id: str, good: int, rejected: int, note: str, now: datetime
+) -> JobRow:
+    """A person looked at the parts of a finished job and says so here, because the shop's agent no longer knows it."""
+    job = the_job(c, job_id)
+    if job.state is not JobState.FINISHED:
+        text = f"the job is {job.state}: only what a machine finished can be inspected"
+        raise Refused("job_not_finished", "Nothing was done", text, status=409)
+    if good < 0 or rejected < 0 or good + rejected != job.pieces:
+        text = f"{good} good and {rejected} rejected of {job.pieces} pieces: the numbers do not add up"
+        raise Refused("wrong_count", "Nothing was done", text, "Count every piece of the job once.", status=422)
+    happening = Happening(
+        JobEvent.INSPECTED,
+        now,
+        agent=job.agent,
+        machine=job.machine,
+        fence=job.fence,
+        values={"good": good, "rejected": rejected},
+        body={"good": good, "rejected": rejected, "note": note},
         by_person=True,
     )
     return mover.move(c, job, happening)

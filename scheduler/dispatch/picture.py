@@ -20,12 +20,14 @@ from agents.contract.vocabulary import (
 from designs.processes.materials import canonical
 from scheduler.dispatch.actions import quarantined
 from scheduler.dispatch.fairness import HALF_LIFE, pressures
+from scheduler.dispatch.lending import doubted
 from scheduler.dispatch.limits import Limits
 from scheduler.dispatch.plan_machines import REQUESTERS, circuits, legs, plan_machines, willing
 from scheduler.dispatch.plan_machines import SeenMachine as SeenMachine
 from scheduler.orders import remnants, urgency
 from scheduler.orders.outcomes import Learned, learned
 from scheduler.orders.progress import GOING_STATES, OrderState
+from scheduler.orders.quotes import due_for_a_quote
 from scheduler.orders.recipes import JobBody, Recipe, fits, matching_material, read_body, recipe_for
 from scheduler.planning.snapshot import (
     Declined,
@@ -42,6 +44,7 @@ from scheduler.store.rows import JobRow, OrderRow, RecipeRow, ToolpathRow
 
 #: No toolpath known: the longest stretch assumed for a job that is already under way.
 _UNKNOWN_S: Final = 3600.0
+_MAKING: Final = "its toolpath for this machine is being made"
 
 
 @dataclass(slots=True)
@@ -66,6 +69,8 @@ class Picture:
     """Why there is no toolpath, by (job, machine key)."""
     held_back: dict[str, str] = field(default_factory=dict)
     """Waiting jobs that the planner was not shown, and why."""
+    to_quote: dict[str, tuple[PlanJob, ...]] = field(default_factory=dict)
+    """Orders that wait for a date, with their jobs as the planner would see them."""
 
 
 def seen_machines(c: sa.Connection) -> dict[str, SeenMachine]:
@@ -88,17 +93,19 @@ def take_picture(c: sa.Connection, now: datetime, limits: Limits, policy: PlanPo
     waiting = [job for job in jobs.values() if job.state is JobState.WAITING]
     _find_toolpaths(c, picture, waiting)
     declined = _declined(c, now)
+    in_doubt = doubted(c)
     files = quarantined(c)
     plan_jobs: list[PlanJob] = []
     for job in jobs.values():
         if job.state is JobState.OFFERED or job.state in LEASED_STATES:
             plan_jobs.append(_fixed_job(c, job, picture, now))
         elif job.state is JobState.WAITING:
-            why = _held_back(job, files, picture)
+            why = in_doubt.get(job.id) or _held_back(job, files, picture)
             if why:
                 picture.held_back[job.id] = why
             else:
                 plan_jobs.append(_waiting_job(job, picture, declined.get(job.id, ()), now))
+    picture.to_quote = _to_quote(c, picture, waiting, now)
     seen = list(machines.values())
     picture.snapshot = Snapshot(
         now,
@@ -110,6 +117,18 @@ def take_picture(c: sa.Connection, now: datetime, limits: Limits, policy: PlanPo
         pressures=pressures(content_queries.outcomes(c, since=now - 4 * HALF_LIFE), willing(seen), now),
     )
     return picture
+
+
+def _to_quote(
+    c: sa.Connection, picture: Picture, waiting: Sequence[JobRow], now: datetime
+) -> dict[str, tuple[PlanJob, ...]]:
+    """An order is quoted once none of its toolpaths is being made any more."""
+    found = {}
+    for order in due_for_a_quote(c, now):
+        own = [job for job in waiting if job.order == order]
+        if not any(place[0] == job.id and why == _MAKING for job in own for place, why in picture.shut.items()):
+            found[order] = tuple(_waiting_job(job, picture, (), now) for job in own)
+    return found
 
 
 def _find_toolpaths(c: sa.Connection, picture: Picture, waiting: list[JobRow]) -> None:
@@ -157,10 +176,10 @@ def _sort_recipe(
 ) -> None:
     if row is None:
         picture.missing[key] = recipe
-        picture.shut[place] = "its toolpath for this machine is being made"
+        picture.shut[place] = _MAKING
     elif row.status == "making":
         picture.asked[key] = recipe
-        picture.shut[place] = "its toolpath for this machine is being made"
+        picture.shut[place] = _MAKING
     elif row.status == "impossible" or row.sha256 is None:
         picture.shut[place] = row.why
     else:
@@ -194,10 +213,7 @@ def _held_back(job: JobRow, files: set[str], picture: Picture) -> str:
     if job.file_key in files:
         return "the file failed on two machines: it is quarantined until a person has looked at it"
     has_one = any(place[0] == job.id for place in picture.toolpaths)
-    making = any(
-        place[0] == job.id and why == "its toolpath for this machine is being made"
-        for place, why in picture.shut.items()
-    )
+    making = any(place[0] == job.id and why == _MAKING for place, why in picture.shut.items())
     return "its toolpaths are being made" if making and not has_one else ""
 
 

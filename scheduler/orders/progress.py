@@ -53,7 +53,9 @@ def order_follows(c: sa.Connection, order_id: str, now: datetime) -> None:
     _open_steps(c, order_id, parts_made, now)
     steps_done = all(step["done_at"] is not None for step in queries.order_steps(c, order_id))
     if all_parts and steps_done:
-        set_order_state(c, order_id, OrderState.MADE, now, {"made_at": now})
+        late = order.promised is not None and now > order.promised
+        why = f"promised by {order.promised:%d %b %H:%M UTC}, which has passed" if late else ""
+        set_order_state(c, order_id, OrderState.MADE, now, {"made_at": now}, why)
     elif order.state == OrderState.ACCEPTED and any(
         job.state not in (JobState.WAITING, JobState.OFFERED, JobState.CANCELLED) for job in jobs
     ):

@@ -51,6 +51,9 @@ class OrderRequest:
     delivery: str = ""
     note: str = ""
     accept: bool = False
+    """Say yes at once, whatever date comes of it."""
+    quote: bool = False
+    """Say by when it would be made, before the yes."""
     own_use: bool = False
     shop: str | None = None
     """Own use of a closed design: the shop whose machines may make it."""
@@ -248,6 +251,7 @@ def _write_order(
             due=request.due,
             created_at=now,
             accepted_at=now if request.accept else None,
+            quote_asked_at=now if request.quote and not request.accept else None,
             idempotency_key=idempotency_key,
             request_sha256=request.sha256,
         )
