@@ -18,6 +18,7 @@ from scipy.sparse.csgraph import connected_components
 from designs.mesh_repair import repair
 from designs.processes.model import Finding, Severity
 from designs.safe_files import BadGeometry
+from designs.wall_thickness import MOST_TRIANGLES, measure_walls
 
 TINY_MM: Final = 0.5
 SMALL_MM: Final = 3.0
@@ -28,8 +29,6 @@ OVERHANG_DEG: Final = 45.0
 THIN_WALL_MM: Final = 0.8
 """Two lines of a 0.4 mm nozzle."""
 _BED_MM: Final = 0.05
-_PROBES: Final = 160
-_PROBE_TRIANGLES: Final = 40_000
 
 Floats = npt.NDArray[np.float64]
 
@@ -66,11 +65,19 @@ def check_mesh(mesh: trimesh.Trimesh, name: str) -> CheckedMesh:
     bodies = _bodies(mesh)
     if bodies > 1:
         findings.append(Finding(Severity.NOTE, "bodies", f"It consists of {bodies} separate bodies."))
-    thin = thinnest_wall_mm(mesh)
-    if thin is not None and thin < THIN_WALL_MM:
-        text = f"The thinnest wall found is {thin:.2f} mm; under {THIN_WALL_MM} mm a 0.4 mm nozzle may not print it."
-        findings.append(Finding(Severity.WARNING, "thin_wall", text))
+    findings += _walls(mesh, watertight)
     return CheckedMesh(mesh, tuple(findings), tuple(repaired), watertight)
+
+
+def _walls(mesh: trimesh.Trimesh, watertight: bool) -> list[Finding]:
+    walls = measure_walls(mesh)
+    if walls is None:
+        said = f"Walls were not measured: over {MOST_TRIANGLES} triangles."
+        return [Finding(Severity.NOTE, "walls_not_measured", said)] if watertight else []
+    if walls.thinnest_mm is None or walls.thinnest_mm >= THIN_WALL_MM:
+        return []
+    text = f"The thinnest wall found is {walls.thinnest_mm:.2f} mm (measured every {walls.spacing_mm:.1f} mm); "
+    return [Finding(Severity.WARNING, "thin_wall", text + f"under {THIN_WALL_MM} mm a 0.4 mm nozzle may not print it.")]
 
 
 def _bodies(mesh: trimesh.Trimesh) -> int:
@@ -125,33 +132,3 @@ def contact_area_mm2(mesh: trimesh.Trimesh) -> float:
     heights = np.asarray(mesh.triangles)[:, :, 2]
     flat = (heights.max(axis=1) < heights.min() + _BED_MM) & (np.asarray(mesh.face_normals)[:, 2] < -0.99)
     return float(np.asarray(mesh.area_faces)[flat].sum())
-
-
-def thinnest_wall_mm(mesh: trimesh.Trimesh) -> float | None:
-    """The thinnest wall met by probes going in from the middle of the largest faces; None where it was not measured.
-
-    Rays against triangles after Möller and Trumbore (1997). A sample, so thinner walls may exist where nothing probed.
-    """
-    if len(mesh.faces) > _PROBE_TRIANGLES or not mesh.is_watertight:
-        return None
-    triangles = np.asarray(mesh.triangles)
-    order = np.argsort(-np.asarray(mesh.area_faces), kind="stable")[:_PROBES]
-    start, edge1, edge2 = triangles[:, 0], triangles[:, 1] - triangles[:, 0], triangles[:, 2] - triangles[:, 0]
-    thinnest = math.inf
-    for index in order:
-        direction = -np.asarray(mesh.face_normals)[index]
-        origin = triangles[index].mean(axis=0)
-        across = np.cross(direction, edge2)
-        determinant = np.einsum("ij,ij->i", edge1, across)
-        with np.errstate(divide="ignore", invalid="ignore"):
-            inverse = 1.0 / determinant
-            away = origin - start
-            u = np.einsum("ij,ij->i", away, across) * inverse
-            turned = np.cross(away, edge1)
-            v = turned @ direction * inverse
-            distance = np.einsum("ij,ij->i", edge2, turned) * inverse
-            inside = (u >= 0) & (v >= 0) & (u + v <= 1) & (distance > 1e-4)
-        hit = inside & (np.abs(determinant) > 1e-12)
-        if hit.any():
-            thinnest = min(thinnest, float(distance[hit].min()))
-    return thinnest if math.isfinite(thinnest) else None

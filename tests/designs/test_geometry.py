@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from designs.geometry import inspect, kind_of, part_file
-from designs.mesh_checks import check_mesh, contact_area_mm2, overhang_area_mm2, thinnest_wall_mm
+from designs.mesh_checks import check_mesh, contact_area_mm2, overhang_area_mm2
 from designs.meshes import load_mesh, write_stl
 from designs.orientation import rate, suggest
 from designs.processes.model import CannotMake, GeometryKind, PartFile, Severity
@@ -283,14 +283,6 @@ def test_a_part_that_would_tip_over_is_not_called_stable() -> None:
     assert not rate(arm).stable
     assert suggest(arm).stable
     assert rate(BOX).stable
-
-
-@pytest.mark.parametrize("thickness", [0.3, 0.79, 2.0])
-def test_walls_are_measured(thickness: float) -> None:
-    sheet = trimesh.creation.box((20, 20, thickness))
-    assert thinnest_wall_mm(sheet) == pytest.approx(thickness, abs=1e-6)
-    codes = [finding.code for finding in check_mesh(sheet, "x").findings]
-    assert ("thin_wall" in codes) == (thickness < 0.8)
 
 
 def test_written_stl_does_not_depend_on_the_order_of_faces() -> None:
