@@ -98,6 +98,8 @@ class Inbox:
         self._config, self._spool, self._clock, self._boot = config, spool, clock, boot
         self._policy, self._view, self._told = policy, view, told
         self._machines = frozenset(machine.name for machine in config.machines)
+        self._opening: int | None = None
+        """The number of this start's first holdings: refused, it belonged to another event of a life forgotten here."""
 
     def receive(self, payload: bytes) -> tuple[Effect, ...]:
         """Take in one payload. Raises RefusedMessage (it changed nothing) and SpoolFull (ask again later)."""
@@ -334,21 +336,30 @@ class Inbox:
         last = self._told()
         if body.upto > last + _WIDEST_JUMP:
             raise RefusedMessage(f"event {body.upto} is acknowledged; the last told from here is {last}")
-        if body.upto > last:
+        refused = {event.seq: event.why for event in body.refused if 0 < event.seq <= body.upto}
+        if body.upto > last or self._opening in refused:
             _log.warning(
                 "events up to %d are committed, the last told from here is %d: an old spool was restored",
                 body.upto,
                 last,
             )
-            self._spool.renumber_from(body.upto + 1, now)
-            return (Restored(self.say_holdings(now)),)
-        refused = {event.seq: event.why for event in body.refused if 0 < event.seq <= body.upto}
+            return (self._remember_too_little(body.upto, now),)
         for seq, why in refused.items():
             _log.warning("event %d was refused: %s", seq, why)
         forgotten = self._spool.unacknowledge_after(body.upto)
         self._spool.acknowledge(body.upto, refused)
         looks = tuple(Look(machine) for machine in sorted(self._machines))
         return (Acknowledged(body.upto), *((Repeat(body.upto + 1),) if forgotten else ()), *looks)
+
+    def _remember_too_little(self, upto: int, now: datetime) -> Restored:
+        """The spool is an old copy: what happened to the machines since is not known here."""
+        self._opening = 0  # it is noticed once
+        self._spool.renumber_from(upto + 1, now)
+        for machine in sorted(self._machines):
+            flags = self._spool.flags(machine)
+            why = "the agent's memory was put back to an old copy: nobody knows what the machine did since"
+            self._spool.put_flags(machine, replace(flags, bed_clear=False, disarmed=flags.disarmed or why))
+        return Restored(self.say_holdings(now))
 
     def say_holdings(self, now: datetime) -> int:
         """Journal all that is held; its number."""
@@ -367,7 +378,9 @@ class Inbox:
         body = m.Holdings(
             boot=self._boot, jobs=jobs, highest_fences=self._spool.highest_fences(), unacked_from=self._spool.first_kept
         )
-        return self._spool.journal(body, now)
+        seq = self._spool.journal(body, now)
+        self._opening = seq if self._opening is None else self._opening
+        return seq
 
 
 def _released(lease: Lease, why: str, now: datetime) -> Lease:

@@ -152,6 +152,8 @@ TABLE: Final[dict[tuple[LeaseState, LeaseEvent], Step]] = {
     (_S.INTENDED, _E.PREEMPTED): _FAILED_STILL,
     (_S.INTENDED, _E.TOOLPATH_REFUSED): _FAILED_STILL,
     (_S.INTENDED, _E.CANCEL_ASKED): _CANCELLED_STILL,
+    # Nothing moved; and a memory put back to an old copy may not know that this very start was used up.
+    (_S.INTENDED, _E.AGENT_RESTARTED): _FAILED_STILL,
     (_S.INTENDED, _E.RUN_ASKED): (_S.STARTING, (_A.USE_UP_CARD,)),
     (_S.STARTING, _E.RUN_DENIED): _FAILED_STILL,
     (_S.STARTING, _E.RUN_STARTED): (_S.RUNNING, (_A.JOURNAL_RUNNING,)),

@@ -99,6 +99,9 @@ class Supervisor:
                 lease = replace(moving, last_line=max(moving.last_line, checkpoint.line))
             why = f"the agent ended while the machine ran; line {lease.last_line} was the last confirmed one"
             self.apply(lease, LeaseEvent.AGENT_RESTARTED, Detail(why=why, failure=FailureClass.AGENT_RESTARTED))
+        for lease in self._spool.leases(self.name, frozenset({LeaseState.INTENDED})):
+            why = "the agent ended between the permission to start and the start; nothing moved"
+            self.apply(lease, LeaseEvent.AGENT_RESTARTED, Detail(why=why, failure=FailureClass.AGENT_RESTARTED))
 
     # --- the loop ------------------------------------------------------------------------------------------------
 

@@ -246,9 +246,14 @@ class Spool:
 
     @property
     def first_kept(self) -> int:
-        """The lowest number that can still be told; the next one where none is kept."""
-        row = self.row("SELECT min(seq) FROM journal")
-        return self.last_seq + 1 if row is None or row[0] is None else int(row[0])
+        """The lowest number from which on everything can be told; the next one where the last is not kept.
+
+        Numbers that a renumbering left out are nobody's: whoever waited for them would wait for ever.
+        """
+        last = self.last_seq
+        gaps = "SELECT max(seq) FROM journal AS j WHERE NOT EXISTS (SELECT 1 FROM journal WHERE seq = j.seq - 1)"
+        row = self.row(gaps)
+        return last + 1 if self.event(last) is None or row is None or row[0] is None else int(row[0])
 
     def event(self, seq: int) -> bytes | None:
         """The encoded envelope of one event."""

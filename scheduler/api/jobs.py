@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Annotated, Final
 
+import sqlalchemy as sa
 from fastapi import APIRouter, Query
 from pydantic import BaseModel, Field
 
@@ -22,6 +24,14 @@ class Why(BaseModel):
     """Why, for the record and for whoever stands at the machine."""
 
     why: str = Field(min_length=1, max_length=500, examples=["the nozzle is clogged"])
+
+
+class Inspection(BaseModel):
+    """What a person found of a job's pieces."""
+
+    good: int = Field(ge=0)
+    rejected: int = Field(ge=0)
+    note: str = Field(default="", max_length=500)
 
 
 class WhyAnswer(BaseModel):
@@ -75,6 +85,16 @@ def pause(job: str, body: Why, serving: Serving, who: MayOperate) -> JobPage:
 def declare_lost(job: str, body: Why, serving: Serving, who: MayOperate) -> JobPage:
     """A person looked at the machine: this attempt is lost. The job is tried again under a higher fence."""
     return _do(serving, lambda c, now: people.declare_lost(c, serving.mover, job, body.why, now), job)
+
+
+@router.post("/{job}/inspect")
+def inspect(job: str, body: Inspection, serving: Serving, who: MayOperate) -> JobPage:
+    """A person looked at a finished job's parts, and its shop's agent can no longer say so (its memory was lost)."""
+
+    def deed(c: sa.Connection, now: datetime) -> object:
+        return people.inspect_job(c, serving.mover, job, body.good, body.rejected, body.note, now)
+
+    return _do(serving, deed, job)
 
 
 @router.post("/{job}/release")

@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any, Final
 
 import sqlalchemy as sa
@@ -160,7 +160,7 @@ class Mover:
                 job=job.id,
                 agent=happening.agent,
                 machine=happening.machine,
-                until=happening.now + timedelta(days=3650),
+                until=happening.now + self.limits.avoid,
                 reasons=[f"the last attempt on it failed: {failure.replace('_', ' ')}"],
             )
         job = self.move(

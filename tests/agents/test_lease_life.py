@@ -58,7 +58,7 @@ def test_a_start_that_was_refused_never_moves(scene: Scene) -> None:
 
 def test_an_acknowledgement_of_numbers_that_do_not_exist_yet_authorises_nothing(scene: Scene) -> None:
     scene.hear(m.JournalAck(upto=1000))
-    scene.set_flags(bed_clear=True)
+    scene.set_flags(bed_clear=True, disarmed="")
     scene.claim_and_grant()
     assert scene.kinds()[-1] == "StartIntended"
     assert scene.bridge.runs == []
@@ -225,15 +225,16 @@ def test_after_a_restart_in_mid_run_the_attempt_is_over_and_the_machine_disarmed
     after.close()
 
 
-def test_an_intended_start_survives_a_restart_and_still_waits_for_its_commit(scene: Scene, tmp_path: Path) -> None:
+def test_an_intended_start_ends_with_its_process_and_moves_nothing(scene: Scene, tmp_path: Path) -> None:
     scene.set_flags(bed_clear=True)
     scene.claim_and_grant()
     scene.spool.close()
     after = Scene(tmp_path, clock=scene.clock)
     after.turn()
-    assert after.bridge.runs == []
     after.acknowledge()
-    assert len(after.bridge.runs) == 1
+    assert after.bridge.runs == []
+    assert after.kinds()[-2:] == ["StartIntended", "Failed"]
+    assert after.spool.flags("m1").bed_clear, "nothing lies on it"
     after.close()
 
 

@@ -1,365 +1,409 @@
-"""One life: orders go through a line step by step; after any step something may break; then it heals, and all is made.
+"""One life: orders go through a whole network step by step; at named steps things break; then it heals, and is made.
 
-A step is named by the state of a job and what was just done about it (`starting/journal flew`). The scheduler and its
-store are the real ones; agents keep their half of the contract. Everything follows from one seed.
+Scheduler, agents, bridges and firmware twins are the real ones, in one thread on simulated time; only threads, sockets
+and slicers are replaced. Everything follows from one seed.
 """
 
 from __future__ import annotations
 
 import contextlib
 import random
+import secrets
 import shutil
-import sqlite3
 import tempfile
+import uuid
 from collections import Counter
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Final
+from unittest import mock
 
 import sqlalchemy as sa
 
-from agents.contract import decode
-from agents.contract import messages as m
-from agents.contract.vocabulary import CLOSED_STATES, LEASED_STATES, MOTION_STATES, JobState, MachineState
-from scheduler.api.views import overview
-from scheduler.dispatch import people
+from agents.contract.vocabulary import JobState, Process
+from agents.lease import MOVING
+from agents.spool import SpoolFull
+from firmware_bridges.bridge import BridgeState, Event, RunStarted, StateChanged
+from scheduler.dispatch.limits import Limits
 from scheduler.store import queries
-from scheduler.store import tables as t
 from scheduler.store.rows import JobRow
-from tests.scheduler.line import Agent, HeldJob, Line
+from tests.faults.bench import Bench
+from tests.faults.faults import FAULTS
+from tests.faults.people import People
+from tests.faults.post import PostOffice
+from tests.faults.rules import BEAM_OFF_WITHIN_S, Books, NotKept
+from tests.faults.scheduling import CLIENT, SchedulerSide, kind_of
+from tests.faults.shop import Killed, Shop, SideClock, World, back_up
+from tests.faults.steps import NAMED, Steps, Trap
+from tests.scheduler.line import START, Line, order_peg
 
-#: Faults by name; each is a method of `Life`.
-FAULTS = (
-    "kill_scheduler",
-    "kill_agent",
-    "kill_broker",
-    "cut_link",
-    "double_messages",
-    "reorder_messages",
-    "delay_messages",
-    "clock_forward",
-    "clock_back",
-    "fill_disk",
-    "restore_database",
-    "break_machine",
-)
-_FAULTY_ROUNDS = 12
-_MOST_ROUNDS = 120
+MEMORY: Final = "/dev/shm"
+_FAULTY_TURNS: Final = 60
+_MOST_TURNS: Final = 400
+_SLICE_S: Final = 0.1
 
 
-class NotKept(AssertionError):
-    """A rule was broken; the text names it."""
+@dataclass
+class Due:
+    """Something that happens in a later turn."""
+
+    turn: int
+    deed: Callable[[], object]
+
+
+@dataclass
+class Lived:
+    """What a life was like."""
+
+    seed: int
+    faults: Counter[str] = field(default_factory=Counter)
+    hits: Counter[tuple[str, str]] = field(default_factory=Counter)
+    """(fault, step at which it struck)."""
+    steps: Counter[str] = field(default_factory=Counter)
+    turns: int = 0
+    runs: int = 0
+    decided: int = 0
+    excused: bool = False
 
 
 class Life:
-    """Two shops, three machines, up to three jobs, and `faults` faults at random steps."""
+    """Two shops with two printers and a laser, up to three jobs, and `faults` faults at named steps."""
 
-    def __init__(self, seed: int, *, faults: int = 3, template: Path | None = None) -> None:
+    def __init__(self, seed: int, template: Path, *, faults: int = 3, only: str = "") -> None:
         self.chance = random.Random(seed)
-        self.folder = Path(tempfile.mkdtemp(prefix="life"))
-        if template is not None:
-            shutil.copy(template, self.folder / "workshed.db")
-        self.line = Line(self.folder, Agent("mill", "pi", ("m1", "m2")), Agent("barn", "pi", ("m3",)))
-        self.agents = list(self.line.agents.values())
-        self.left = faults
-        self.counts: Counter[str] = Counter()
-        self.steps: Counter[str] = Counter()
-        self.fences: dict[str, int] = {}
-        self.to_inspect: list[tuple[Agent, HeldJob]] = []
-        self.finished: Counter[str] = Counter()
-        self.looked: set[str] = set()
-        """Jobs a person decided about: from then on making one twice is that person's word."""
-        self.cut: set[str] = set()
-        self.full = False
-        self.copies: list[Path] = []
-        self._watch_disk()
+        self.lived = Lived(seed)
+        self.folder = memory_folder()
+        (self.folder / "scheduler").mkdir()
+        shutil.copy(template, self.folder / "scheduler" / "workshed.db")
+        self.time = World()
+        self.steps, self.books = Steps(), Books()
+        self.office = PostOffice(self.chance)
+        self.office.published = self._published
+        self.heard: list[tuple[str, bytes]] = []
+        self.side = SchedulerSide(
+            self.folder / "scheduler", self.office, self.steps, SideClock(START, self.time), self.chance
+        )
+        self.side.committed = self.books.commit
+        self.shops = [
+            self._shop("mill", seed, m1=Process.FDM, m2=Process.LASER),
+            self._shop("barn", seed, m3=Process.FDM),
+        ]
+        self.people = People(self)
+        self.somebody_there = True
+        self.calm = False
+        self.turn = 0
+        self._dues: list[Due] = []
+        self._inside = ""
+        self._noted: list[str] = []
+        self._absent_since: dict[str, float] = {}
+        self._old_since: float | None = None
+        names = [only] if only else list(FAULTS)
+        for _ in range(faults):
+            self._set_trap(self.chance.choice(names))
+
+    def _shop(self, name: str, seed: int, **machines: Process) -> Shop:
+        benches = {machine: Bench(machine, process, seed) for machine, process in machines.items()}
+        clock = SideClock(START, self.time)
+        shop = Shop(name, self.folder / name, benches, self.office, self.steps, clock, self.side.blob, self.books.made)
+        for bench in benches.values():
+            self._attach(shop, bench)
+        return shop
+
+    def _attach(self, shop: Shop, bench: Bench) -> None:
+        running: list[tuple[str, int]] = []
+
+        def asked() -> None:
+            assert shop.agent is not None
+            lease = shop.agent.spool.leases(bench.name, MOVING)[0]
+            running[:] = [(lease.job, lease.fence)]
+            self._about_to_run(shop, bench, lease.job, lease.fence)
+            self.steps.passed("agent: about to call the machine")
+
+        def said(event: Event) -> None:
+            if isinstance(event, RunStarted) and running:
+                self.books.first_lines.add(running[0])
+                self._noted.append("machine: runs")
+            elif isinstance(event, StateChanged) and event.state is BridgeState.HELD:
+                self._noted.append("machine: holds")
+
+        bench.run_asked, bench.said = asked, said
+        bench.run_taken = lambda: self.steps.passed("machine: was called, and has confirmed nothing")
+
+    def _set_trap(self, fault: str) -> None:
+        by_name = self.chance.random() < 0.75
+        step = self.chance.choice(NAMED) if by_name else ""
+        nth = self.chance.choice([1, 1, 1, 2, 3]) if by_name else self.chance.randint(1, 250)
+
+        def spring(at: str) -> None:
+            self.strike(fault, at)
+
+        self.steps.traps.append(Trap(step, nth, spring))
+
+    def strike(self, fault: str, at: str) -> None:
+        """Let something break now."""
+        self.lived.faults[fault] += 1
+        self.lived.hits[fault, at] += 1
+        FAULTS[fault](self)
 
     def close(self) -> None:
-        self.line.close()
+        """Leave nothing behind."""
+        self.side.kill()
+        for shop in self.shops:
+            shop.kill()
         shutil.rmtree(self.folder, ignore_errors=True)
 
-    # --- one life
+    # --- one life -----------------------------------------------------------------------------------------------------
 
-    def run(self) -> None:
+    def run(self) -> Lived:
         """Live it. Raises NotKept."""
-        self.line.arrive()
-        self.line.order(self.chance.randint(1, 3))
-        for _ in range(_FAULTY_ROUNDS):
-            self._round()
-            if self._over() and not self.left:
-                break
-        self._heal()
-        for _ in range(_MOST_ROUNDS):
-            self._round()
-            if self._over():
-                break
-        else:
-            states = {job.id: (job.state.value, job.flag, job.waiting) for job in self.line.jobs()}
-            raise NotKept(f"not everything that could be made was made: {states}")
-        for job in self.line.jobs():
-            if self.finished[job.id] > 1 and job.id not in self.looked:
-                raise NotKept(f"{job.id} was made {self.finished[job.id]} times and nobody had decided so")
+        with same_ids(self.chance):
+            self._begin()
+            while self.turn < _FAULTY_TURNS:
+                if self._over():
+                    if not self._dues:
+                        break
+                    self.turn = max(self.turn, min(due.turn for due in self._dues) - 1)  # nothing happens until then
+                self._turn()
+            self._heal()
+            pause_s, before = 5.0, ""
+            while not self._over():
+                if self.turn > _MOST_TURNS:
+                    raise NotKept(f"not everything that could be made was made: {self._state()}")
+                self._turn(pause_s)
+                now = self._state()
+                pause_s, before = (min(pause_s * 2, 400.0) if now == before else 5.0), now
+        self.lived.steps, self.lived.turns, self.lived.runs = self.steps.passed_by, self.turn, len(self.books.runs)
+        self.lived.decided, self.lived.excused = len(self.books.decided), self.books.excused
+        return self.lived
+
+    def _begin(self) -> None:
+        self.begin_scheduler()
+        for shop in self.shops:
+            self.begin_shop(shop)
+        for number in range(self.chance.randint(1, 3)):
+            process = "laser" if number == 0 and self.chance.random() < 0.6 else "fdm"
+            assert self.side.scheduler is not None
+            self.books.orders += 1
+            order_peg(self.side.scheduler, self.side.clock.now(), 1, process=process)
 
     def _over(self) -> bool:
-        return all(job.state in CLOSED_STATES for job in self.line.jobs())
+        if self.side.scheduler is None:
+            return False
+        return all(job.state is JobState.INSPECTED for job in self.jobs())
 
-    def _round(self) -> None:
-        self._do("planned", self.line.plan)
-        self._do("outbox emptied", self.line.send)
-        for agent in self.agents:
-            self._do("inbox heard", lambda agent=agent: self._inbox(agent))
-            self._do("agent acted", lambda agent=agent: self._act(agent))
-            self._do("journal flew", lambda agent=agent: self._journal(agent))
-        self._do("person looked", self._person)
-        self._conserved()
-        self.line.clock.pass_(seconds=20)
+    def jobs(self) -> list[JobRow]:
+        """All jobs, as the scheduler's database has them."""
+        assert self.side.scheduler is not None
+        with self.side.scheduler.store.read() as c:
+            return queries.jobs(c)
 
-    def _do(self, what: str, deed: Callable[[], None]) -> None:
-        with self._disk():
-            deed()
-        for job in self._check():
-            self.steps[f"{job.state}/{what}"] += 1
-        if self.left and self.chance.random() < 0.05:
-            self.left -= 1
-            fault = self.chance.choice(FAULTS)
-            self.counts[fault] += 1
-            with self._disk():
-                getattr(self, fault)()
-            self._check()
+    def _state(self) -> str:
+        if self.side.scheduler is None:
+            return "no scheduler"
+        jobs = [f"{job.id} {job.state} {job.attempt}/{job.fence} {job.flag} {job.failure}" for job in self.jobs()]
+        spools = [shop.agent.spool.leases() for shop in self.shops if shop.agent is not None]
+        leases = [f"{lease.machine} {lease.job} {lease.state} {lease.gates}" for found in spools for lease in found]
+        states = [
+            f"{b.name} {b.bridge and b.bridge.session.state}" for shop in self.shops for b in shop.benches.values()
+        ]
+        return "; ".join([*jobs, *leases, *states])
 
-    @contextlib.contextmanager
-    def _disk(self) -> Iterator[None]:
-        """What meets a full disk is not done; it is tried again in a later round."""
+    def _turn(self, seconds: float = 0.0) -> None:
+        self.turn += 1
+        due = [item for item in self._dues if item.turn <= self.turn]
+        self._dues = [item for item in self._dues if item.turn > self.turn]
+        for item in due:
+            item.deed()
+        if self._old_since is not None:
+            if self.time.elapsed_s - self._old_since > Limits().reconcile.total_seconds():
+                self._old_since = None
+            elif not self._reachable():
+                self.books.excused = True
+        # Words take milliseconds and turns seconds: where seconds count, there is time for several words in one.
+        for _ in range(1 if self._old_since is None else 4):
+            self._do(CLIENT, self.side.turn)
+            for shop in self.shops:
+                self._do(shop.id, shop.hear)
+                self._do(shop.id, shop.turn)
+            self._do(CLIENT, self.side.hear)
+        self.people.act()
+        self._pass(seconds or (3.0 if self._busy() else self.chance.choice([2.0, 10.0, 30.0])))
+        if self.side.scheduler is not None:
+            with self.side.scheduler.store.read() as c:
+                self.books.check(c)
+                if self.turn % 4 == 0:
+                    self.books.conserved(c)
+
+    def _reachable(self) -> bool:
+        """Whether every shop hears the scheduler and is heard, without delay."""
+        sessions = self.office.sessions
+        away = any(shop.agent is None or shop.paused or shop.disk_full for shop in self.shops)
+        slow = any(session.cut or session.held_until > self.time.elapsed_s for session in sessions.values())
+        return self.office.up and self.side.works and not self.side.full and not away and not slow
+
+    def _do(self, who: str, deed: Callable[[], None]) -> None:
+        """One process's turn; it may be killed in it, and a full disk stops it until later."""
+        self._inside = who
         try:
-            yield
-        except sa.exc.OperationalError:
-            self.counts["a full disk was met"] += 1
+            deed()
+        except Killed as killed:
+            self._inside = ""
+            self._kill(killed.who)
+        except (SpoolFull, sa.exc.OperationalError):
+            self.lived.faults["(a full disk was met)"] += 1
+        finally:
+            self._inside = ""
 
-    # --- the agents' side
+    def _pass(self, seconds: float) -> None:
+        """Let time pass, finely where a beam burns."""
+        until = self.time.elapsed_s + seconds
+        while self.time.elapsed_s < until - 1e-9:
+            fine = any(b.process is Process.LASER and b.busy for shop in self.shops for b in shop.benches.values())
+            slice_s = min(until - self.time.elapsed_s, _SLICE_S if fine else 1.0 if self._busy() else seconds)
+            self.time.elapsed_s += slice_s
+            for shop in self.shops:
+                for bench in shop.benches.values():
+                    bench.pass_(slice_s)
+                if fine:
+                    shop.watch()
+                    self._beam(shop)
+        noted, self._noted = self._noted, []
+        for step in noted:
+            self._do("", lambda step=step: self.steps.passed(step))  # type: ignore[misc]
 
-    def _inbox(self, agent: Agent) -> None:
-        if agent.id in self.cut:
-            return
-        for payload in self.line.office.boxes.pop(agent.inbox_topic(), []):
-            body = decode(payload).body
-            if isinstance(body, m.Grant) and body.offer not in agent.spool.offers:
-                continue  # its offer was lost with the broker: the reconciliation says it again
-            agent.hear(payload, self.line.now)
+    def _busy(self) -> bool:
+        return any(bench.busy for shop in self.shops for bench in shop.benches.values())
 
-    def _act(self, agent: Agent) -> None:
-        for held in list(agent.spool.held.values()):
-            busy = any(
-                other.machine == held.machine
-                and other.state in ("intended", "starting", "running")
-                and other is not held
-                for other in agent.spool.held.values()
-            )
-            if held.state == "leased":
-                agent.stage(held.job, self.line.now)
-            elif held.state == "staged" and not busy:
-                agent.ready(held.job, self.line.now)
-                agent.intend(held.job, self.line.now)
-            elif held.state == "starting":
-                agent.run(held.job, self.line.now)
-            elif held.state == "running":
-                agent.progress(held.job, self.line.now, 0.5)
-                if self.chance.random() < 0.5:
-                    self.finished[held.job] += 1
-                    self.to_inspect.append((agent, agent.finish(held.job, self.line.now)))
+    # --- processes ----------------------------------------------------------------------------------------------------
 
-    def _journal(self, agent: Agent) -> None:
-        if agent.id not in self.cut:
-            said = agent.unacked()
-            if said:
-                self.line.hear(*said)
+    def begin_scheduler(self, *, old: bool = False) -> None:
+        """Start it, if it is not there."""
+        if self.side.scheduler is None:
+            self.side.begin()
+            if old and self.side.scheduler is not None:
+                with self.side.scheduler.store.read() as c:
+                    self.books.put_back(c)
+                self._old_since = self.time.elapsed_s
 
-    def _person(self) -> None:
-        """Inspects what is finished; decides where the scheduler asks for a person, after looking at the machines."""
-        inspected, self.to_inspect = self.to_inspect, []
-        for agent, held in inspected:
-            agent.inspect(held, self.line.now, good=1)
-        for job in self.line.jobs():
-            moving = any(job.id in agent.spool.held for agent in self.agents)
-            heard = not self.cut and all(not agent.unacked() for agent in self.agents)
-            if not job.flag or moving or not heard or self.left:
-                continue
-            self.looked.add(job.id)
-            self.counts["a person decided"] += 1
-            with self.line.scheduler.store.write() as c:
-                mover = self.line.scheduler.mover
-                if job.state in MOTION_STATES:
-                    people.declare_lost(c, mover, job.id, "looked at it", self.line.now)
-                elif job.state not in CLOSED_STATES:
-                    people.release_job(c, mover, job.id, self.line.now)
+    def begin_shop(self, shop: Shop) -> None:
+        """Start an agent, if it is not there; the service manager tries again when that fails."""
+        if shop.agent is None:
+            self._do(shop.id, shop.begin)
+            if not shop.lives:
+                self.later(lambda: self.begin_shop(shop), 1, 3)
 
-    # --- what breaks
+    def end(self, who: str) -> None:
+        """kill -9 of a process, also in the middle of what it is doing now (raises Killed then)."""
+        if self._inside == who:
+            raise Killed(who)
+        self._kill(who)
 
-    def kill_scheduler(self) -> None:
-        """kill -9 between two transactions, and a new one on what was written."""
-        self.full = False
-        self.line.restart_scheduler()
-        self._watch_disk()
+    def _kill(self, who: str) -> None:
+        if who == CLIENT:
+            self.side.kill()
+        for shop in self.shops:
+            if shop.id == who:
+                shop.kill()
 
-    def kill_agent(self) -> None:
-        """kill -9 and a new one on its spool."""
-        self.chance.choice(self.agents).restart(self.line.now)
+    def later(self, deed: Callable[[], object], soonest: int = 1, latest: int = 15) -> None:
+        """Do it some turns from now (in the next one, once everything heals)."""
+        self._dues.append(Due(self.turn + (1 if self.calm else self.chance.randint(soonest, latest)), deed))
 
-    def kill_broker(self) -> None:
-        """Everything on its way to agents is lost."""
-        self.line.send()
-        self.line.office.boxes.clear()
-        for agent in self.agents:
-            self.line.scheduler.store.read()
-            self._comes_back(agent)
+    def a_shop(self) -> Shop:
+        """The shop whose code runs now, or one whose machine does, or any."""
+        inside = [shop for shop in self.shops if shop.id == self._inside]
+        at_work = [shop for shop in self.shops if any(bench.busy for bench in shop.benches.values())]
+        return self.chance.choice(inside or at_work or self.shops)
 
-    def cut_link(self) -> None:
-        """An agent is alone; its will speaks. It may come back later in this life."""
-        agent = self.chance.choice(self.agents)
-        self.cut.add(agent.id)
-        self.line.hear(agent.presence(self.line.now, online=False))
-
-    def double_messages(self) -> None:
-        """Everything in flight arrives twice, journals too."""
-        for box in self.line.office.boxes.values():
-            box.extend(list(box))
-        for agent in self.agents:
-            if agent.id not in self.cut:
-                said = agent.unacked()
-                if said:
-                    self.line.hear(*said, *said)
-
-    def reorder_messages(self) -> None:
-        """Journals arrive one by one, last first."""
-        for agent in self.agents:
-            if agent.id not in self.cut:
-                for message in reversed(agent.unacked()):
-                    self.line.hear(message)
-
-    def delay_messages(self) -> None:
-        """Nothing moves for an hour."""
-        self.line.clock.pass_(hours=1)
-
-    def clock_forward(self) -> None:
-        """The scheduler's clock jumps."""
-        self.line.clock.pass_(hours=1)
-        self.line.plan()
-
-    def clock_back(self) -> None:
-        """And back."""
-        self.line.clock.pass_(hours=-1)
-
-    def fill_disk(self) -> None:
-        """No page more for the database, until it heals or the scheduler is restarted."""
-        self.full = True
-
-    def restore_database(self) -> None:
-        """An old copy of the scheduler's database is put in place; agents keep the truth."""
-        path = self.folder / "workshed.db"
-        if not self.copies:
-            copy = self.folder / "copy.db"
-            with sqlite3.connect(path) as source, sqlite3.connect(copy) as target:
-                source.backup(target)
-            self.copies.append(copy)
-            return
-        self.full = False
-        self.line.scheduler.store.close()
-        for leftover in self.folder.glob("workshed.db*"):
-            leftover.unlink()
-        shutil.copy(self.copies[0], path)
-        self.fences.clear()
-        self.line.scheduler = self.line._open()
-        self._watch_disk()
-        for agent in self.agents:
-            self._comes_back(agent)
-
-    def break_machine(self) -> None:
-        """A machine goes into alarm; whoever runs on it fails."""
-        agent = self.chance.choice(self.agents)
-        machine = self.chance.choice(agent.machines)
-        self.line.hear(agent.report(machine, self.line.now, MachineState.ALARM, why="limit switch"))
-
-    def _comes_back(self, agent: Agent) -> None:
-        self.cut.discard(agent.id)
-        reports = [agent.report(machine, self.line.now) for machine in agent.machines]
-        self.line.hear(agent.presence(self.line.now), *reports)
+    def a_bench(self) -> Bench:
+        """A machine at work, or any."""
+        every = [bench for shop in self.shops for bench in shop.benches.values()]
+        return self.chance.choice([bench for bench in every if bench.busy] or every)
 
     def _heal(self) -> None:
-        self.full = False
-        self.left = 0
-        for agent in self.agents:
-            agent.restart(self.line.now)
-            self._comes_back(agent)
+        """Nothing breaks any more; what is broken is mended in the next turns."""
+        self.calm = True
+        self.steps.traps.clear()
+        for item in self._dues:
+            item.turn = self.turn
+        for session in self.office.sessions.values():
+            session.held_until = 0.0
 
-    def _watch_disk(self) -> None:
-        """A real full disk for SQLite: it may not grow by one page more while `full`."""
+    def _published(self, topic: str, payload: bytes) -> None:
+        self.heard.append((topic, payload))
+        self.steps.passed(f"broker: {kind_of(payload)} has come")
 
-        @sa.event.listens_for(self.line.scheduler.store.engine, "begin")
-        def limit(connection: sa.Connection) -> None:
-            pages = connection.exec_driver_sql("PRAGMA page_count").scalar() if self.full else 1_073_741_823
-            connection.exec_driver_sql(f"PRAGMA max_page_count = {pages}")
+    # --- rules that need the machines ---------------------------------------------------------------------------------
 
-    # --- what always holds
+    def _about_to_run(self, shop: Shop, bench: Bench, job: str, fence: int) -> None:
+        elsewhere = [
+            lease.machine
+            for other in self.shops
+            if other.agent is not None
+            for lease in other.agent.spool.leases(None, MOVING)
+            if lease.job == job and lease.machine != bench.name
+        ]
+        self.books.run(job, fence, bench.name, elsewhere)
+        if bench.must_rearm:
+            raise NotKept(f"{bench.name} starts before a person re-armed it")
+        if bench.occupied:
+            raise NotKept(f"{bench.name} starts on a bed that is not clear")
+        if bench.process is Process.LASER and shop.agent is not None and not shop.agent.presence.present(bench.name):
+            raise NotKept(f"{bench.name} starts and nobody is there")
 
-    def _conserved(self) -> None:
-        with self.line.scheduler.store.read() as c:
-            numbers, jobs = overview(c), len(queries.jobs(c))
-        total = numbers.done + numbers.running + numbers.waiting + numbers.unmatched + numbers.cancelled
-        if not numbers.jobs_in == total == jobs:
-            raise NotKept(f"jobs are lost or doubled: {numbers}")
+    def _beam(self, shop: Shop) -> None:
+        if shop.agent is None or shop.paused:
+            self._absent_since.clear()
+            return
+        for bench in shop.benches.values():
+            if bench.process is not Process.LASER:
+                continue
+            if shop.agent.presence.present(bench.name):
+                self._absent_since.pop(bench.name, None)
+                continue
+            since = self._absent_since.setdefault(bench.name, self.time.elapsed_s)
+            if self.time.elapsed_s - since > BEAM_OFF_WITHIN_S and bench.beam > 0:
+                raise NotKept(
+                    f"the beam of {bench.name} is on, {self.time.elapsed_s - since:.1f} s after its person left"
+                )
 
-    def _check(self) -> list[JobRow]:
-        with self.line.scheduler.store.read() as c:
-            jobs = queries.jobs(c)
-            live = [lease.job for lease in queries.live_leases(c)]
-            query = sa.select(t.events.c.job, t.events.c.fence).where(t.events.c.kind == "start_intended")
-            committed = Counter((job, fence) for job, fence in c.execute(query))
-        if len(live) != len(set(live)) or set(live) != {job.id for job in jobs if job.state in LEASED_STATES}:
-            raise NotKept(f"live leases and leased jobs differ: {live}")
-        for job in jobs:
-            if job.fence < self.fences.get(job.id, 0):
-                raise NotKept(f"the fence of {job.id} fell")
-            self.fences[job.id] = job.fence
-        if any(count > 1 for count in committed.values()):
-            raise NotKept("one fence was committed to start twice")
-        starts = [start for agent in self.agents for start in agent.starts]
-        if len(starts) != len(set(starts)):
-            raise NotKept("one fence started twice")
-        if not self.copies and not set(starts) <= set(committed):
-            raise NotKept("a start that the scheduler had not committed")
-        self._one_machine_a_job(jobs)
-        return jobs
 
-    def _one_machine_a_job(self, jobs: list[JobRow]) -> None:
-        for job in jobs:
-            moving = [
-                held
-                for agent in self.agents
-                for held in agent.spool.held.values()
-                if held.job == job.id and held.state in ("starting", "running")
-            ]
-            if len(moving) > 1 and job.id not in self.looked:
-                raise NotKept(f"{job.id} runs on {len(moving)} machines")
-            if moving and job.state is JobState.WAITING and not self.copies and job.id not in self.looked:
-                raise NotKept(f"{job.id} runs on a machine and waits for one")
+def memory_folder() -> Path:
+    """A fresh folder, in memory where there is such a place: what is tested is not the disk."""
+    return Path(tempfile.mkdtemp(prefix="life", dir=MEMORY if Path(MEMORY).is_dir() else None))
+
+
+@contextlib.contextmanager
+def same_ids(chance: random.Random) -> Iterator[None]:
+    """Message ids and names of orders follow from the seed."""
+
+    def uuid4() -> uuid.UUID:
+        return uuid.UUID(int=chance.getrandbits(128), version=4)
+
+    def token_hex(size: int = 16) -> str:
+        return chance.randbytes(size).hex()
+
+    with mock.patch.object(uuid, "uuid4", uuid4), mock.patch.object(secrets, "token_hex", token_hex):
+        yield
 
 
 def template_database() -> Path:
     """An empty, migrated database to start lives from: migrating is tested elsewhere and takes most of a life."""
-    folder = Path(tempfile.mkdtemp(prefix="life"))
-    line = Line(folder)
-    line.close()
+    folder = memory_folder()
+    Line(folder).close()
     copy = folder / "template.db"
-    with sqlite3.connect(folder / "workshed.db") as source, sqlite3.connect(copy) as target:
-        source.backup(target)
+    back_up(folder / "workshed.db", copy)
     return copy
 
 
-def live(seed: int, template: Path, *, faults: int = 3) -> Life:
+def live(seed: int, template: Path, *, faults: int = 3, only: str = "") -> Lived:
     """One life, lived and closed. Raises NotKept with the seed in its text."""
-    life = Life(seed, faults=faults, template=template)
+    life = Life(seed, template, faults=faults, only=only)
     try:
-        life.run()
+        return life.run()
     except NotKept as error:
-        raise NotKept(f"seed {seed}: {error}") from error
+        struck = ", ".join(f"{fault} at {step!r}" for fault, step in life.lived.hits)
+        raise NotKept(f"seed {seed}: {error} [{struck}]") from error
     finally:
         life.close()
-    return life

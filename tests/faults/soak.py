@@ -1,19 +1,81 @@
-"""Many random lives, unattended: `python -m tests.faults.soak --scenarios 10000 --seed 1`.
+"""Many random lives, unattended: `python -m tests.faults.soak --scenarios 10000 --seed 1 --workers 2`.
 
-Prints counts of faults and of steps they could hit; exits 1 with the seeds of the lives in which a rule was broken.
+Prints how often each fault struck, at which named steps, and exits 1 with the seeds of the lives in which a rule was
+broken. `--processes` runs the long form on real processes instead.
 """
 
 from __future__ import annotations
 
 import argparse
+import gc
 import logging
+import multiprocessing
+import os
 import shutil
+import subprocess
 import sys
 import time
+import traceback
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
 
-from tests.faults.lives import NotKept, live, template_database
+from tests.faults.lives import Lived, live, template_database
+from tests.faults.rules import NotKept
+
+_COLLECT_EVERY = 25
+
+
+@dataclass
+class Sum:
+    """What all lives came to."""
+
+    lives: int = 0
+    runs: int = 0
+    decided: int = 0
+    excused: int = 0
+    faults: Counter[str] = field(default_factory=Counter)
+    at_step: Counter[str] = field(default_factory=Counter)
+    pairs: set[tuple[str, str]] = field(default_factory=set)
+    broken: list[str] = field(default_factory=list)
+
+    def add(self, found: Lived | str) -> None:
+        """One more life, or the text of what broke in it."""
+        self.lives += 1
+        if isinstance(found, str):
+            self.broken.append(found)
+            print(found, file=sys.stderr, flush=True)
+            return
+        self.runs += found.runs
+        self.decided += found.decided
+        self.excused += found.excused
+        self.faults.update(found.faults)
+        for (fault, step), times in found.hits.items():
+            self.at_step[step] += times
+            self.pairs.add((fault, step))
+
+
+def _lives(seed: int, last: int, stride: int, faults: int, template: Path) -> Iterator[Lived | str]:
+    """Every `stride`-th life from `seed` to before `last`."""
+    logging.disable(logging.CRITICAL)
+    gc.freeze()
+    gc.disable()
+    for number, each in enumerate(range(seed, last, stride)):
+        if number % _COLLECT_EVERY == 0:
+            gc.collect()
+        try:
+            yield live(each, template, faults=faults)
+        except NotKept as error:
+            yield str(error)
+        except Exception:  # noqa: BLE001 (a crash of the suite or of what it tests is a finding too, with its seed)
+            yield f"seed {each}: {traceback.format_exc(limit=-4)}"
+
+
+def _work(seed: int, last: int, stride: int, faults: int, template: Path, out: multiprocessing.SimpleQueue) -> None:  # type: ignore[type-arg]
+    for found in _lives(seed, last, stride, faults, template):
+        out.put(found)
+    out.put(None)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -22,32 +84,57 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--scenarios", type=int, default=10_000)
     parser.add_argument("--seed", type=int, default=1, help="of the first life; each next one adds 1")
     parser.add_argument("--faults", type=int, default=4, help="faults a life")
+    parser.add_argument("--workers", type=int, default=1, help="processes that live at the same time")
+    parser.add_argument("--processes", action="store_true", help="the long form on real processes, once")
     asked = parser.parse_args(argv)
-    logging.disable(logging.CRITICAL)
+    if asked.processes:
+        return _real_processes()
     template = template_database()
-    faults: Counter[str] = Counter()
-    steps: Counter[str] = Counter()
-    broken: list[str] = []
-    began = time.monotonic()
-    for number in range(asked.scenarios):
-        try:
-            life = live(asked.seed + number, template, faults=asked.faults)
-        except NotKept as error:
-            broken.append(str(error))
-            print(error, file=sys.stderr, flush=True)
+    total, began = Sum(), time.monotonic()
+    out: multiprocessing.SimpleQueue[Lived | str | None] = multiprocessing.get_context("fork").SimpleQueue()
+    last = asked.seed + asked.scenarios
+    workers = [
+        multiprocessing.get_context("fork").Process(
+            target=_work, args=(asked.seed + number, last, asked.workers, asked.faults, template, out), daemon=True
+        )
+        for number in range(asked.workers)
+    ]
+    for worker in workers:
+        worker.start()
+    left = len(workers)
+    while left:
+        found = out.get()
+        if found is None:
+            left -= 1
             continue
-        faults.update(life.counts)
-        steps.update(life.steps)
-        if (number + 1) % 100 == 0:
-            print(f"{number + 1} lives, {len(broken)} broken, {time.monotonic() - began:.0f} s", flush=True)
+        total.add(found)
+        if total.lives % 250 == 0:
+            print(f"{total.lives} lives, {len(total.broken)} broken, {time.monotonic() - began:.0f} s", flush=True)
     shutil.rmtree(template.parent, ignore_errors=True)
-    print(
-        f"{asked.scenarios} lives from seed {asked.seed} in {time.monotonic() - began:.0f} s; {len(steps)} named steps"
-    )
-    for name, count in sorted(faults.items()):
-        print(f"  {name:<24} {count:>8}")
-    print(f"  {'lives that broke a rule':<24} {len(broken):>8}")
-    return 1 if broken else 0
+    _say(total, asked.seed, time.monotonic() - began)
+    return 1 if total.broken else 0
+
+
+def _say(total: Sum, seed: int, seconds: float) -> None:
+    cpu = os.times()
+    used = cpu.user + cpu.system + cpu.children_user + cpu.children_system
+    print(f"{total.lives} lives from seed {seed} in {seconds:.0f} s ({used:.0f} s of processor)")
+    print(f"{total.runs} runs of machines; {total.decided} jobs that a person decided about")
+    print(f"{total.excused} lives in which old memories left nobody to know what was made (a job may be made again)")
+    print(f"faults ({sum(total.faults.values())}):")
+    for name, count in sorted(total.faults.items()):
+        print(f"  {name:<28} {count:>7}")
+    print(f"named steps that a fault struck at ({len(total.at_step)}; {len(total.pairs)} pairs of fault and step):")
+    for name, count in total.at_step.most_common():
+        print(f"  {name:<58} {count:>7}")
+    print(f"lives that broke a rule: {len(total.broken)}")
+    for text in total.broken:
+        print(f"  {text.splitlines()[0]}")
+
+
+def _real_processes() -> int:
+    command = [sys.executable, "-m", "pytest", "-q", "-m", "processes", "tests/faults", "tests/agents"]
+    return subprocess.run(command, env={**os.environ, "WORKSHED_LONG": "1"}, check=False).returncode
 
 
 if __name__ == "__main__":

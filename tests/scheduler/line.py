@@ -18,18 +18,22 @@ import sqlalchemy as sa
 
 from agents.contract import messages as m
 from agents.contract.vocabulary import JobState
-from designs.processes.model import MadeToolpath
+from designs.okh import licence_verdict, read_manifest
+from designs.processes.model import GeometryKind, MadeToolpath
 from scheduler.app import Parts, Scheduler
 from scheduler.config import Settings
 from scheduler.dispatch.ingest import Inbound
 from scheduler.dispatch.limits import Limits
+from scheduler.orders.intake import CheckedDesign, CheckedFile, keep_design
 from scheduler.orders.recipes import Recipe
+from scheduler.orders.requests import OrderRequest, place_order
 from scheduler.planning.snapshot import Placement, Plan, Shut, Snapshot, Waiting
 from scheduler.store import queries
 from scheduler.store import tables as t
+from scheduler.store.record import post
 from tests.scheduler.agent_half import Agent, HeldJob
 
-__all__ = ["Agent", "AtOnce", "HeldJob", "Line", "SetClock", "first_fit", "tiny_toolpath"]
+__all__ = ["Agent", "AtOnce", "HeldJob", "Line", "SetClock", "first_fit", "order_peg", "tiny_toolpath"]
 
 START = datetime(2026, 3, 2, 8, 0, tzinfo=UTC)
 
@@ -150,8 +154,6 @@ class Line:
         with scheduler.store.write() as c:
             for agent in queries.agents(c):
                 request = m.ReconcileRequest(why="the scheduler came")
-                from scheduler.store.record import post
-
                 post(c, agent.id, request, self.clock.now(), sender=scheduler.sender)
         return scheduler
 
@@ -219,30 +221,32 @@ class Line:
 
     def order(self, quantity: int = 1, *, accept: bool = True, process: str = "fdm") -> list[str]:
         """A design with one part, ordered; returns its jobs (of one piece each)."""
-        from designs.okh import licence_verdict, read_manifest
-        from designs.processes.model import GeometryKind
-        from scheduler.orders.intake import CheckedDesign, CheckedFile, keep_design
-        from scheduler.orders.requests import OrderRequest, place_order
+        return order_peg(self.scheduler, self.now, quantity, accept=accept, process=process)
 
-        code, material = {"fdm": ("3DP", "PLA"), "laser": ("LAS", "MDF")}[process]
-        manifest = (
-            'okhv = "2.4"\nname = "peg"\nrepo = "https://example.org"\nversion = "1"\nlicense = "CC0-1.0"\n'
-            'licensor = "us"\nfunction = "a peg"\n[[part]]\nname = "peg"\nexport = ["peg.stl"]\n'
-            f'tsdc = ["{code}"]\nmaterial = "{material}"\n' + ('printing-process = "FDM"\n' if code == "3DP" else "")
-        ).encode()
-        mesh = b"solid peg"
-        sha256 = hashlib.sha256(mesh).hexdigest()
-        file = CheckedFile("peg.stl", GeometryKind.STL, sha256, len(mesh), {"dims_mm": [150, 150, 10]})
-        design = CheckedDesign(
-            hashlib.sha256(manifest).hexdigest(),
-            read_manifest(manifest),
-            manifest,
-            licence_verdict("CC0-1.0"),
-            (file,),
-            {"okh.toml": manifest, "peg.stl": mesh},
-        )
-        with self.scheduler.store.write() as c:
-            keep_design(c, self.scheduler.blobs, design, self.now)
-            request = OrderRequest(design.address, quantity, accept=accept)
-            order, _ = place_order(c, self.scheduler.blobs, request, self.now)
-            return [job.id for job in queries.jobs(c, order=order.id)]
+
+def order_peg(
+    scheduler: Scheduler, now: datetime, quantity: int = 1, *, accept: bool = True, process: str = "fdm"
+) -> list[str]:
+    """Order a design with one part of one piece; returns the jobs."""
+    code, material = {"fdm": ("3DP", "PLA"), "laser": ("LAS", "MDF")}[process]
+    manifest = (
+        'okhv = "2.4"\nname = "peg"\nrepo = "https://example.org"\nversion = "1"\nlicense = "CC0-1.0"\n'
+        'licensor = "us"\nfunction = "a peg"\n[[part]]\nname = "peg"\nexport = ["peg.stl"]\n'
+        f'tsdc = ["{code}"]\nmaterial = "{material}"\n' + ('printing-process = "FDM"\n' if code == "3DP" else "")
+    ).encode()
+    mesh = b"solid peg"
+    sha256 = hashlib.sha256(mesh).hexdigest()
+    file = CheckedFile("peg.stl", GeometryKind.STL, sha256, len(mesh), {"dims_mm": [150, 150, 10]})
+    design = CheckedDesign(
+        hashlib.sha256(manifest).hexdigest(),
+        read_manifest(manifest),
+        manifest,
+        licence_verdict("CC0-1.0"),
+        (file,),
+        {"okh.toml": manifest, "peg.stl": mesh},
+    )
+    with scheduler.store.write() as c:
+        keep_design(c, scheduler.blobs, design, now)
+        request = OrderRequest(design.address, quantity, accept=accept)
+        order, _ = place_order(c, scheduler.blobs, request, now)
+        return [job.id for job in queries.jobs(c, order=order.id)]

@@ -1,0 +1,254 @@
+"""Everything that can be made to go wrong in a life, by name, and how each of it heals."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import timedelta
+from typing import TYPE_CHECKING, Final
+
+from agents.contract.vocabulary import Process
+from tests.faults.scheduling import CLIENT
+
+if TYPE_CHECKING:
+    from tests.faults.lives import Life
+
+_HOUR: Final = timedelta(hours=1)
+
+
+def kill_scheduler(life: Life) -> None:
+    """kill -9, and a new one some turns later."""
+    if life.side.scheduler is not None:
+        life.later(life.begin_scheduler)
+        life.end(CLIENT)
+
+
+def kill_agent(life: Life) -> None:
+    """kill -9 of the agent that is at work (or any), and a new one some turns later."""
+    shop = life.a_shop()
+    if shop.agent is not None:
+        life.later(lambda: life.begin_shop(shop))
+        life.end(shop.id)
+
+
+def kill_broker(life: Life) -> None:
+    """kill -9; what was not on its disk yet is gone."""
+    life.office.die()
+
+    def again() -> None:
+        life.office.up = True
+
+    life.later(again)
+
+
+def cut_link(life: Life) -> None:
+    """No byte passes between the broker and one side; sometimes nobody notices for a while."""
+    client = life.chance.choice([CLIENT, *(shop.id for shop in life.shops)])
+    session = life.office.sessions[client]
+    session.cut, session.silent = True, life.chance.random() < 0.5
+
+    def noticed() -> None:
+        session.silent = False
+        if session.cut:
+            life.office.gone(client, will=True, memory_lost=False)
+
+    def healed() -> None:
+        noticed()
+        session.cut = False
+
+    life.later(noticed, 1, 4)
+    life.later(healed, 5, 40)
+
+
+def pause_scheduler(life: Life) -> None:
+    """SIGSTOP; time goes on without it."""
+    side = life.side
+    side.paused = True
+
+    def goes_on() -> None:
+        side.paused = False
+
+    life.later(goes_on)
+
+
+def pause_agent(life: Life) -> None:
+    """SIGSTOP of an agent. Not beside a burning laser: nothing in its shop could then hold the beam."""
+    shop = life.a_shop()
+    if any(bench.process is Process.LASER and bench.busy for bench in shop.benches.values()):
+        return
+    shop.paused = True
+
+    def goes_on() -> None:
+        shop.paused = False
+
+    life.later(goes_on)
+
+
+def double_messages(life: Life) -> None:
+    """Everything on its way comes twice."""
+    life.office.double()
+    life.later(life.office.double, 1, 3)
+
+
+def reorder_messages(life: Life) -> None:
+    """Everything on its way changes places."""
+    life.office.shuffle()
+    life.later(life.office.shuffle, 1, 2)
+    life.later(life.office.shuffle, 2, 4)
+
+
+def delay_messages(life: Life) -> None:
+    """What is for one client stays on its way for up to an hour."""
+    session = life.chance.choice(list(life.office.sessions.values()))
+    session.held_until = life.time.elapsed_s + life.chance.choice([5.0, 70.0, 400.0, 3600.0])
+
+
+def replay_messages(life: Life) -> None:
+    """Old messages come again, long after."""
+    kept = life.heard[-200:]
+    for topic, payload in life.chance.sample(kept, min(len(kept), 12)):
+        life.office._route(topic, payload, retain=False)
+
+
+def scheduler_clock_forward(life: Life) -> None:
+    """The scheduler's clock jumps ahead by an hour; later somebody sets it right."""
+    _jump(life, life.side.clock, _HOUR)
+
+
+def scheduler_clock_back(life: Life) -> None:
+    """The scheduler's clock jumps back by an hour."""
+    _jump(life, life.side.clock, -_HOUR)
+
+
+def agent_clock_forward(life: Life) -> None:
+    """An agent's clock jumps ahead by an hour."""
+    _jump(life, life.chance.choice(life.shops).clock, _HOUR)
+
+
+def agent_clock_back(life: Life) -> None:
+    """An agent's clock jumps back by an hour."""
+    _jump(life, life.chance.choice(life.shops).clock, -_HOUR)
+
+
+def _jump(life: Life, clock: object, by: timedelta) -> None:
+    clock.wrong_by += by  # type: ignore[attr-defined]
+
+    def set_right() -> None:
+        clock.wrong_by -= by  # type: ignore[attr-defined]
+
+    life.later(set_right, 5, 60)
+
+
+def fill_scheduler_disk(life: Life) -> None:
+    """The scheduler's database may not grow by one page."""
+    side = life.side
+    side.full = True
+
+    def room() -> None:
+        side.full = False
+
+    life.later(room, 3, 30)
+
+
+def fill_agent_disk(life: Life) -> None:
+    """Neither an agent's spool nor its toolpaths may grow."""
+    shop = life.a_shop()
+    shop.fill_disk()
+    life.later(shop.empty_disk, 3, 30)
+
+
+def fill_agent_cache(life: Life) -> None:
+    """There is no room for toolpaths in the limit the owner set."""
+    shop = life.chance.choice(life.shops)
+    shop.cache_full = True
+
+    def room() -> None:
+        shop.cache_full = False
+
+    life.later(room, 3, 30)
+
+
+def restore_scheduler_database(life: Life) -> None:
+    """An old copy of the scheduler's database is put in place and started; agents keep the truth."""
+    if life.side.scheduler is None:
+        return
+    copy = life.folder / "scheduler.copy"
+    life.side.copy(copy)
+
+    def put_back() -> None:
+        if life.side.scheduler is None:
+            return
+        life.side.kill()
+        life.side.restore(copy)
+        life.begin_scheduler(old=True)
+
+    life.later(put_back, 2, 60)
+
+
+def restore_agent_database(life: Life) -> None:
+    """An old copy of a spool is put in place while its agent is down."""
+    shop = life.a_shop()
+    copy = life.folder / f"{shop.name}.copy"
+    if not shop.copy_spool(copy):
+        return
+
+    def put_back() -> None:
+        if shop.agent is None:
+            return
+        shop.kill()
+        shop.restore(copy)
+        life.books.restore(shop.id)
+        life.begin_shop(shop)
+
+    life.later(put_back, 2, 60)
+
+
+def unplug_machine(life: Life) -> None:
+    """A serial cable is pulled and put in again: the same socket, another name in the system."""
+    bench = life.a_bench()
+    bench.unplug()
+    life.later(bench.plug)
+
+
+def reset_machine(life: Life) -> None:
+    """A controller's watchdog bites."""
+    life.a_bench().reset()
+
+
+def machine_alarm(life: Life) -> None:
+    """A limit switch, or a heater that no longer heats."""
+    bench = life.a_bench()
+    if bench.process is Process.LASER:
+        bench.twin.fault("alarm", {"number": 1}, bench.clock.now)
+    else:
+        bench.twin.fault("heater_dead", {"heater": "E0"}, bench.clock.now)
+        life.later(lambda: bench.twin.fault("heal", {}, bench.clock.now))
+
+
+def noisy_cable(life: Life) -> None:
+    """Bytes on a serial line are damaged for some seconds."""
+    bench = life.a_bench()
+    bench.wire.fault("noise", {"corrupt": 0.003, "drop": 0.003}, bench.clock.now)
+    life.later(lambda: bench.wire.fault("clear", {}, bench.clock.now), 1, 5)
+
+
+def person_leaves(life: Life) -> None:
+    """Whoever was beside the laser goes away; nobody says so."""
+    life.somebody_there = False
+
+    def comes_back() -> None:
+        life.somebody_there = True
+
+    life.later(comes_back, 3, 20)
+
+
+FAULTS: Final[dict[str, Callable[[Life], None]]] = {
+    deed.__name__: deed
+    for deed in (
+        *(kill_scheduler, kill_agent, kill_broker, cut_link, pause_scheduler, pause_agent),
+        *(double_messages, reorder_messages, delay_messages, replay_messages),
+        *(scheduler_clock_forward, scheduler_clock_back, agent_clock_forward, agent_clock_back),
+        *(fill_scheduler_disk, fill_agent_disk, fill_agent_cache),
+        *(restore_scheduler_database, restore_agent_database),
+        *(unplug_machine, reset_machine, machine_alarm, noisy_cable, person_leaves),
+    )
+}

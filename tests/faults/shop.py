@@ -1,0 +1,355 @@
+"""A shop: the real agent on its real spool, without threads, over benches and the broker in memory.
+
+It can be killed at any named step, started on what it had written (or on an older copy of that), paused, cut off and
+given a full disk.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import logging
+import shutil
+import sqlite3
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any, Final, cast
+from unittest import mock
+
+from agents import agent as agents_agent
+from agents.agent import Agent
+from agents.config import CacheSettings, MachineSettings, MqttSettings
+from agents.contract import messages as m
+from agents.contract.vocabulary import Process
+from agents.hands import Hands
+from agents.mqtt import MqttLine
+from agents.spool import Lease, Spool
+from firmware_bridges.bridge import BridgeError
+from firmware_bridges.wire_bridge import WireBridge
+from tests.agents.scene import machine_settings, shop_config
+from tests.faults.bench import Bench
+from tests.faults.post import PostOffice
+from tests.faults.steps import Steps
+
+_log: Final = logging.getLogger(__name__)
+MOST_PAGES: Final = 1_073_741_823
+
+
+class Killed(BaseException):
+    """The process was killed here; nothing of it runs any further."""
+
+    def __init__(self, who: str) -> None:
+        super().__init__(who)
+        self.who = who
+
+
+class Later(BaseException):
+    """The agent would wait here for real time to pass."""
+
+
+class World:
+    """True time since a life began."""
+
+    elapsed_s = 0.0
+
+
+class SideClock:
+    """One side's clocks: a wall clock that can be wrong, and seconds that never go back."""
+
+    def __init__(self, start: datetime, world: World) -> None:
+        self._start, self._world, self.wrong_by = start, world, timedelta()
+
+    @property
+    def elapsed_s(self) -> float:
+        return self._world.elapsed_s
+
+    def now(self) -> datetime:
+        return self._start + timedelta(seconds=self.elapsed_s) + self.wrong_by
+
+    def monotonic(self) -> float:
+        return 1000.0 + self.elapsed_s
+
+
+class SpoolWithSteps(Spool):
+    """The real spool; every outermost transaction is two steps, named by the last thing written in it."""
+
+    def __init__(self, steps: Steps, path: Path, *, sender: str, made: Callable[[str], None]) -> None:
+        self._steps, self._noted, self.is_full, self._made = steps, "", False, made
+        self._just_made: list[str] = []
+        super().__init__(path, sender=sender)
+
+    @contextlib.contextmanager
+    def transaction(self) -> Iterator[None]:
+        if self._depth:
+            with super().transaction():
+                yield
+            return
+        self._noted = ""
+        self._just_made.clear()
+        if self.is_full:
+            pages = self._db.execute("PRAGMA page_count").fetchone()[0]
+            self._db.execute(f"PRAGMA max_page_count = {pages}")
+        with super().transaction():
+            yield
+            noted = self._noted
+            if noted:
+                self._steps.passed(f"agent: before the commit of {noted}")
+        for job in self._just_made:
+            self._made(job)
+        if noted:
+            self._steps.passed(f"agent: after the commit of {noted}")
+
+    def has_room(self) -> None:
+        """The disk has room again."""
+        self.is_full = False
+        self._db.execute(f"PRAGMA max_page_count = {MOST_PAGES}")
+
+    def journal(self, body: Any, now: datetime, *, traceparent: str = "") -> int:
+        seq = super().journal(body, now, traceparent=traceparent)
+        self._noted = type(body).__name__
+        if isinstance(body, m.Finished):
+            self._just_made.append(body.job)
+        return seq
+
+    def put_lease(self, lease: Lease) -> None:
+        if not self._noted or self._noted.startswith("lease"):
+            self._noted = f"lease {lease.state}"
+        super().put_lease(lease)
+
+
+class _Half:
+    """What an HTTP server answers, whole or broken off in the middle."""
+
+    def __init__(self, data: bytes, status: int, breaks: bool, full: Callable[[], bool]) -> None:
+        self._left, self.status, self._breaks, self._full = data, status, breaks, full
+
+    def __enter__(self) -> _Half:
+        return self
+
+    def __exit__(self, *_: object) -> None: ...
+
+    def read(self, most: int) -> bytes:
+        if self._full():
+            raise OSError(errno.ENOSPC, "No space left on device")
+        size = min(most, max(1, len(self._left) // 2)) if self._breaks else most
+        data, self._left = self._left[:size], self._left[size:]
+        if self._breaks and not data:
+            raise ConnectionResetError("the connection was reset")
+        return data
+
+
+class _Impatient:
+    """An event nobody sets, that does not wait."""
+
+    def is_set(self) -> bool:
+        return False
+
+    def set(self) -> None: ...
+
+    def wait(self, timeout: float | None = None) -> bool:
+        raise Later
+
+
+class _Line:
+    """The agent's line to the broker in memory."""
+
+    protocol = "5"
+
+    def __init__(self, office: PostOffice, client: str) -> None:
+        self._office, self._client = office, client
+
+    @property
+    def is_up(self) -> bool:
+        session = self._office.sessions[self._client]
+        return self._office.up and session.connected and (not session.cut or session.silent)
+
+    def publish(self, topic: str, payload: bytes, *, retain: bool = False, qos: int = 1) -> bool:
+        return self._office.publish(self._client, topic, payload, retain=retain)
+
+
+def back_up(database: Path, to: Path) -> None:
+    """As `sqlite3 database ".backup to"` does it, beside whoever writes."""
+    with (
+        contextlib.closing(sqlite3.connect(database)) as source,
+        contextlib.closing(sqlite3.connect(to)) as target,
+    ):
+        source.backup(target)
+
+
+def settings_of(name: str, process: Process) -> MachineSettings:
+    """A machine as the shop's file would declare it."""
+    made = machine_settings(name, process)
+    loaded = (
+        m.LoadedMaterial(material="PLA", remaining_g=900.0)
+        if process is Process.FDM
+        else m.LoadedMaterial(material="MDF")
+    )
+    described = replace_struct(made.description, materials=(loaded,), model="plain")
+    return replace(made, description=described, requires_homing=False)
+
+
+def replace_struct(value: Any, **changes: Any) -> Any:
+    """A message with other fields."""
+    from msgspec import structs
+
+    return structs.replace(value, **changes)
+
+
+class Shop:
+    """See the module. `agent` is None while its process is dead."""
+
+    def __init__(
+        self,
+        name: str,
+        folder: Path,
+        benches: dict[str, Bench],
+        office: PostOffice,
+        steps: Steps,
+        clock: SideClock,
+        blob: Callable[[str], bytes | None],
+        made: Callable[[str], None],
+    ) -> None:
+        self.name, self.folder, self.benches, self.office = name, folder, benches, office
+        self.steps, self.clock, self._blob, self._made = steps, clock, blob, made
+        machines = tuple(settings_of(machine, bench.process) for machine, bench in benches.items())
+        base = shop_config(folder, *machines, mqtt=MqttSettings(host="broker.invalid"))
+        self.config = replace(base, shop=name, agent="pi")
+        self.id = f"{name}.pi"
+        self.agent: Agent | None = None
+        self.hands: Hands | None = None
+        self.paused = False
+        self.disk_full = False
+        self.cache_full = False
+        self._to_fetch: list[Callable[[], None]] = []
+
+    @property
+    def lives(self) -> bool:
+        """Whether its process is there."""
+        return self.agent is not None
+
+    # --- life and death -----------------------------------------------------------------------------------------------
+
+    def begin(self) -> None:
+        """Start the process on what the spool holds. Raises Killed."""
+
+        def spool(path: Path, *, sender: str) -> Spool:
+            return SpoolWithSteps(self.steps, path, sender=sender, made=self._made)
+
+        with mock.patch.object(agents_agent, "Spool", spool):
+            agent = Agent(self.config, self._open_bridge, clock=self.clock)
+        self._to_fetch.clear()
+        agent._fetchers = cast("Any", self)
+        agent.store._ending = cast("Any", _Impatient())
+        agent.store._opener = cast("Any", self)
+        agent.line = cast("MqttLine", _Line(self.office, self.id))
+        self.agent, self.hands = agent, Hands(agent)
+        line = agent._line()
+        self.office.subscribe(self.id, line.subscriptions, (line.will_topic, line.will))
+
+    def _open_bridge(self, config: Any) -> WireBridge:
+        name = next(
+            m.name for m in self.config.machines if config.option("checkpoint_file").endswith(f"{m.name}.checkpoint")
+        )
+        return self.benches[name].open_bridge(config)
+
+    def kill(self) -> None:
+        """kill -9: the process ends where it is; its port and its connection are closed by the system."""
+        agent, self.agent, self.hands = self.agent, None, None
+        if agent is not None:
+            agent.spool._db.close()
+        self.office.gone(self.id, will=True, memory_lost=True)
+        for bench in self.benches.values():
+            bench.must_rearm = bench.must_rearm or bench.busy
+            bench.abandoned()
+
+    def copy_spool(self, to: Path) -> bool:
+        """A backup, as `sqlite3 .backup` makes one."""
+        if self.agent is None:
+            return False
+        back_up(self.folder / "agent.sqlite", to)
+        return True
+
+    def restore(self, copy: Path) -> None:
+        """Put an old copy in the spool's place; the process must be dead."""
+        for leftover in self.folder.glob("agent.sqlite*"):
+            leftover.unlink()
+        shutil.copy(copy, self.folder / "agent.sqlite")
+
+    def fill_disk(self) -> None:
+        """Not one page more."""
+        self.disk_full = True
+        if self.agent is not None:
+            cast("SpoolWithSteps", self.agent.spool).is_full = True
+
+    def empty_disk(self) -> None:
+        """Room again."""
+        self.disk_full = False
+        if self.agent is not None:
+            cast("SpoolWithSteps", self.agent.spool).has_room()
+
+    # --- turns of its threads -----------------------------------------------------------------------------------------
+
+    def turn(self) -> None:
+        """Every thread of the agent gets its turn."""
+        agent = self.agent
+        if agent is None or self.paused:
+            return
+        agent.store._settings = replace(CacheSettings(), space_bytes=10) if self.cache_full else CacheSettings()
+        for supervisor in agent.supervisors.values():
+            if supervisor.bridge.status().identity is None:
+                with contextlib.suppress(BridgeError):
+                    agent._connect(supervisor)
+            supervisor.catch_up()
+        waiting, self._to_fetch = self._to_fetch, []
+        for fetch in waiting:
+            self._try(fetch)
+        if self.office.connect(self.id):
+            agent._connected()
+        while agent.teller.pump() == 0.0:
+            pass
+
+    def hear(self) -> None:
+        """Take in what the broker has for it."""
+        agent = self.agent
+        if agent is None or self.paused:
+            return
+        for message in self.office.arrived(self.id, self.clock.elapsed_s):
+            if not agent._received(*message):
+                break
+            self.office.settle(self.id, message)
+        for supervisor in agent.supervisors.values():
+            supervisor.catch_up()
+
+    def watch(self) -> None:
+        """One look of the watch."""
+        if self.agent is not None and not self.paused:
+            self.agent.watch.look()
+
+    # --- in place of the fetching threads and the HTTP client ---------------------------------------------------------
+
+    def submit(self, work: Callable[[Lease], None], lease: Lease) -> None:
+        """The executor's part."""
+        self._to_fetch.append(lambda: work(lease))
+
+    def _try(self, fetch: Callable[[], None]) -> None:
+        try:
+            fetch()
+        except Later:
+            self._to_fetch.append(fetch)
+
+    def open(self, request: urllib.request.Request, timeout: float) -> _Half:
+        """The opener's part: the scheduler's blobs, over the same line as everything."""
+        session = self.office.sessions[self.id]
+        sha256 = request.full_url.rpartition("/")[2]
+        data = None if session.cut else self._blob(sha256)
+        if data is None:
+            raise urllib.error.URLError("no route to host")
+        begin = int((request.get_header("Range") or "bytes=0-")[6:-1])
+        breaks = begin == 0 and sha256[0] in "01234567"
+        if breaks:
+            self.steps.passed("agent: the toolpath is half fetched")
+        return _Half(data[begin:], 206 if begin else 200, breaks, lambda: self.disk_full)

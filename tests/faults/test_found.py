@@ -1,0 +1,186 @@
+"""What lives with faults have found, each as the smallest scene in which it was wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from agents.contract import messages as m
+from agents.contract.vocabulary import FailureClass, JobState
+from agents.inbox import Restored
+from agents.lease import LeaseState
+from scheduler.dispatch import people
+from scheduler.orders.refusal import Refused
+from scheduler.store import queries
+from tests.agents.scene import Scene
+from tests.scheduler.line import Agent, Line
+
+
+@pytest.fixture
+def line(tmp_path: Path) -> Iterator[Line]:
+    made = Line(tmp_path, Agent("mill", "pi", ("m1",)), Agent("barn", "pi", ("m3",)))
+    made.arrive()
+    yield made
+    made.close()
+
+
+def to_lease(line: Line, job: str) -> Agent:
+    """Plan until somebody holds the job."""
+    for _ in range(3):
+        line.plan()
+        for agent in line.agents.values():
+            line.exchange(agent)
+    return next(agent for agent in line.agents.values() if job in agent.spool.held)
+
+
+def run(line: Line, agent: Agent, job: str) -> None:
+    agent.stage(job, line.now)
+    agent.intend(job, line.now)
+    line.exchange(agent)
+    agent.run(job, line.now)
+    line.exchange(agent)
+
+
+def test_a_job_whose_only_machine_failed_is_tried_there_again_after_a_while(tmp_path: Path) -> None:
+    line = Line(tmp_path, Agent("mill", "pi", ("m1",)))
+    line.arrive()
+    (job,) = line.order()
+    agent = to_lease(line, job)
+    run(line, agent, job)
+    agent.fail(job, line.now, FailureClass.LINK_LOST)
+    line.exchange(agent)
+    line.clock.pass_(minutes=30)
+    line.plan()
+    assert line.job(job).state is JobState.WAITING
+    line.clock.pass_(minutes=31)
+    line.plan()
+    assert line.job(job).state is JobState.OFFERED
+    line.close()
+
+
+def test_a_new_scheduler_offers_nothing_before_all_agents_said_what_they_hold(line: Line) -> None:
+    (job,) = line.order()
+    line.plan()
+    line.restart_scheduler()
+    mill, barn = line.agents.values()
+    line.exchange(barn)
+    line.plan()
+    assert line.job(job).state is JobState.WAITING, "the mill may have made it"
+    line.exchange(mill)
+    line.plan()
+    assert line.job(job).state is JobState.OFFERED
+
+
+def test_an_agent_that_stays_away_is_not_waited_for(line: Line) -> None:
+    (job,) = line.order()
+    line.plan()
+    line.restart_scheduler()
+    _, barn = line.agents.values()
+    line.exchange(barn)
+    line.clock.pass_(seconds=11)
+    line.plan()
+    assert line.job(job).state is JobState.OFFERED
+
+
+def test_a_fence_from_the_future_stays_in_doubt_whatever_an_old_attempt_says(line: Line) -> None:
+    (job,) = line.order()
+    agent = to_lease(line, job)
+    other = next(each for each in line.agents.values() if each is not agent)
+    agent.stage(job, line.now)
+    agent.intend(job, line.now)
+    line.exchange(agent)
+    other.spool.fences[job] = 2
+    other.holdings(line.now)
+    line.exchange(other)
+    assert "old copy" in line.job(job).flag
+    agent.run(job, line.now)
+    agent.fail(job, line.now, FailureClass.AGENT_RESTARTED)
+    line.exchange(agent)
+    line.clock.pass_(minutes=5)
+    line.plan()
+    assert line.job(job).state is JobState.WAITING
+    assert "old copy" in line.job(job).flag
+    with line.scheduler.store.write() as c:
+        people.release_job(c, line.scheduler.mover, job, line.now)
+    line.plan()
+    assert line.job(job).state is JobState.OFFERED
+
+
+def test_a_finished_job_that_its_agent_forgot_can_be_inspected_at_the_scheduler(line: Line) -> None:
+    (job,) = line.order()
+    agent = to_lease(line, job)
+    run(line, agent, job)
+    with line.scheduler.store.write() as c, pytest.raises(Refused, match="only what a machine finished"):
+        people.inspect_job(c, line.scheduler.mover, job, 1, 0, "", line.now)
+    agent.finish(job, line.now)
+    line.exchange(agent)
+    with line.scheduler.store.write() as c, pytest.raises(Refused, match="do not add up"):
+        people.inspect_job(c, line.scheduler.mover, job, 1, 1, "", line.now)
+    with line.scheduler.store.write() as c:
+        people.inspect_job(c, line.scheduler.mover, job, 1, 0, "", line.now)
+        order = queries.order(c, line.job(job).order)
+    assert line.job(job).state is JobState.INSPECTED
+    assert order is not None
+    assert order.state == "made"
+
+
+def intended(scene: Scene) -> None:
+    """The start is in the journal and its permission is recorded; the gates fell shut before it."""
+    scene.set_flags(bed_clear=True)
+    scene.claim_and_grant()
+    assert scene.spool.leases()[0].state is LeaseState.INTENDED
+    scene.spool.acknowledge(scene.spool.last_seq, {})
+
+
+def test_a_permission_to_start_does_not_outlive_its_process(tmp_path: Path) -> None:
+    scene = Scene(tmp_path)
+    intended(scene)
+    scene.close()
+    again = Scene(tmp_path, clock=scene.clock)
+    again.turn()
+    assert again.bridge.runs == [], "an old copy of the spool would start what was made long ago"
+    assert again.kinds()[-1] == "Failed"
+    assert again.spool.leases() == ()
+    again.close()
+
+
+def test_who_remembers_too_little_does_not_trust_its_bed_or_its_machine(tmp_path: Path) -> None:
+    scene = Scene(tmp_path)
+    scene.set_flags(bed_clear=True)
+    scene.told = 0
+    effects = scene.hear(m.JournalAck(upto=40))
+    assert any(isinstance(effect, Restored) for effect in effects)
+    flags = scene.spool.flags("m1")
+    assert not flags.bed_clear
+    assert "old copy" in flags.disarmed
+    scene.close()
+
+
+def test_an_old_memory_with_as_many_events_as_the_new_one_had_is_noticed(tmp_path: Path) -> None:
+    """Its first word's number was another event's; whoever knows that one says so."""
+    scene = Scene(tmp_path)
+    scene.set_flags(bed_clear=True)
+    seq = scene.inbox.say_holdings(scene.clock.now())
+    used = m.JournalAck(upto=seq, refused=(m.RefusedEvent(seq=seq, why="number 1 was used before"),))
+    effects = scene.hear(used)
+    assert any(isinstance(effect, Restored) for effect in effects)
+    assert not scene.spool.flags("m1").bed_clear
+    assert not any(isinstance(effect, Restored) for effect in scene.hear(used)), "once"
+    scene.close()
+
+
+def test_numbers_left_out_by_a_renumbering_are_nobodys(tmp_path: Path) -> None:
+    scene = Scene(tmp_path)
+    now = scene.clock.now()
+    for _ in range(3):
+        scene.inbox.say_holdings(now)
+    scene.spool.acknowledge(3, {})
+    assert scene.spool.first_kept == 1
+    scene.spool.renumber_from(10, now + timedelta(seconds=1))
+    assert scene.spool.first_kept == 10
+    scene.inbox.say_holdings(now)
+    assert scene.spool.first_kept == 10
+    scene.close()
