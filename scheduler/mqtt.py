@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import random
 import socket
 import ssl
 import threading
@@ -22,6 +23,7 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
 from agents.contract import encode, wrap
+from agents.contract.granting import epoch_of
 from agents.contract.messages import SchedulerPresence
 from agents.contract.topics import JOURNAL, MACHINE, PRESENCE, SCHEDULER_PRESENCE
 from scheduler.clock import Clock
@@ -31,6 +33,9 @@ _log: Final = logging.getLogger(__name__)
 _KEEPALIVE_S: Final = 20
 _SESSION_S: Final = 7 * 86_400
 _IN_FLIGHT: Final = 500
+_FIRST_PAUSE_S: Final = 1.0
+_LONGEST_PAUSE_S: Final = 30.0
+_LET_IN_S: Final = 10.0
 _UNSUPPORTED_VERSION: Final = {0x84, 1}
 """MQTT 5 reason 'unsupported protocol version' (OASIS MQTT 5.0 §3.2.2.2), and its 3.1.1 counterpart (§3.2.2.3)."""
 
@@ -65,34 +70,68 @@ class BrokerLink:
         take: Callable[[Inbound], None],
         came: Callable[[], None],
         lost: Callable[[], None] = lambda: None,
+        begin: Callable[[int], bool] = lambda epoch: True,
     ) -> None:
+        """`begin(epoch)` is asked before every connection, and must have made what it means durable (else False)."""
         self._broker, self._scheduler, self._term, self._http = broker, scheduler, term, http
         self._clock, self._take, self._came, self._lost = clock, take, came, lost
         self._client: paho.Client | None = None
         self._refused_version = threading.Event()
         self.connected = threading.Event()
+        self._begin = begin
         self._connection = 0
-        self._leaving = False
+        self._version = MQTTProtocolVersion.MQTTv5
+        self._leaving = threading.Event()
         self._topic = SCHEDULER_PRESENCE.of(scheduler=scheduler)
 
     def start(self, timeout_s: float = 10.0) -> None:
         """Connect. Raises NoBroker if the broker did not let us in within `timeout_s`; later losses heal."""
         deadline = time.monotonic() + timeout_s
         for version in (MQTTProtocolVersion.MQTTv5, MQTTProtocolVersion.MQTTv311):
-            self._refused_version.clear()
-            client = self._client = self._make(version)
+            self._version = version
             try:
-                client.connect(self._broker.host, self._broker.port, keepalive=_KEEPALIVE_S, **_session(version))
+                client = self._open()
             except OSError as error:
                 where = f"{self._broker.host}:{self._broker.port}"
                 raise NoBroker(f"no broker answers at {where} ({error}): start one, or give its address") from error
-            client.loop_start()
-            if self._wait_in(deadline):
+            if client is not None and self._wait_in(deadline):
                 return
-            client.loop_stop()
-            client.disconnect()
+            if client is not None:
+                client.loop_stop()
+                client.disconnect()
         where = f"{self._broker.host}:{self._broker.port}"
         raise NoBroker(f"the broker at {where} does not let the scheduler in: check its user name and password")
+
+    def _open(self) -> paho.Client | None:
+        """A new connection: a new epoch, and a client of its own, so that nothing an old one kept in memory goes out.
+
+        None where the epoch could not be begun. Raises OSError.
+        """
+        self._connection += 1
+        self._refused_version.clear()
+        if not self._begin(epoch_of(self._term, self._connection)):
+            return None
+        client = self._client = self._make(self._version)
+        client.connect(self._broker.host, self._broker.port, keepalive=_KEEPALIVE_S, **_session(self._version))
+        client.loop_start()
+        return client
+
+    def _come_back(self, old: paho.Client) -> None:
+        """After a loss: try until the broker lets us in, or we leave."""
+        old.loop_stop()
+        pause_s = _FIRST_PAUSE_S
+        while not self._leaving.wait(pause_s * random.uniform(0.5, 1.0)):
+            pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
+            try:
+                client = self._open()
+            except OSError as error:
+                _log.info("the broker does not answer: %s", error)
+                continue
+            if client is None:
+                continue
+            if self._wait_in(time.monotonic() + _LET_IN_S):
+                return
+            client.loop_stop()
 
     def _wait_in(self, deadline: float) -> bool:
         while time.monotonic() < deadline and not self._refused_version.is_set():
@@ -104,7 +143,7 @@ class BrokerLink:
         """Say goodbye (retained `online: false`) and disconnect."""
         if self._client is None:
             return
-        self._leaving = True
+        self._leaving.set()
         if self.connected.is_set():
             self.deliver([(self._topic, self._presence(online=False), True)], 2.0)
         self._client.disconnect()
@@ -141,10 +180,16 @@ class BrokerLink:
     def _make(self, version: MQTTProtocolVersion) -> paho.Client:
         name = f"workshed-scheduler-{self._scheduler}"
         clean: dict[str, Any] = {} if version == MQTTProtocolVersion.MQTTv5 else {"clean_session": False}
-        client = paho.Client(CallbackAPIVersion.VERSION2, client_id=name, protocol=version, manual_ack=True, **clean)
+        client = paho.Client(
+            CallbackAPIVersion.VERSION2,
+            client_id=name,
+            protocol=version,
+            manual_ack=True,
+            reconnect_on_failure=False,
+            **clean,
+        )
         client.max_inflight_messages_set(_IN_FLIGHT)
         client.max_queued_messages_set(0)
-        client.reconnect_delay_set(min_delay=1, max_delay=30)
         if self._broker.username:
             client.username_pw_set(self._broker.username, self._broker.password)
         if self._broker.tls_ca:
@@ -157,7 +202,13 @@ class BrokerLink:
         return client
 
     def _presence(self, *, online: bool) -> bytes:
-        said = SchedulerPresence(scheduler=self._scheduler, online=online, term=self._term, http=self._http)
+        said = SchedulerPresence(
+            scheduler=self._scheduler,
+            online=online,
+            term=self._term,
+            epoch=epoch_of(self._term, self._connection),
+            http=self._http,
+        )
         return encode(wrap(said, sender=f"scheduler/{self._scheduler}", now=self._clock.now()))
 
     def _on_connect(self, client: paho.Client, _: Any, flags: Any, reason: Any, properties: Any) -> None:
@@ -166,7 +217,6 @@ class BrokerLink:
                 self._refused_version.set()
             _log.warning("the broker refused the connection: %s", reason)
             return
-        self._connection += 1
         # Subscribed again at every connect: retained presence and reports must come anew, and it costs nothing.
         client.subscribe([(topic.filter(), 1) for topic in (PRESENCE, MACHINE, JOURNAL)])
         client.publish(self._topic, self._presence(online=True), qos=1, retain=True)
@@ -175,21 +225,22 @@ class BrokerLink:
         self._came()
 
     def _on_disconnect(self, client: paho.Client, _: Any, flags: Any, reason: Any, properties: Any) -> None:
-        if self._leaving:
+        if self._leaving.is_set() or client is not self._client:
             return
-        if self.connected.is_set():
-            _log.warning("the broker is gone (%s); trying again", reason)
-            self._lost()
-        elif not self.connected.is_set() and self._client is client:
+        if not self.connected.is_set():
             self._refused_version.set()
+            return
         self.connected.clear()
+        _log.warning("the broker is gone (%s); trying again", reason)
+        self._lost()
+        threading.Thread(target=self._come_back, args=(client,), name="come back", daemon=True).start()
 
     def _on_message(self, client: paho.Client, _: Any, message: paho.MQTTMessage) -> None:
-        mid, qos, connection = message.mid, message.qos, self._connection
+        mid, qos = message.mid, message.qos
 
         def settle() -> None:
             # After a reconnect the broker sends it again under a number of the new connection.
-            if qos and connection == self._connection:
+            if qos and client is self._client:
                 client.ack(mid, qos)
 
         self._take(Inbound(message.topic, bytes(message.payload), settle))

@@ -11,6 +11,7 @@ import sqlalchemy as sa
 
 from agents.contract import messages as m
 from agents.contract.vocabulary import FILE_FAULTS, MACHINE_FAULTS, FailureClass, JobState
+from scheduler.dispatch.lending import hold_for
 from scheduler.dispatch.limits import Limits
 from scheduler.dispatch.retry import FAULTS_TO_QUARANTINE_MACHINE, MACHINES_TO_QUARANTINE_FILE
 from scheduler.dispatch.states import Action
@@ -30,6 +31,13 @@ class NewOffer:
 
 
 @dataclass(frozen=True, slots=True)
+class Adopted:
+    """A lease that the job's home granted, and whose start it permitted, while the scheduler was away."""
+
+    lease: m.HomeLease
+
+
+@dataclass(frozen=True, slots=True)
 class Scene:
     """What an action may know: the job after the move, and what happened."""
 
@@ -43,6 +51,7 @@ class Scene:
     agent: str | None
     machine: str | None
     not_before: datetime | None
+    adopted: Adopted | None = None
 
 
 def quarantined(c: sa.Connection) -> set[str]:
@@ -102,6 +111,7 @@ def grant(c: sa.Connection, s: Scene) -> None:
         raise ValueError(f"job {s.job.id} is claimed without an offer")
     start_by = max(s.now, taken.planned_start) + s.limits.start
     lease = f"l{s.job.id}-{s.job.fence}"[:64]
+    hold_for(c, s.job, taken.agent, taken.machine, s.now)
     c.execute(
         sa.insert(t.leases).values(
             id=lease,
@@ -119,6 +129,37 @@ def grant(c: sa.Connection, s: Scene) -> None:
     values: dict[str, Any] = {"agent": taken.agent, "machine": taken.machine, "deadline": start_by}
     queries.update_job(c, s.job, values)
     post(c, taken.agent, grant_message(c, lease), s.now, sender=s.sender)
+
+
+def adopt_lease(c: sa.Connection, s: Scene) -> None:
+    """Keep a home's lease as the job's own, with an offer that says where it came from."""
+    if s.adopted is None:
+        raise ValueError("a home's lease is needed")
+    lease = s.adopted.lease
+    shared = {"job": s.job.id, "attempt": lease.attempt, "agent": lease.agent, "machine": lease.machine}
+    c.execute(
+        sa.insert(t.offers).values(
+            **shared,
+            id=lease.lease,
+            sha256=lease.sha256,
+            planned_start=lease.granted,
+            planned_finish=lease.granted,
+            made_at=lease.granted,
+            closed_at=s.now,
+            outcome="by its home",
+        )
+    )
+    c.execute(
+        sa.insert(t.leases).values(
+            **shared,
+            id=lease.lease,
+            fence=lease.fence,
+            offer=lease.lease,
+            granted_at=lease.granted,
+            start_by=lease.start_by,
+            ended_why="",
+        )
+    )
 
 
 def grant_message(c: sa.Connection, lease_id: str) -> m.Grant:
@@ -237,6 +278,7 @@ ACTIONS: Final[dict[Action, Callable[[sa.Connection, Scene], None]]] = {
     Action.WITHDRAW_OFFER: withdraw_offer,
     Action.REMEMBER_DECLINE: remember_decline,
     Action.GRANT: grant,
+    Action.ADOPT_LEASE: adopt_lease,
     Action.END_LEASE: end_lease,
     Action.WITHDRAW_LEASE: withdraw_lease,
     Action.ASK_CANCEL: ask_cancel,

@@ -13,6 +13,7 @@ import sqlalchemy as sa
 
 from agents.contract import messages as m
 from agents.contract.vocabulary import FailureClass
+from scheduler.dispatch.lending import put_off
 from scheduler.dispatch.moves import Happening, Mover
 from scheduler.dispatch.states import ImpossibleTransition, JobEvent
 from scheduler.store import queries
@@ -23,6 +24,7 @@ _SIMPLE: Final[dict[type[m.Message], JobEvent]] = {
     m.Staged: JobEvent.STAGED,
     m.Ready: JobEvent.READY,
     m.GatesShut: JobEvent.GATES_SHUT,
+    m.GivenUp: JobEvent.GIVEN_UP,
     m.StartIntended: JobEvent.START_INTENDED,
     m.Running: JobEvent.RUNNING,
     m.Held: JobEvent.HELD,
@@ -38,6 +40,9 @@ def apply_event(c: sa.Connection, mover: Mover, agent: str, event: Any, now: dat
     job = queries.job(c, event.job)
     if job is None:
         return f"this scheduler knows no job {event.job}"
+    waits = put_off(c, job, agent, event, now)
+    if waits is not None:
+        return waits if isinstance(event, m.StartIntended) else None
     try:
         if isinstance(event, m.Claimed | m.Declined):
             return _answer_to_offer(c, mover, agent, job, event, now)

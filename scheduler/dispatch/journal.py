@@ -17,6 +17,7 @@ import sqlalchemy as sa
 from agents.contract import messages as m
 from agents.contract.vocabulary import JobState
 from scheduler.dispatch.apply import apply_event
+from scheduler.dispatch.books import book_came
 from scheduler.dispatch.entries import Entry, read_entry, sender_of
 from scheduler.dispatch.moves import Mover
 from scheduler.dispatch.reconcile import reconcile
@@ -146,6 +147,8 @@ class Journals:
                     values = {"holdings_at": now, "holdings_term": self._term, "boot": body.boot}
                     c.execute(sa.update(t.agents).where(t.agents.c.id == agent).values(**values))
                     return None
+                if isinstance(body, m.HomeBook):
+                    return book_came(c, self._mover, agent, body, now)
                 return apply_event(c, self._mover, agent, body, now)
         except (sa.exc.IntegrityError, queries.StaleVersion, LookupError, ValueError) as error:
             _log.exception("journal of %s: an event could not be applied", agent)

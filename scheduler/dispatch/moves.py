@@ -43,6 +43,7 @@ class Happening:
     values: Mapping[str, Any] = field(default_factory=dict)
     """Further columns of the job to set; never its state, version or fence."""
     offer: actions.NewOffer | None = None
+    adopted: actions.Adopted | None = None
     failure: FailureClass | None = None
     not_before: datetime | None = None
     by_person: bool = False
@@ -134,6 +135,7 @@ class Mover:
                 agent=happening.agent or job.agent,
                 machine=happening.machine or job.machine,
                 not_before=happening.not_before,
+                adopted=happening.adopted,
             ),
         )
         return _again(c, job.id)

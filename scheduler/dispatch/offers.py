@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
@@ -190,16 +191,8 @@ def _offer(
         offer=f"f{name}",
         attempt=job.attempt,
         machine=machine.row.machine,
-        ticket=_ticket(job, picture, machine, toolpath),
-        toolpath=m.ToolpathRef(
-            sha256=toolpath.sha256,
-            size_bytes=toolpath.size_bytes,
-            dialect=toolpath.dialect,
-            urls=(f"{reach.toolpath_url}/{toolpath.sha256}",),
-            duration_s=toolpath.duration_s,
-            lines=toolpath.lines,
-            bounds_mm=_six(toolpath.bounds_mm),
-        ),
+        ticket=ticket_of(job, picture, machine, toolpath),
+        toolpath=toolpath_ref(toolpath, [reach.toolpath_url]),
         planned_start=placement.start,
         planned_finish=placement.finish,
         finish_p90=placement.finish_p90,
@@ -207,7 +200,22 @@ def _offer(
     )
 
 
-def _ticket(job: JobRow, picture: Picture, machine: SeenMachine, toolpath: ToolpathRow) -> m.JobTicket:
+def toolpath_ref(toolpath: ToolpathRow, bases: Sequence[str], model: str = "") -> m.ToolpathRef:
+    """A toolpath by content, to be had below each of `bases`."""
+    return m.ToolpathRef(
+        sha256=toolpath.sha256,
+        size_bytes=toolpath.size_bytes,
+        dialect=toolpath.dialect,
+        urls=tuple(f"{base}/{toolpath.sha256}" for base in bases),
+        duration_s=toolpath.duration_s,
+        lines=toolpath.lines,
+        bounds_mm=_six(toolpath.bounds_mm),
+        model=model,
+    )
+
+
+def ticket_of(job: JobRow, picture: Picture, machine: SeenMachine, toolpath: ToolpathRow) -> m.JobTicket:
+    """What an owner's policy may know of the job, made on this machine by this toolpath."""
     body, order, orders = read_body(job.body), picture.orders[job.order], orders_of(picture, job)
     loaded = matching_material(body, machine.report.description)
     width, height = toolpath.stock_used_mm or (None, None)

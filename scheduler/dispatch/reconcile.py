@@ -17,6 +17,7 @@ import sqlalchemy as sa
 from agents.contract import messages as m
 from agents.contract.vocabulary import CLOSED_STATES, LEASED_STATES, MOTION_STATES, JobState
 from scheduler.dispatch.actions import grant_message
+from scheduler.dispatch.lending import doubted
 from scheduler.dispatch.moves import Happening, Mover
 from scheduler.dispatch.states import JobEvent
 from scheduler.store import queries
@@ -88,7 +89,10 @@ def reconcile(c: sa.Connection, mover: Mover, agent: str, holdings: m.Holdings, 
     leases = queries.live_leases(c, agent)
     named = {lease.job for lease in leases} | {h.job for h in holdings.jobs} | set(holdings.highest_fences)
     jobs = {job.id: job for job in queries.jobs(c, ids=sorted(named))}
+    in_doubt = doubted(c)
     for difference in differences(leases, jobs, holdings):
+        if difference.job in in_doubt:  # its home may have granted it: nothing is taken back or granted before its book
+            continue
         _settle(c, mover, agent, difference, now)
 
 

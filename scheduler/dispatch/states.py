@@ -23,6 +23,8 @@ class JobEvent(StrEnum):
     OFFER_WITHDRAWN = "offer_withdrawn"
     CLAIMED = "claimed"
     GRANT_REFUSED = "grant_refused"
+    GIVEN_UP = "given_up"
+    STARTED_BY_HOME = "started_by_home"
     STAGED = "staged"
     READY = "ready"
     GATES_SHUT = "gates_shut"
@@ -54,6 +56,7 @@ class Action(StrEnum):
     WITHDRAW_OFFER = "withdraw_offer"
     REMEMBER_DECLINE = "remember_decline"
     GRANT = "grant"
+    ADOPT_LEASE = "adopt_lease"
     END_LEASE = "end_lease"
     WITHDRAW_LEASE = "withdraw_lease"
     ASK_CANCEL = "ask_cancel"
@@ -84,6 +87,8 @@ _FAILED: Final = Step(_S.FAILED, (_A.END_LEASE, _A.BOOK_RUN, _A.COUNT_FAULT, _A.
 _LOST: Final = Step(_S.FAILED, (_A.ASK_CANCEL, _A.END_LEASE, _A.BOOK_RUN, _A.DECIDE_RETRY, _A.TELL_ORDER))
 _GONE: Final = Step(_S.CANCELLED, (_A.END_LEASE, _A.BOOK_RUN, _A.CLEAR_FLAG, _A.TELL_ORDER))
 
+_BY_HOME: Final = Step(_S.STARTING, (_A.ADOPT_LEASE, _A.EXPECT_FIRST_LINE, _A.CLEAR_FLAG, _A.TELL_ORDER))
+
 TRANSITIONS: Final[dict[tuple[JobState, JobEvent], Step]] = {
     # Proposing. Nothing is held yet.
     (_S.WAITING, _E.OFFERED): Step(_S.OFFERED, (_A.OPEN_OFFER,)),
@@ -95,6 +100,11 @@ TRANSITIONS: Final[dict[tuple[JobState, JobEvent], Step]] = {
     (_S.OFFERED, _E.CANCELLED): Step(_S.CANCELLED, (_A.WITHDRAW_OFFER, _A.CLOSE_OFFER, _A.TELL_ORDER)),
     (_S.FAILED, _E.CANCELLED): Step(_S.CANCELLED, (_A.TELL_ORDER,)),
     (_S.FAILED, _E.RETRIED): Step(_S.WAITING, (_A.CLEAR_FLAG, _A.TELL_ORDER)),
+    # Its home permitted a start while the scheduler was away.
+    (_S.WAITING, _E.STARTED_BY_HOME): _BY_HOME,
+    (_S.FAILED, _E.STARTED_BY_HOME): _BY_HOME,
+    # The holder's binding word that nothing moved, and nothing will under its fence.
+    **{(state, _E.GIVEN_UP): _BACK for state in (_S.LEASED, _S.STAGED, _S.READY, _S.STARTING)},
     # Leased and not begun: toolpath, gates. Taking it back is safe, because a start under a dead lease is refused.
     (_S.LEASED, _E.STAGED): Step(_S.STAGED),
     (_S.LEASED, _E.GATES_SHUT): Step(_S.LEASED),

@@ -10,6 +10,7 @@ import msgspec
 import sqlalchemy as sa
 
 from agents.contract import messages as m
+from scheduler.dispatch.lending import note_home
 from scheduler.store import queries
 from scheduler.store import tables as t
 from scheduler.store.record import record
@@ -32,6 +33,7 @@ def presence(c: sa.Connection, agent_id: str, said: m.AgentPresence, now: dateti
     if said.online:
         values |= {"boot": said.boot, "program": said.version, "http": said.http}
     c.execute(sa.update(t.agents).where(t.agents.c.id == agent_id).values(**values))
+    note_home(c, agent_id, said)
     came = said.online and (before is None or not before.online or before.boot != said.boot)
     if before is None or before.online != said.online or came:
         record(c, "agent_online" if said.online else "agent_offline", now, agent=agent_id, body={"boot": said.boot})

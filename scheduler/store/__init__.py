@@ -4,6 +4,7 @@ May touch: one database (SQLite or PostgreSQL) and one folder. In: domain values
 values. Every write is one transaction by one writer; state, outgoing messages and the record commit together.
 """
 
+from scheduler.store import board_tables as board_tables
 from scheduler.store import content_tables as content_tables
 from scheduler.store import dispatch_tables as dispatch_tables
 from scheduler.store.blobs import Blobs, UnknownBlob

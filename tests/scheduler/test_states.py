@@ -26,6 +26,7 @@ FROM_THE_MACHINE = {
     JobEvent.CANCEL_CONFIRMED,
     JobEvent.STOPPED_BY_SHOP,
     JobEvent.INSPECTED,
+    JobEvent.GIVEN_UP,
 }
 
 
@@ -59,7 +60,9 @@ def test_every_state_can_still_end() -> None:
 
 def test_a_machine_starts_only_by_its_own_recorded_intention() -> None:
     into = {(s, e) for (s, e), taken in TRANSITIONS.items() if taken.to in MOTION_STATES and s not in MOTION_STATES}
-    assert into == {(JobState.STAGED, JobEvent.START_INTENDED), (JobState.READY, JobEvent.START_INTENDED)}
+    by_the_scheduler = {(JobState.STAGED, JobEvent.START_INTENDED), (JobState.READY, JobEvent.START_INTENDED)}
+    by_its_home = {(JobState.WAITING, JobEvent.STARTED_BY_HOME), (JobState.FAILED, JobEvent.STARTED_BY_HOME)}
+    assert into == by_the_scheduler | by_its_home, "either has committed the agent's own intention"
 
 
 def test_while_a_machine_may_move_only_its_word_or_a_persons_changes_state() -> None:
@@ -72,7 +75,9 @@ def test_leases_are_granted_in_one_place_and_ended_on_every_way_out() -> None:
     for (state, event), taken in TRANSITIONS.items():
         entering = taken.to in LEASED_STATES and state not in LEASED_STATES
         leaving = state in LEASED_STATES and taken.to not in LEASED_STATES
-        assert (Action.GRANT in taken.actions) == entering == (event is JobEvent.CLAIMED)
+        assert (Action.GRANT in taken.actions) == (event is JobEvent.CLAIMED)
+        assert (Action.ADOPT_LEASE in taken.actions) == (event is JobEvent.STARTED_BY_HOME)
+        assert entering == (event in {JobEvent.CLAIMED, JobEvent.STARTED_BY_HOME})
         assert (Action.END_LEASE in taken.actions) == leaving
 
 

@@ -1,0 +1,216 @@
+"""The board: open jobs as marks, lent to their homes; taking them back, with a home's book, after a lost connection.
+
+Every connection is an epoch of its own. Nothing of a job that was lent in an earlier one is offered or granted before
+its home has handed in its book, or a person has declared the home lost.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from datetime import datetime, timedelta
+from typing import Final
+
+import sqlalchemy as sa
+
+from agents.contract import PREFIX, RefusedMessage, decode
+from agents.contract import messages as m
+from agents.contract.granting import Hold, HoldEvent, may_post
+from agents.contract.vocabulary import JobState
+from scheduler.dispatch.lending import (
+    Lending,
+    current_epoch,
+    doubted,
+    lendings,
+    move,
+    open_lease_holders,
+    post_mark,
+    settled_upto,
+    take_down,
+)
+from scheduler.dispatch.moves import Happening, Mover
+from scheduler.dispatch.offers import Reach, ticket_of, toolpath_ref
+from scheduler.dispatch.picture import Picture
+from scheduler.dispatch.states import JobEvent
+from scheduler.orders.recipes import read_body
+from scheduler.store import board_tables as bt
+from scheduler.store import queries
+from scheduler.store import tables as t
+from scheduler.store.record import post, record
+from scheduler.store.rows import AgentRow, JobRow
+
+_log: Final = logging.getLogger(__name__)
+#: A mark that nobody renews is read no more after that.
+EVAPORATES: Final = timedelta(days=7)
+_ASK_AGAIN: Final = timedelta(seconds=10)
+_OPEN: Final = frozenset({JobState.WAITING, JobState.OFFERED, JobState.LEASED, JobState.STAGED, JobState.READY})
+_BOARD: Final = f"{PREFIX}/board/"
+
+
+def begin_epoch(c: sa.Connection, mover: Mover, epoch: int, now: datetime) -> None:
+    """A connection is about to be made: what was lent in an earlier one is in doubt, and nothing of it goes out."""
+    scheduler = mover.sender.partition("/")[2]
+    c.execute(sa.delete(bt.epochs).where(bt.epochs.c.scheduler == scheduler))
+    c.execute(sa.insert(bt.epochs).values(scheduler=scheduler, epoch=epoch, began_at=now))
+    for held in lendings(c):
+        move(c, held, HoldEvent.EPOCH_BEGAN)
+    in_doubt = doubted(c)
+    for job in queries.jobs(c, ids=sorted(in_doubt)):
+        if job.state is JobState.OFFERED:
+            mover.move(c, job, Happening(JobEvent.OFFER_WITHDRAWN, now, why="the connection was lost"))
+        elif job.state is JobState.WAITING:
+            queries.update_job(c, job, {"placement": None})  # a plan made before this is old
+    _hold_back(c, set(in_doubt), now)
+    ask_for_books(c, mover, now, again=timedelta(0))
+    if in_doubt:
+        _log.warning("epoch %d: %d jobs wait for the books of their homes", epoch, len(in_doubt))
+
+
+def _hold_back(c: sa.Connection, in_doubt: set[str], now: datetime) -> None:
+    """Marks of an older epoch, and offers and grants of jobs in doubt, never go out."""
+    rows = c.execute(sa.select(t.outbox.c.id, t.outbox.c.topic, t.outbox.c.payload).where(t.outbox.c.sent_at.is_(None)))
+    stale = []
+    for number, topic, payload in rows.all():
+        if topic.startswith(_BOARD):
+            if payload:
+                stale.append(number)
+            continue
+        try:
+            body = decode(payload).body
+        except RefusedMessage:
+            continue
+        job = body.ticket.job if isinstance(body, m.Offer) else body.job if isinstance(body, m.Grant) else ""
+        if job in in_doubt or isinstance(body, m.BookRequest):
+            stale.append(number)
+    for number in stale:
+        c.execute(sa.update(t.outbox).where(t.outbox.c.id == number).values(sent_at=now))
+
+
+def ask_for_books(c: sa.Connection, mover: Mover, now: datetime, *, again: timedelta = _ASK_AGAIN) -> None:
+    """Ask every home that owes one, not too often."""
+    scheduler = mover.sender.partition("/")[2]
+    epoch = current_epoch(c, scheduler)
+    if epoch is None:
+        return
+    for home in sorted({held.home for held in lendings(c, hold=Hold.DOUBTED)}):
+        asked = c.execute(sa.select(bt.homes.c.asked_at).where(bt.homes.c.agent == home)).scalar()
+        if asked is not None and now - asked < again:
+            continue
+        c.execute(sa.update(bt.homes).where(bt.homes.c.agent == home).values(asked_at=now))
+        request = m.BookRequest(scheduler=scheduler, epoch=epoch, settled=settled_upto(c, home))
+        post(c, home, request, now, sender=mover.sender)
+
+
+# --- posting ----------------------------------------------------------------------------------------------------------
+
+
+def post_marks(c: sa.Connection, mover: Mover, picture: Picture, reach: Reach, now: datetime) -> int:
+    """Put every open job that has a toolpath on the board. Returns how many marks went out or changed."""
+    scheduler = mover.sender.partition("/")[2]
+    epoch = current_epoch(c, scheduler)
+    if epoch is None:
+        return 0
+    agents = {row.id: row for row in queries.agents(c)}
+    volunteers = {name for (name,) in c.execute(sa.select(bt.homes.c.agent).where(bt.homes.c.volunteers))}
+    lent = {held.job: held for held in lendings(c)}
+    posted = 0
+    for job in queries.jobs(c, states=[JobState.WAITING]):
+        shown = picture.jobs.get(job.id)
+        held = lent.get(job.id)
+        if shown is None or shown.version != job.version or job.id in picture.held_back:
+            continue
+        if held is not None and not may_post(held.hold):
+            continue
+        home = held.home if held is not None and held.home in agents else _home_of(job, agents, volunteers)
+        mark = _mark(job, picture, reach, home, agents.get(home), scheduler, epoch, now)
+        if mark is not None and home:
+            post_mark(c, mark, home, now)
+            posted += 1
+    return posted
+
+
+def _home_of(job: JobRow, agents: dict[str, AgentRow], volunteers: set[str]) -> str:
+    """The agent of the shop that the job came in through; else one of those that volunteered; else nobody."""
+    shop = read_body(job.body).own_shop
+    of_shop = sorted(name for name, agent in agents.items() if agent.shop == shop and agent.online)
+    if of_shop:
+        return of_shop[0]
+    there = sorted(name for name in volunteers if name in agents and agents[name].online)
+    return min(there, key=lambda name: hashlib.sha256(f"{job.id}/{name}".encode()).digest(), default="")
+
+
+def _mark(
+    job: JobRow,
+    picture: Picture,
+    reach: Reach,
+    home: str,
+    agent: AgentRow | None,
+    scheduler: str,
+    epoch: int,
+    now: datetime,
+) -> m.BoardMark | None:
+    places = sorted(key for job_id, key in picture.toolpaths if job_id == job.id)
+    if not places:
+        return None
+    bases = [reach.toolpath_url, *([f"{agent.http.rstrip('/')}/toolpaths"] if agent is not None and agent.http else [])]
+    refs = {}
+    for key in places:
+        row, model = picture.toolpaths[job.id, key], picture.machines[key].report.description.model
+        refs[row.sha256, model] = toolpath_ref(row, bases, model)
+    renewals = (now - job.created_at) // (EVAPORATES - timedelta(days=1))
+    return m.BoardMark(
+        ticket=ticket_of(job, picture, picture.machines[places[0]], picture.toolpaths[job.id, places[0]]),
+        toolpaths=tuple(refs[key] for key in sorted(refs)),
+        attempt=job.attempt,
+        home=home.replace(".", "/"),
+        posted=job.created_at,
+        scheduler=scheduler,
+        epoch=epoch,
+        floor=job.fence,
+        evaporates=job.created_at + (EVAPORATES - timedelta(days=1)) * renewals + EVAPORATES,
+    )
+
+
+def tidy(c: sa.Connection, mover: Mover, now: datetime) -> None:
+    """Take down the marks of jobs that run or are over; forget lendings that nobody can use; ask for books again."""
+    ask_for_books(c, mover, now)
+    rows = lendings(c, hold=Hold.LENT)
+    states = {job.id: job.state for job in queries.jobs(c, ids=[held.job for held in rows])} if rows else {}
+    for held in rows:
+        if states[held.job] in _OPEN:
+            continue
+        if held.mark is not None:
+            take_down(c, held, now)
+        elif _confirmed(c, held) and states[held.job] in (JobState.INSPECTED, JobState.CANCELLED):
+            c.execute(sa.delete(bt.lendings).where(bt.lendings.c.job == held.job))
+
+
+def _confirmed(c: sa.Connection, held: Lending) -> bool:
+    """Whether the broker has all that was said of a mark."""
+    unsent = sa.select(t.outbox.c.id).where(t.outbox.c.topic == held.topic, t.outbox.c.sent_at.is_(None)).limit(1)
+    return c.execute(unsent).first() is None
+
+
+# --- taking back ------------------------------------------------------------------------------------------------------
+
+
+def taken_back(c: sa.Connection, mover: Mover, home: str, now: datetime) -> None:
+    """The right to grant is the scheduler's own again for all that this home owed a book for."""
+    back = {held.job: held for held in lendings(c, home=home, hold=Hold.DOUBTED)}
+    for held in back.values():
+        move(c, held, HoldEvent.BOOK_CAME)
+    # A grant that was held back is said again where the agent, asked what it holds, does not know it.
+    for agent in sorted(open_lease_holders(c, back)):
+        post(c, agent, m.ReconcileRequest(why="the book of a job's home came"), now, sender=mover.sender)
+    record(c, "book_came", now, agent=home, body={"jobs": len(back)})
+
+
+def declare_home_lost(c: sa.Connection, mover: Mover, home: str, why: str, now: datetime) -> int:
+    """A person says that a home will never hand in its book. Returns how many jobs are the scheduler's own again."""
+    back = {held.job: held for held in lendings(c, home=home, hold=Hold.DOUBTED)}
+    for held in back.values():
+        move(c, held, HoldEvent.HOME_DECLARED_LOST)
+    record(c, "home_declared_lost", now, agent=home, body={"why": why, "jobs": len(back)})
+    for agent in sorted(open_lease_holders(c, back)):
+        post(c, agent, m.ReconcileRequest(why="a job's home was declared lost"), now, sender=mover.sender)
+    return len(back)
