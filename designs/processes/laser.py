@@ -140,7 +140,8 @@ def _drawing_program(
     if engraved:
         writer.comment("engrave")
         areas = [c.polygon() for c in engraved if c.closed]
-        rows = raster.hatch(areas, options.engrave_interval_mm)
+        overscan = raster.overscan_mm(recipe.engrave, profile.accel_mm_s2 or 500.0)
+        rows = raster.hatch(areas, options.engrave_interval_mm, overscan, (0.0, profile.envelope_mm[0]))
         raster.write_rows(writer, rows, recipe.engrave, profile.power_s_max)
         at = rows[-1].end if rows else at
         lines = line_paths([c for c in engraved if not c.closed])

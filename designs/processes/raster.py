@@ -64,7 +64,15 @@ class Picture:
     findings: tuple[Finding, ...] = ()
 
 
-def hatch(areas: Sequence[Polygon], interval_mm: float) -> list[Row]:
+def overscan_mm(use: BeamUse, accel_mm_s2: float) -> float:
+    """Dark way before and after a row: v² / (2 a) to reach the speed, and 0.2 mm; at most 10 mm."""
+    speed = use.speed_mm_min / 60.0
+    return min(10.0, speed * speed / (2.0 * accel_mm_s2) + 0.2)
+
+
+def hatch(
+    areas: Sequence[Polygon], interval_mm: float, overscan: float = 0.0, x_range: tuple[float, float] = (0.0, 1e9)
+) -> list[Row]:
     """Rows that fill areas; overlapping ones leave their common part unburnt (even-odd), as drawn holes do."""
     whole = Polygon()
     for area in sorted(areas, key=lambda a: -a.area):
@@ -86,7 +94,7 @@ def hatch(areas: Sequence[Polygon], interval_mm: float) -> list[Row]:
             continue
         if len(rows) % 2:
             runs = [(b, a, power) for a, b, power in reversed(runs)]
-        rows.append(Row(y, tuple(runs)))
+        rows.append(Row(y, tuple(runs), overscan, x_range))
     return rows
 
 
@@ -163,8 +171,7 @@ def picture_rows(
 ) -> list[Row]:
     """Rows of equal pixels joined to runs; blank rows are skipped."""
     shares = dithered(picture.darkness, method)
-    speed = use.speed_mm_min / 60.0
-    overscan = min(10.0, speed * speed / (2.0 * accel_mm_s2) + 0.2)
+    overscan = overscan_mm(use, accel_mm_s2)
     left = min(overscan, max(0.0, area_mm[0] - picture.size_mm[0]) / 2.0)
     rows: list[Row] = []
     for k in range(shares.shape[0]):

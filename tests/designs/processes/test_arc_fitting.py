@@ -135,7 +135,7 @@ def test_programs_with_arcs_follow_those_without(process: str) -> None:
     assert b"G2" in arcs.gcode or b"G3" in arcs.gcode
     assert b"G2 " not in lines.gcode
     assert b"G3 " not in lines.gcode
-    assert arcs.lines < 0.8 * lines.lines
+    assert arcs.lines < 0.85 * lines.lines
     assert arcs.bounds_mm == pytest.approx(lines.bounds_mm, abs=0.03)
     one, other = (LineString(_way(made.gcode)[:, 3:5]) for made in (arcs, lines))
     assert one.hausdorff_distance(other) < 0.03

@@ -15,7 +15,7 @@ from designs.processes import laser
 from designs.processes.laser import LaserOptions
 from designs.processes.materials import laser_recipe
 from designs.processes.model import CannotMake, GeometryKind, MadeToolpath, PartFile, Piece, Stock
-from designs.processes.raster import dithered, hatch
+from designs.processes.raster import dithered, hatch, overscan_mm
 from designs.toolpath import MachineLimits, lint
 from designs.toolpath.strokes import StrokeKind, read_segments
 from tests.designs import drawing_zoo as zoo
@@ -133,6 +133,51 @@ def test_hatch_covers_the_area_and_leaves_the_hole():
     rows = hatch([box(0, 0, 20, 10), box(5, 3, 15, 7)], 0.2)
     length = sum(abs(b - a) for row in rows for a, b, _ in row.runs)
     assert length * 0.2 == pytest.approx(200.0 - 40.0, rel=0.01)
+
+
+def test_engraving_reaches_its_speed_before_it_burns() -> None:
+    """Before and after every row there is dark way enough to accelerate, as far as the machine reaches."""
+    profile = zoo.laser()
+    made = laser.make([Piece(zoo.laser_plate())], profile, PLY)
+    recipe = laser_recipe("plywood", 3.0, 40.0)
+    needed = overscan_mm(recipe.engrave, profile.accel_mm_s2 or 0.0)
+    assert needed == pytest.approx(recipe.engrave.speed_mm_min**2 / 3600.0 / 2000.0 + 0.2)
+    rows = np.concatenate([np.column_stack([s.ends, s.powers, s.kinds]) for s in read_segments(made.gcode)])
+    power = round(recipe.engrave.power * 1000)
+    burnt_at = np.flatnonzero((rows[:, 6] == power) & (rows[:, 7] == int(StrokeKind.WORK)))
+    assert len(burnt_at) > 50
+    for k in burnt_at.tolist():
+        before, after = rows[k - 1], rows[k + 1]
+        assert before[6] == after[6] == 0.0
+        assert abs(before[3] - before[0]) >= min(needed, before[3]) - 1e-3
+        assert abs(after[3] - after[0]) >= min(needed, after[0]) - 1e-3
+
+
+@pytest.mark.parametrize("method", ["floyd_steinberg", "ordered", "threshold", "grey"])
+def test_every_way_to_dither_is_engraved_dark_where_it_is_dark(method: str) -> None:
+    image = Image.linear_gradient("L").resize((30, 20))
+    out = io.BytesIO()
+    image.save(out, "PNG", dpi=(101.6, 101.6))
+    made = laser.make(
+        [Piece(PartFile("ramp.png", GeometryKind.IMAGE, out.getvalue()))], zoo.laser(), PLY, LaserOptions(dither=method)
+    )
+    dark, light = 0.0, 0.0
+    for (x0, y0), (x1, _), power in burnt(made):
+        share = abs(x1 - x0) * power
+        dark, light = (dark + share, light) if y0 > 2.5 else (dark, light + share)
+    assert dark > 2.0 * light > 0.0 if method != "threshold" else dark > 2.0 * light >= 0.0
+    levels = {power for _, _, power in burnt(made)}
+    assert (len(levels) > 2) == (method == "grey")
+
+
+def test_focus_air_and_dynamic_power() -> None:
+    made = laser.make([Piece(zoo.laser_plate())], zoo.laser(), PLY, LaserOptions(focus_z_mm=3.5))
+    lines = made.gcode.decode().splitlines()
+    assert lines.index("G0 Z3.5") < lines.index("M8") < lines.index("M4 S0") < lines.index("M9")
+    assert "Z moves to 3.5 mm" in made.work_card
+    still = laser.make([Piece(zoo.laser_plate())], zoo.laser(), Stock("paper", thickness_mm=0.5))
+    assert b"M8" not in still.gcode
+    assert "Focus on the top of the sheet by hand" in still.work_card
 
 
 @pytest.mark.parametrize("method", ["floyd_steinberg", "ordered", "grey"])
