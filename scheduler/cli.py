@@ -71,7 +71,7 @@ def order(
     licence: Annotated[str, typer.Option(help="Licence of a bare file (SPDX).")] = "",
     need: Annotated[str, typer.Option(help="survival, commons, personal or outside.")] = "personal",
     ring: Annotated[str, typer.Option(help="household, block, neighbourhood, city or federation.")] = "federation",
-    accept: Annotated[bool, typer.Option(help="Accept the quote at once.")] = True,
+    accept: Annotated[bool, typer.Option(help="Say yes at once; --no-accept asks for a date first.")] = True,
     url: Url = _URL,
     token: Token = "",
     as_json: AsJson = False,
@@ -85,9 +85,24 @@ def order(
             "need_class": need,
             "ring": ring,
             "accept": accept,
+            "quote": not accept,
         }
         body |= {key: value for key, value in (("part", part), ("material", material)) if value}
         _show_order(_ask(client, "POST", "/api/v1/orders", json=body), as_json)
+
+
+@app.command()
+def accept(order: str, url: Url = _URL, token: Token = "", as_json: AsJson = False) -> None:
+    """Say yes to an order; a quoted date that still stands becomes a promise."""
+    with _client(url, token) as client:
+        _show_order(_ask(client, "POST", f"/api/v1/orders/{order}/accept"), as_json)
+
+
+@app.command()
+def show(order: str, url: Url = _URL, token: Token = "", as_json: AsJson = False) -> None:
+    """Show one order: its state, its jobs, and the date that was given for it."""
+    with _client(url, token) as client:
+        _show_order(_ask(client, "GET", f"/api/v1/orders/{order}"), as_json)
 
 
 @app.command()
@@ -202,6 +217,17 @@ def _show_order(found: dict[str, Any], as_json: bool) -> None:
         _print_json(found)
         return
     _out.print(f"[bold]{found['id']}[/bold] {found['title']}: {found['state']}, {len(found['jobs'])} jobs")
+    quote = found.get("quote")
+    if found.get("promised"):
+        _out.print(f"  promised by {found['promised']}")
+    elif quote is not None and quote["finish_p90"]:
+        _out.print(
+            f"  quoted: nine times in ten made by {quote['finish_p90']}, if accepted before {quote['valid_until']}"
+        )
+    elif quote is not None:
+        _out.print(f"  no date can be given: {'; '.join(quote['reasons'])}")
+    elif found["state"] == "requested":
+        _out.print(f"  see it with `workshed show {found['id']}`, say yes with `workshed accept {found['id']}`")
 
 
 def _table(title: str, columns: tuple[str, ...], rows: list[dict[str, Any]], as_json: bool) -> None:

@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from datetime import datetime
 from typing import Any, Final
 
-import msgspec
 import sqlalchemy as sa
 from prometheus_client import CollectorRegistry
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
@@ -16,8 +15,9 @@ from prometheus_client.registry import Collector
 from agents.contract.vocabulary import CLOSED_STATES, JobState, MachineState, Process
 from scheduler.clock import Clock
 from scheduler.dispatch.ingest import Ingest
+from scheduler.orders import quotes
 from scheduler.orders.progress import OrderState
-from scheduler.planning.snapshot import Plan
+from scheduler.plan_metrics import plan_families
 from scheduler.store import Store, queries
 from scheduler.store import tables as t
 
@@ -31,8 +31,8 @@ Families = Iterator[GaugeMetricFamily | CounterMetricFamily | HistogramMetricFam
 class SchedulerCollector(Collector):
     """Everything about work and machines, as the database says at this moment."""
 
-    def __init__(self, store: Store, clock: Clock, ingest: Ingest) -> None:
-        self._store, self._clock, self._ingest = store, clock, ingest
+    def __init__(self, store: Store, clock: Clock, ingest: Ingest, planner: object = None) -> None:
+        self._store, self._clock, self._ingest, self._planner = store, clock, ingest, planner
 
     def collect(self) -> Families:
         """All families, from one consistent read."""
@@ -44,7 +44,7 @@ class SchedulerCollector(Collector):
             yield from _machines(c, now)
             yield from _agents(c, now)
             yield from _offers(c)
-            yield from _plan(c)
+            yield from plan_families(c, self._planner)
             yield from _messages(c)
         yield CounterMetricFamily("workshed_messages_received", "Messages committed", value=self._ingest.received)
         yield CounterMetricFamily("workshed_messages_refused", "Messages refused", value=self._ingest.refused)
@@ -64,6 +64,11 @@ def _work(c: sa.Connection, now: datetime) -> Families:
         for process in Process:
             jobs.add_metric([state.value, process.value], counts.get((state.value, process.value), 0))
     yield jobs
+    fared = quotes.promises(c, now)
+    promised = GaugeMetricFamily("workshed_promises", "Orders with a promised date, by how it fared", labels=["fate"])
+    for fate in ("kept", "broken", "overdue", "standing"):
+        promised.add_metric([fate], getattr(fared, fate))
+    yield promised
     yield GaugeMetricFamily("workshed_late_jobs", "Open jobs that miss their order's date", value=_late(c, now))
     oldest = c.execute(
         sa.select(sa.func.min(t.jobs.c.created_at)).where(t.jobs.c.state == JobState.WAITING.value)
@@ -213,15 +218,6 @@ def _offers(c: sa.Connection) -> Families:
     yield GaugeMetricFamily("workshed_leases_live", "Leases held by agents", value=live or 0)
 
 
-def _plan(c: sa.Connection) -> Families:
-    newest = queries.last_plan(c)
-    plan = None if newest is None else msgspec.convert(newest[1]["plan"], Plan)
-    took = 0.0 if plan is None else plan.wall_s
-    yield GaugeMetricFamily("workshed_plan_seconds", "What the newest planning round took", value=took)
-    placed = 0 if plan is None else len(plan.placements)
-    yield GaugeMetricFamily("workshed_plan_placed_jobs", "Jobs that the newest plan places", value=placed)
-
-
 def _messages(c: sa.Connection) -> Families:
     events = CounterMetricFamily("workshed_journal_events", "Journal events committed", labels=["shop", "type"])
     columns = (t.inbox.c.agent, t.inbox.c.kind)
@@ -241,8 +237,8 @@ def _shop(agent: str | None) -> str:
     return (agent or "").partition(".")[0]
 
 
-def registry(store: Store, clock: Clock, ingest: Ingest) -> CollectorRegistry:
+def registry(store: Store, clock: Clock, ingest: Ingest, planner: object = None) -> CollectorRegistry:
     """A registry of its own: several schedulers may live in one process."""
     made = CollectorRegistry()
-    made.register(SchedulerCollector(store, clock, ingest))
+    made.register(SchedulerCollector(store, clock, ingest, planner))
     return made

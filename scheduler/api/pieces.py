@@ -1,8 +1,9 @@
-"""Whose pieces lie where, for pages and programs. Orders are named, people never."""
+"""Whose pieces lie where, and which date was given, for pages and programs. Orders are named, people never."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 
 import sqlalchemy as sa
 
@@ -26,6 +27,25 @@ class PieceView:
     """False once its order was cancelled after the plate was frozen."""
     orders_on_job: int
     """How many orders share the job."""
+
+
+@dataclass(frozen=True, slots=True)
+class QuoteView:
+    """The last date given for an order; `finish_p90` is what a yes before `valid_until` makes a promise of."""
+
+    made_at: datetime
+    valid_until: datetime
+    finish_p50: datetime | None
+    finish_p90: datetime | None
+    reasons: tuple[str, ...]
+
+
+def quote_of(c: sa.Connection, order: str) -> QuoteView | None:
+    """The order's newest quote; None where none was asked for, or it is still being worked out."""
+    found = content_queries.last_quote(c, order)
+    if found is None:
+        return None
+    return QuoteView(found.made_at, found.valid_until, found.finish_p50, found.finish_p90, tuple(found.reasons))
 
 
 def pieces_on(c: sa.Connection, job: str) -> tuple[PieceView, ...]:

@@ -11,7 +11,7 @@ import msgspec
 import sqlalchemy as sa
 
 from agents.contract.vocabulary import LEASED_STATES, JobState
-from scheduler.api.pieces import PieceView, pieces_of, pieces_on
+from scheduler.api.pieces import PieceView, QuoteView, pieces_of, pieces_on, quote_of
 from scheduler.dispatch.picture import SeenMachine, seen_machines
 from scheduler.orders.progress import good_pieces
 from scheduler.orders.recipes import read_body
@@ -152,6 +152,8 @@ class OrderView:
     jobs: tuple[JobView, ...]
     pieces: tuple[PieceView, ...] = ()
     """Where its own pieces lie; jobs may carry those of others beside them."""
+    promised: datetime | None = None
+    quote: QuoteView | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -319,6 +321,8 @@ def order_view(c: sa.Connection, row: OrderRow, *, names: bool) -> OrderView:
         ),
         jobs=jobs,
         pieces=pieces_of(c, row.id),
+        promised=row.promised,
+        quote=quote_of(c, row.id),
     )
 
 

@@ -128,6 +128,12 @@ class OrderDetail:
     accepted: datetime | None = None
     made: datetime | None = None
     handed_over: datetime | None = None
+    quoted: datetime | None = None
+    """Nine times in ten it is made by then, if it is accepted now."""
+    quoted_until: datetime | None = None
+    quote_why: str = ""
+    """Why no date can be given."""
+    promised: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)

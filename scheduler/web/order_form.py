@@ -63,7 +63,7 @@ class Asked:
 def order_form(shelf: tuple[DesignCard, ...], asked: Asked, place: Callable[[Asked], Awaitable[None]]) -> None:
     """The whole form; `place` is called with what stands in it."""
     heading(1, "Order something")
-    said = "Say what you need. Once you have accepted the order, its page shows which machine makes what, and when."
+    said = "Say what you need. The next page says by when it would be made; nothing is made before you accept it there."
     text("p", said).classes("ws-quiet")
     with ui.element("form").classes("ws-card ws-section").style("max-width: 820px; gap: 20px") as form:
         form.on("submit.prevent", lambda: None)
@@ -71,7 +71,7 @@ def order_form(shelf: tuple[DesignCard, ...], asked: Asked, place: Callable[[Ask
         _how(asked)
         _who(asked)
         with ui.element("div").classes("ws-row ws-between"):
-            quiet("Nothing is planned or made before you accept it on the next page.")
+            quiet("You get a date first. Your yes to it makes the date a promise.")
             button = ui.element("button").classes("ws-button").props("type=button id=place-order")
             button.on("click", lambda: place(asked))
             with button:

@@ -41,7 +41,11 @@ def order_page(order: str, now: Callable[[], datetime], deeds: OrderDeeds) -> li
         head = whole(lambda shown: (shown.order.state, shown.order.need), _head, "ws-stack")
         with ui.element("div").classes("ws-row"):
             buttons = _buttons(order, deeds)
-    road = whole(lambda shown: shown.order.state, _state, "ws-contents")
+    road = whole(
+        lambda shown: (shown.order.state, shown.quoted, shown.quoted_until, shown.quote_why),
+        lambda shown: _state(shown, now()),
+        "ws-contents",
+    )
     facts = whole(lambda shown: shown, lambda shown: _facts(shown, now()), "ws-contents")
     with ui.element("section").classes("ws-section"):
         heading(2, "What is made for it")
@@ -61,12 +65,28 @@ def _head(shown: OrderDetail) -> None:
         quiet(f"for the {order.ring} · order {order.order}")
 
 
-def _state(shown: OrderDetail) -> None:
+def _state(shown: OrderDetail, now: datetime) -> None:
     if shown.order.state == "cancelled":
         with ui.element("div").classes("ws-note warn"):
             text("span", "This order was cancelled. Nothing more will be made for it.")
     else:
         _road(shown)
+        _date(shown, now)
+
+
+def _date(shown: OrderDetail, now: datetime) -> None:
+    """What was quoted, before the yes; nothing after it."""
+    if shown.order.state not in ("requested", "quoted"):
+        return
+    if shown.quoted is not None and shown.quoted_until is not None:
+        said = f"Nine times in ten it is made by {at(shown.quoted, now)}. "
+        said += f"Accept it before {at(shown.quoted_until, now)}, and this is a promise."
+    elif shown.quote_why:
+        said = f"No date can be given now: {shown.quote_why}. You may accept it all the same, without a promise."
+    else:
+        said = "Its date is being worked out. You may accept it before, without a promise."
+    with ui.element("div").classes("ws-note"):
+        text("span", said)
 
 
 def _put_together() -> None:
@@ -135,6 +155,8 @@ def _facts(shown: OrderDetail, now: datetime) -> None:
         else:
             _fact(at(shown.expected, now) if shown.expected else "–", "ready by the newest plan")
         _fact(at(order.due, now) if order.due else "no date", "wanted by")
+        if shown.promised is not None:
+            _fact(at(shown.promised, now), "promised")
 
 
 def _fact(figure: str, words: str) -> None:

@@ -205,6 +205,7 @@ def _body(design: str, asked: Asked) -> OrderBody:
             "due": asked.due_at,
             "requester": asked.requester.strip(),
             "accept": False,
+            "quote": True,
         }
     )
 

@@ -121,6 +121,10 @@ def read_order(c: sa.Connection, order: str, now: datetime) -> OrderDetail | Non
         accepted=view.accepted_at,
         made=view.made_at,
         handed_over=view.handed_over_at,
+        quoted=None if view.quote is None else view.quote.finish_p90,
+        quoted_until=None if view.quote is None else view.quote.valid_until,
+        quote_why="" if view.quote is None or view.quote.finish_p90 else "; ".join(view.quote.reasons),
+        promised=view.promised,
     )
 
 
