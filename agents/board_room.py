@@ -9,6 +9,7 @@ import logging
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any, Final, Protocol
 
 from agents.board import OwnMachine, Puller
@@ -193,6 +194,13 @@ class BoardRoom:
                     self._asked_for.add(toolpath.sha256)
                     if not self._store.has(toolpath.sha256):
                         self._fetcher.submit(self._fetch, toolpath)
+
+    def find(self, sha256: str) -> Path | None:
+        """The verified file of a toolpath that a job in care here names; None for any other."""
+        with self._lock:
+            named = {one.sha256 for read in self.home.mine() for one in read.mark.toolpaths}
+            named |= {one.sha256 for charge in self.home.book.charges() for one in charge.mark.toolpaths}
+        return self._store.path(sha256) if sha256 in named and self._store.has(sha256) else None
 
     def _fetch(self, toolpath: m.ToolpathRef) -> None:
         left = iter(range(_FETCH_TRIES))

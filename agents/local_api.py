@@ -25,6 +25,8 @@ from agents.config import HttpSettings
 from agents.contract.messages import LoadedMaterial
 from agents.hands import Hands, NotPossible, Unknown
 from agents.policy import Accept, Decline
+from agents.toolpath_serving import PLACE as TOOLPATHS
+from agents.toolpath_serving import Find, serve_toolpath
 
 _log = logging.getLogger(__name__)
 
@@ -55,10 +57,17 @@ class LocalServer(ThreadingHTTPServer):
     allow_reuse_address = True
 
     def __init__(
-        self, settings: HttpSettings, token: str, hands: Hands, metrics: Callable[[], tuple[bytes, str]], largest: int
+        self,
+        settings: HttpSettings,
+        token: str,
+        hands: Hands,
+        metrics: Callable[[], tuple[bytes, str]],
+        largest: int,
+        find: Find = lambda sha256: None,
     ) -> None:
-        """Bind; raises OSError when the address is taken."""
+        """Bind; raises OSError when the address is taken. `find`: toolpaths that other shops may have."""
         self.token, self.hands, self.metrics, self.largest_program = token, hands, metrics, largest
+        self.find = find
         super().__init__((settings.host, settings.port), _Handler)
 
     @property
@@ -88,6 +97,9 @@ class _Handler(BaseHTTPRequestHandler):
         elif path == "/metrics":
             body, kind = self._server.metrics()
             self._send(HTTPStatus.OK, body, kind)
+        elif path.startswith(TOOLPATHS):
+            if not serve_toolpath(self, self._server.find, path):
+                self._problem(HTTPStatus.NOT_FOUND, "no job in this shop's care names such a toolpath")
         elif not self._allowed():
             self._problem(HTTPStatus.UNAUTHORIZED, "the token is missing or wrong: send `Authorization: Bearer TOKEN`")
         elif path == "/api/state":

@@ -31,7 +31,8 @@ def serve(config: AgentConfig, *, upgrade_file: Path | None = None) -> int:
     config = located(config)
     agent = Agent(config, open_bridge)
     token = read_or_make_token(config.http.token_file)
-    server = LocalServer(config.http, token, Hands(agent), AgentMetrics(agent).render, agent.config.cache.largest_bytes)
+    largest = agent.config.cache.largest_bytes
+    server = LocalServer(config.http, token, Hands(agent), AgentMetrics(agent).render, largest, agent.board.find)
     page = threading.Thread(target=server.serve_forever, name="page", daemon=True)
     page.start()
     agent.start()
