@@ -1,26 +1,44 @@
 """Small groups solved whole by constraint programming (OR-Tools CP-SAT), with a proof where time allows.
 
-In: a problem of a few dozen operations and a schedule to start from. Out: a schedule no worse than that, and a lower
-bound on its cost where the solver found one that holds. Sequence-dependent setups are circuits, calendars are one
-literal a window.
+In: a problem of a few dozen operations and a schedule to start from. Out: a schedule and a lower bound on the cost of
+any, where the solver found one that holds. The solver runs in a child process that is killed when it overruns its limit
+(it once did by 40 s); what it had found by then counts.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from math import floor
-from typing import Any, Final
+import atexit
+import contextlib
+import functools
+import logging
+import os
+import queue
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from math import ceil
+from typing import Final
 
+import msgspec
 import numpy as np
 
 from scheduler.planning.core import NUMBER, Core, Schedule, empty_schedule
-from scheduler.planning.problem import NEVER, Problem
+from scheduler.planning.exact_child import Done, Message, News, Ready, Task, plain, receive, send
+from scheduler.planning.exact_model import Placed
+from scheduler.planning.problem import Problem
 from scheduler.planning.timing import choose, retime_all, total_cost
 
-#: Windows per machine that the model knows of; a bound is only said when none was left out.
-WINDOWS: Final = 24
+_log: Final = logging.getLogger(__name__)
+
 #: Beyond this the exact layer is the wrong tool (see docs/planning.md).
 LARGEST: Final = 40
+#: Seconds beyond its budget after which a child is killed, and seconds it may take to load its libraries.
+GRACE_S: Final = 2.0
+START_S: Final = 60.0
+CHILD: Final = (sys.executable, "-m", "scheduler.planning.exact_child")
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,21 +51,104 @@ class ExactAnswer:
     proven: bool
 
 
-@dataclass
-class _Model:
-    """The model under construction: one literal and one interval per alternative."""
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """Seconds since the solver began, the cost of a new solution (None: only the bound is new), and the bound."""
 
-    problem: Problem
-    core: Core
-    horizon: int
-    cp: Any
-    takes: dict[int, Any] = field(default_factory=dict)
-    start: list[Any] = field(default_factory=list)
-    end: list[Any] = field(default_factory=list)
-    avail: list[Any] = field(default_factory=list)
-    setup: list[Any] = field(default_factory=list)
-    in_shop: dict[tuple[int, int], Any] = field(default_factory=dict)
-    truncated: bool = False
+    after_s: float
+    cost: int | None
+    bound: float
+
+
+class Solver:
+    """Asks a child process, started when first needed and again after it was killed. One question at a time."""
+
+    def __init__(self, command: Sequence[str] = CHILD, *, grace_s: float = GRACE_S, start_s: float = START_S) -> None:
+        self.command, self.grace_s, self.start_s = tuple(command), grace_s, start_s
+        self.child: subprocess.Popen[bytes] | None = None
+        self._heard: queue.Queue[Message | None] = queue.Queue()
+        self._lock = threading.Lock()
+
+    def ask(self, task: Task, progress: Callable[[Progress], None] | None = None) -> Done | None:
+        """The child's answer; where it overran or died, its last solution, or None."""
+        last: News | None = None
+        with self._lock:
+            try:
+                child = self._started()
+                assert child.stdin is not None, "the child is started with pipes"
+                send(child.stdin, task)
+                deadline = time.monotonic() + task.budget_s + self.grace_s
+                while isinstance(news := self._next(deadline), News):
+                    last = news if news.placed else last
+                    if progress is not None:
+                        progress(Progress(news.after_s, news.cost, news.bound))
+                if isinstance(news, Done):
+                    return news
+                _log.warning("the exact layer's process did not answer within %.1f s and is killed", task.budget_s)
+            except OSError as wrong:
+                _log.warning("the exact layer's process is gone: %s", wrong)
+            self._killed()
+        # A bound told along the way may not be the whole problem's: only the end says so.
+        return None if last is None else Done(False, False, None, last.placed)
+
+    def close(self) -> None:
+        """End the child."""
+        with self._lock:
+            self._killed()
+
+    def _started(self) -> subprocess.Popen[bytes]:
+        if self.child is not None and self.child.poll() is None:
+            return self.child
+        self._killed()
+        self._heard = queue.Queue()
+        # The child needs no compiled core, and no signal meant for the terminal's foreground.
+        self.child = subprocess.Popen(
+            self.command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            env={**os.environ, "WORKSHED_PLAIN": "1"},
+            start_new_session=True,
+        )
+        threading.Thread(target=_listen, args=(self.child, self._heard), daemon=True).start()
+        if not isinstance(self._next(time.monotonic() + self.start_s), Ready):
+            raise OSError(f"no sign of it {self.start_s:.0f} s after its start")
+        return self.child
+
+    def _next(self, deadline: float) -> Message | None:
+        """The next message; None where the child has ended or none came in time."""
+        try:
+            return self._heard.get(timeout=max(0.0, deadline - time.monotonic()))
+        except queue.Empty:
+            return None
+
+    def _killed(self) -> None:
+        if self.child is not None:
+            self.child.kill()
+            self.child.wait()
+            # Its output is closed by the thread that listens to it.
+            with contextlib.suppress(OSError):
+                if self.child.stdin is not None:
+                    self.child.stdin.close()
+            self.child = None
+
+
+def _listen(child: subprocess.Popen[bytes], heard: queue.Queue[Message | None]) -> None:
+    assert child.stdout is not None, "the child is started with pipes"
+    try:
+        while (content := receive(child.stdout)) is not None:
+            heard.put(msgspec.msgpack.decode(content, type=Message))
+    except (OSError, ValueError, msgspec.MsgspecError) as wrong:
+        _log.warning("the exact layer's process said what nobody understands: %s", wrong)
+    child.stdout.close()
+    heard.put(None)
+
+
+@functools.cache
+def standing() -> Solver:
+    """The one solver of this process; its child ends by itself when idle, and with this process."""
+    solver = Solver()
+    atexit.register(solver.close)
+    return solver
 
 
 def solve_exactly(
@@ -60,260 +161,40 @@ def solve_exactly(
     workers: int = 1,
     circuits: tuple[tuple[int, tuple[int, ...]], ...] = (),
     power: tuple[int, ...] = (),
+    solver: Solver | None = None,
+    progress: Callable[[Progress], None] | None = None,
 ) -> ExactAnswer | None:
     """Every operation of the problem placed at least cost; None where no schedule was found in the budget (seconds).
 
-    `warm` must place every operation, or be None.
+    `warm` must place every operation, or be None. `solver`: this process's standing one by default.
     """
-    # A second to import, and most plans of a large network never need it.
-    from ortools.sat.python import cp_model
-
-    model = _Model(problem, core, _horizon(problem, warm), cp_model.CpModel())
-    _operations(model)
-    _machines(model)
-    _chains(model)
-    for limit, members in circuits:
-        _power_cap(model, limit, members, power)
-    objective = _objective(model)
-    model.cp.minimize(objective)
-    if warm is not None:
-        _hint(model, warm)
-    solver = cp_model.CpSolver()
-    solver.parameters.max_time_in_seconds = budget_s
-    solver.parameters.num_workers = workers
-    solver.parameters.random_seed = seed
-    status = solver.solve(model.cp)
-    if status not in (cp_model.OPTIMAL, cp_model.FEASIBLE):
+    told = () if warm is None else tuple(_placed(warm, o) for o in range(problem.operations))
+    task = Task(plain(problem), told, budget_s, seed, workers, circuits, power)
+    done = (solver or standing()).ask(task, progress)
+    if done is None or len(done.placed) < problem.operations:
         return None
-    schedule = _read(model, solver)
+    schedule = _schedule(problem, core, done.placed)
     if not circuits:
         n = problem.operations
         possible = retime_all(core, schedule, np.empty(n, NUMBER), np.empty(n, NUMBER))
         assert possible, "a schedule of the exact model cannot be timed"
-    bound = None if model.truncated else floor(solver.best_objective_bound + 1e-6)
-    return ExactAnswer(
-        schedule, int(total_cost(core, schedule)), bound, status == cp_model.OPTIMAL and not model.truncated
-    )
+    bound = ceil(done.bound - 1e-6) if done.whole and done.bound is not None else None
+    return ExactAnswer(schedule, int(total_cost(core, schedule)), bound, done.proven and done.whole)
 
 
-def _horizon(problem: Problem, warm: Schedule | None) -> int:
-    """A tick before which some best schedule ends."""
-    longest = 0
-    for o in range(problem.operations):
-        a, b = problem.elig_ptr[o], problem.elig_ptr[o + 1]
-        longest += int(problem.elig_ticks[a:b].max() + problem.elig_tail[a:b].max())
-    slack = longest + problem.operations * int(problem.setup.max(initial=0) + problem.first_setup)
-    latest = int(problem.release.max(initial=0)) + int(problem.legs.max(initial=0)) * problem.operations
-    calendars = int(problem.cal_shut.max(initial=0))
-    ends = int(warm.avail.max(initial=0)) if warm is not None else 0
-    return min(NEVER // 2, max(ends, latest + slack + calendars, int(problem.pinned.max(initial=0)) + slack))
+def _placed(s: Schedule, o: int) -> Placed:
+    numbers = (s.choice[o], s.start[o], s.end[o], s.avail[o], s.setup[o])
+    return Placed(o, *(int(number) for number in numbers))
 
 
-def _operations(model: _Model) -> None:
-    p, cp, horizon = model.problem, model.cp, model.horizon
-    for o in range(p.operations):
-        model.start.append(cp.new_int_var(0, horizon, f"start{o}"))
-        model.end.append(cp.new_int_var(0, horizon, f"end{o}"))
-        model.avail.append(cp.new_int_var(0, horizon, f"avail{o}"))
-        most = max(p.first_setup, int(p.setup.max(initial=0)))
-        model.setup.append(cp.new_int_var(0, most, f"setup{o}"))
-        literals = []
-        for k in range(p.elig_ptr[o], p.elig_ptr[o + 1]):
-            takes = cp.new_bool_var(f"takes{o}_{k}")
-            model.takes[k] = takes
-            literals.append(takes)
-            _alternative(model, o, k, takes)
-        cp.add_exactly_one(literals)
-        by_shop: dict[int, list[Any]] = {}
-        for k in range(p.elig_ptr[o], p.elig_ptr[o + 1]):
-            by_shop.setdefault(int(p.machine_shop[p.elig_machine[k]]), []).append(model.takes[k])
-        for shop, members in by_shop.items():
-            literal = cp.new_bool_var(f"in{o}_{shop}")
-            cp.add(sum(members) == literal)
-            model.in_shop[o, shop] = literal
-
-
-def _alternative(model: _Model, o: int, k: int, takes: Any) -> None:
-    p, cp = model.problem, model.cp
-    m = int(p.elig_machine[k])
-    ticks, tail = int(p.elig_ticks[k]), int(p.elig_tail[k])
-    start, end, avail, setup = model.start[o], model.end[o], model.avail[o], model.setup[o]
-    cp.add(end == start + setup + ticks).only_enforce_if(takes)
-    staff = int(p.staff_calendar[m])
-    if p.pinned[o] >= 0:
-        cp.add(start == int(p.pinned[o])).only_enforce_if(takes)
-        cp.add(setup == 0).only_enforce_if(takes)
-    else:
-        after = int(p.elig_after[k]) if len(p.elig_after) else 0
-        cp.add(start >= max(int(p.release[o]), int(p.machine_free[m]), after)).only_enforce_if(takes)
-        run = int(p.home_calendar[m] if p.home[o] == p.machine_shop[m] else p.run_calendar[m])
-        _inside(model, run, takes, start, setup + ticks + tail)
-        _inside(model, staff, takes, start, setup + ticks + tail if p.attended[m] else setup)
-    if staff >= 0 and not p.attended[m]:
-        _inside(model, staff, takes, avail, 0, opens_only=end)
-    else:
-        cp.add(avail == end).only_enforce_if(takes)
-
-
-def _inside(model: _Model, calendar: int, takes: Any, start: Any, need: Any, opens_only: Any | None = None) -> None:
-    """The stretch lies in one window; with `opens_only`, `start` is the first open tick from there on."""
-    if calendar < 0:
-        return
-    p, cp = model.problem, model.cp
-    low, high = int(p.cal_ptr[calendar]), int(p.cal_ptr[calendar + 1])
-    if high - low > WINDOWS:
-        model.truncated, high = True, low + WINDOWS
-    literals = []
-    for w in range(low, high):
-        here = cp.new_bool_var("")
-        literals.append(here)
-        cp.add(start >= int(p.cal_open[w])).only_enforce_if(here)
-        cp.add(start + need <= int(p.cal_shut[w])).only_enforce_if(here)
-    if opens_only is not None:
-        cp.add(start >= opens_only).only_enforce_if(takes)
-    cp.add(sum(literals) == 1).only_enforce_if(takes)
-    for here in literals:
-        cp.add_implication(here, takes)
-
-
-def _machines(model: _Model) -> None:
-    p, cp = model.problem, model.cp
-    on: dict[int, list[tuple[int, int]]] = {}
-    for o in range(p.operations):
-        for k in range(p.elig_ptr[o], p.elig_ptr[o + 1]):
-            on.setdefault(int(p.elig_machine[k]), []).append((o, k))
-    for m, members in sorted(on.items()):
-        intervals = []
-        for o, k in members:
-            size = cp.new_int_var(0, model.horizon, "")
-            cp.add(size == model.setup[o] + int(p.elig_ticks[k])).only_enforce_if(model.takes[k])
-            intervals.append(cp.new_optional_interval_var(model.start[o], size, model.end[o], model.takes[k], ""))
-        cp.add_no_overlap(intervals)
-        _setups(model, m, members)
-
-
-def _setups(model: _Model, m: int, members: list[tuple[int, int]]) -> None:
-    """Setup ticks follow from who comes before: a circuit where they differ, one constant where they do not."""
-    p, cp = model.problem, model.cp
-    free = [(o, k) for o, k in members if p.pinned[o] < 0]
-    matrix = p.setup[p.machine_matrix[m]]
-    families = sorted({int(p.family[o]) for o, _ in members})
-    first = int(p.machine_family[m])
-    seen = {int(matrix[a, b]) for a in families for b in families}
-    seen |= {p.first_setup if first < 0 else int(matrix[first, b]) for b in families}
-    if len(seen) <= 1:
-        for o, k in free:
-            cp.add(model.setup[o] == next(iter(seen))).only_enforce_if(model.takes[k])
-        return
-    arcs: list[tuple[int, int, Any]] = [(0, 0, cp.new_bool_var(""))]
-    for i, (o, k) in enumerate(members, 1):
-        arcs.append((i, i, model.takes[k].negated()))
-        cp.add_implication(arcs[0][2], model.takes[k].negated())
-        begins = cp.new_bool_var("")
-        arcs.extend([(0, i, begins), (i, 0, cp.new_bool_var(""))])
-        if p.pinned[o] < 0:
-            x = p.first_setup if first < 0 else int(matrix[first, int(p.family[o])])
-            cp.add(model.setup[o] == x).only_enforce_if(begins)
-        for j, (q, _) in enumerate(members, 1):
-            if i == j:
-                continue
-            follows = cp.new_bool_var("")
-            arcs.append((i, j, follows))
-            cp.add(model.start[q] >= model.end[o]).only_enforce_if(follows)
-            if p.pinned[q] < 0:
-                cp.add(model.setup[q] == int(matrix[p.family[o], p.family[q]])).only_enforce_if(follows)
-    cp.add_circuit(arcs)
-
-
-def _chains(model: _Model) -> None:
-    p, cp = model.problem, model.cp
-    for o in range(p.operations):
-        if p.pinned[o] >= 0:
-            continue
-        for q in p.preds[p.pred_ptr[o] : p.pred_ptr[o + 1]]:
-            cp.add(model.start[o] >= model.avail[q])
-            for (a, shop), there in list(model.in_shop.items()):
-                if a != q:
-                    continue
-                for (b, target), here in list(model.in_shop.items()):
-                    way = int(p.legs[shop, target])
-                    if b == o and way > 0:
-                        cp.add(model.start[o] >= model.avail[q] + way).only_enforce_if([there, here])
-
-
-def _power_cap(model: _Model, limit: int, members: tuple[int, ...], power: tuple[int, ...]) -> None:
-    p, cp = model.problem, model.cp
-    intervals, demands = [], []
-    for k, takes in model.takes.items():
-        m = int(p.elig_machine[k])
-        if m in members:
-            o = int(np.searchsorted(p.elig_ptr, k, side="right")) - 1
-            size = cp.new_int_var(0, model.horizon, "")
-            intervals.append(cp.new_optional_interval_var(model.start[o], size, model.end[o], takes, ""))
-            demands.append(power[m])
-    cp.add_cumulative(intervals, demands, limit)
-
-
-def _objective(model: _Model) -> Any:
-    p, cp, terms = model.problem, model.cp, []
-    for o in range(p.operations):
-        arrival = model.avail[o]
-        if p.zone[o] >= 0:
-            way = sum(
-                int(p.delivery[shop, p.zone[o]]) * literal for (a, shop), literal in model.in_shop.items() if a == o
-            )
-            arrival = model.avail[o] + way
-            terms.append(p.leg_cost * way)
-        for since, weight in ((p.due[o], p.weight[o]), (p.release[o], p.flow[o]), (p.promise[o], p.promise_weight[o])):
-            if since >= NEVER or weight == 0:
-                continue
-            late = cp.new_int_var(0, 2 * model.horizon + max(0, -int(since)), "")
-            cp.add(late >= arrival - int(since))
-            terms.append(int(weight) * late)
-        terms.append(p.setup_cost * model.setup[o])
-        for k in range(p.elig_ptr[o], p.elig_ptr[o + 1]):
-            pressure = int(p.pressure[p.machine_shop[p.elig_machine[k]]])
-            terms.append((int(p.elig_cost[k]) + pressure * int(p.elig_ticks[k])) * model.takes[k])
-        for q in p.preds[p.pred_ptr[o] : p.pred_ptr[o + 1]]:
-            terms.extend(_leg_terms(model, int(q), o))
-    return sum(terms)
-
-
-def _leg_terms(model: _Model, q: int, o: int) -> list[Any]:
-    p, cp, terms = model.problem, model.cp, []
-    for (a, shop), there in list(model.in_shop.items()):
-        for (b, target), here in list(model.in_shop.items()):
-            way = int(p.legs[shop, target])
-            if a == q and b == o and way > 0 and p.leg_cost > 0:
-                both = cp.new_bool_var("")
-                cp.add_bool_or([there.negated(), here.negated(), both])
-                terms.append(p.leg_cost * way * both)
-    return terms
-
-
-def _hint(model: _Model, warm: Schedule) -> None:
-    for k, takes in model.takes.items():
-        o = int(np.searchsorted(model.problem.elig_ptr, k, side="right")) - 1
-        model.cp.add_hint(takes, int(warm.choice[o]) == k)
-    for o in range(model.problem.operations):
-        model.cp.add_hint(model.start[o], int(warm.start[o]))
-        model.cp.add_hint(model.setup[o], int(warm.setup[o]))
-
-
-def _read(model: _Model, solver: Any) -> Schedule:
-    p = model.problem
-    out = empty_schedule(model.core, p.operations + 2)
-    placed: list[tuple[int, int, int]] = []
-    for k, takes in model.takes.items():
-        if solver.value(takes):
-            o = int(np.searchsorted(p.elig_ptr, k, side="right")) - 1
-            choose(model.core, out, o, k)
-            out.machine[o] = p.elig_machine[k]
-            out.start[o], out.end[o] = solver.value(model.start[o]), solver.value(model.end[o])
-            out.avail[o], out.setup[o] = solver.value(model.avail[o]), solver.value(model.setup[o])
-            placed.append((int(out.start[o]), int(out.end[o]), o))
-    for _, _, o in sorted(placed):
-        m = out.machine[o]
+def _schedule(p: Problem, core: Core, placed: tuple[Placed, ...]) -> Schedule:
+    out = empty_schedule(core, p.operations + 2)
+    for one in sorted(placed, key=lambda one: (one.start, one.end, one.operation)):
+        o = one.operation
+        choose(core, out, o, one.choice)
+        m = int(p.elig_machine[one.choice])
+        out.machine[o] = m
+        out.start[o], out.end[o], out.avail[o], out.setup[o] = one.start, one.end, one.avail, one.setup
         out.seq[m, out.length[m]], out.pos[o] = o, out.length[m]
         out.length[m] += 1
     return out
