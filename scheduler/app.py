@@ -27,8 +27,8 @@ from scheduler.dispatch.offers import Reach
 from scheduler.dispatch.quoting import Planner
 from scheduler.mqtt import BrokerLink, NoBroker
 from scheduler.orders.making import Maker, ToolpathRoom, make
-from scheduler.planning import plan
-from scheduler.planning.snapshot import Plan, PlanPolicy, Snapshot
+from scheduler.planning.process import PlannerProcess
+from scheduler.planning.snapshot import PlanPolicy
 from scheduler.store import Blobs, SteppedDown, Store, open_store, queries
 from scheduler.store.outgoing import Courier, Outgoing
 from scheduler.store.record import post
@@ -108,10 +108,11 @@ class Scheduler:
         wire = chosen.wire or self.link or _NoWire()
         self.journals = Journals(self.mover, term=self.term)
         self.ingest = Ingest(self.store, self.journals, wire, self.clock, self.bell, sender=self.sender)
+        self.planner: Planner = chosen.planner or PlannerProcess(settings.plan_budget_s)
         self.dispatcher = Dispatcher(
             self.store,
             self.mover,
-            chosen.planner or self._planner,
+            self.planner,
             self.room,
             self.clock,
             self.bell,
@@ -138,6 +139,8 @@ class Scheduler:
             part.start()
             self._stack.callback(part.stop)
         self._stack.callback(self.room.close)
+        if isinstance(self.planner, PlannerProcess):
+            self._stack.callback(self.planner.close)
         if self.link is not None:
             self._stack.callback(self.link.stop)
             self.link.start()
@@ -195,6 +198,3 @@ class Scheduler:
             return False
         self.bell.news()
         return True
-
-    def _planner(self, snapshot: Snapshot) -> Plan:
-        return plan(snapshot, budget_s=self.settings.plan_budget_s)

@@ -21,6 +21,7 @@ from scheduler.dispatch.quoting import Planned, Planner, plan_and_quote, write_q
 from scheduler.dispatch.sweep import sweep
 from scheduler.orders import composing
 from scheduler.orders.making import ToolpathRoom
+from scheduler.planning.process import PlannerLost
 from scheduler.planning.snapshot import PlanPolicy
 from scheduler.store import SteppedDown, Store, queries
 from scheduler.store import tables as t
@@ -108,7 +109,13 @@ class Dispatcher:
             return
         picture, future = self._result
         self._result = None
-        self._apply(picture, future.result(), now)
+        try:
+            planned = future.result()
+        except PlannerLost as error:
+            _log.error("there is no plan this time: %s", error)
+            self._stale = True
+            return
+        self._apply(picture, planned, now)
 
     def _apply(self, picture: Picture, planned: Planned, now: datetime) -> None:
         plan = planned.plan

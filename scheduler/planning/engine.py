@@ -69,6 +69,7 @@ class Planner:
         self.live: ClaimedPlan
         self.seed = seed
         self.decisions: list[Decision] = []
+        self._rounds = 0
         self._asked: str | None = None
         self._told: Explanation | None = None
         self._load(snapshot, {})
@@ -147,7 +148,7 @@ class Planner:
         before = dict(self.book.row), self.live.schedule.at[:, [MACHINE, START]].copy()
         told = None if changes.now is None else max(changes.now, self.book.view.moment(self.live.now))
         old_epoch = (told or self._rules.now) - self._rules.now > EPOCH
-        if changes.whole or old_epoch or self.book.circuits:
+        if changes.whole or old_epoch or bool(self.book.circuits):
             self._load(applied(self.snapshot, replace(changes, now=told)), carried(self.book, self.live))
         else:
             self._world = None
@@ -162,7 +163,8 @@ class Planner:
         """Search on in what is free to move. How much cheaper the plan became, in hundredths of a weight-minute."""
         if not self.book.row or self.book.circuits:
             return 0
-        done = self.live.improve(budget_s=budget_s, moves=moves, seed=self.seed)
+        self._rounds += 1
+        done = self.live.improve(budget_s=budget_s, moves=moves, seed=self.seed + self._rounds)
         return done.before - done.after
 
     # --- records ---------------------------------------------------------------------------------------------------
@@ -198,7 +200,7 @@ class Planner:
     def _copy(self) -> Planner:
         """Another planner at the same point."""
         other = Planner.__new__(Planner)
-        other.seed, other.decisions, other._asked, other._told = self.seed, [], None, None
+        other.seed, other._rounds, other.decisions, other._asked, other._told = self.seed, 0, [], None, None
         other._rules, other._world, other.book, other.live = self._rules, self._world, self.book, self.live
         if not self.book.circuits:
             other._load(self.snapshot, carried(self.book, self.live))

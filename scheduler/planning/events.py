@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TypeVar
 
+from scheduler.planning.compiling import refuse_doubles
 from scheduler.planning.snapshot import (
     Circuit,
     Fixed,
@@ -135,7 +136,8 @@ T = TypeVar("T", PlanJob, PlanMachine)
 
 
 def difference(before: Snapshot, after: Snapshot) -> Changes:
-    """What turns one snapshot into the other."""
+    """What turns one snapshot into the other. Raises BadSnapshot where nothing can be said about the later one."""
+    refuse_doubles(after)
     jobs, gone_jobs = _unlike(before.jobs, after.jobs)
     machines, gone_machines = _unlike(before.machines, after.machines)
     return Changes(

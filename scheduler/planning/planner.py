@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 
@@ -69,7 +70,7 @@ def plan(
         bound=bound,
         alternatives=n <= ALTERNATIVES_UP_TO,
     )
-    return only_possible(snapshot, made)
+    return only_possible(snapshot, replace(made, moves=moves))
 
 
 def _exactly(compiled: Compiled, schedule: Schedule, seed: int, budget_s: float) -> tuple[Schedule, int | None] | None:

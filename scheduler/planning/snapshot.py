@@ -310,6 +310,8 @@ class Plan:
     engine: str
     seed: int
     wall_s: float
+    moves: int | None = None
+    """Moves of the search where they were counted, so that the plan can be made again; None: time ended it."""
 
     @property
     def cost(self) -> int:

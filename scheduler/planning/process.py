@@ -1,0 +1,187 @@
+"""The planner in a process of its own: deltas in, plan deltas out, improving in between, and a wait that is bounded.
+
+Who plans holds a `PlannerProcess` and calls it with a snapshot, as it would call `plan`. Only what is other than at the
+last call is handed over, and only what the plan has changed comes back. A child that dies or does not answer in time is
+killed and started again with the whole snapshot. `PlannerHere` is the same without a process, for tests.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import multiprocessing
+import threading
+import time
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from multiprocessing.process import BaseProcess
+from typing import Final
+
+from scheduler.planning.compiling import refuse_doubles
+from scheduler.planning.differing import NO_PLAN, PlanChange, changed, plan_change
+from scheduler.planning.events import Changes, difference
+from scheduler.planning.serving import Measures, Serving
+from scheduler.planning.snapshot import Plan, Snapshot
+
+_log: Final = logging.getLogger(__name__)
+
+#: Seconds beyond its budget after which a child counts as lost. A first plan compiles a whole network.
+PATIENCE_S: Final = 60.0
+#: Times a lost child is replaced for one plan.
+ATTEMPTS: Final = 2
+#: Seconds a child has to end by itself when it is no longer wanted.
+FAREWELL_S: Final = 2.0
+
+
+class PlannerLost(RuntimeError):
+    """The planning process died or did not answer in time, twice; the next call starts another."""
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """One question: a whole world, or what is other than in the last one."""
+
+    world: Snapshot | Changes
+    budget_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """What has changed in the plan, and what making it took."""
+
+    change: PlanChange
+    measures: Measures
+
+
+class PlannerHere:
+    """Plans in the caller's process and thread, kept from call to call; improves only while it is asked."""
+
+    def __init__(self, budget_s: float, seed: int = 0) -> None:
+        self._budget_s, self._serving = budget_s, Serving(seed)
+        self._world: Snapshot | None = None
+        self.measures = Measures()
+
+    def __call__(self, snapshot: Snapshot) -> Plan:
+        """The plan for this snapshot."""
+        self._serving.take(snapshot if self._world is None else difference(self._world, snapshot))
+        self._world = snapshot
+        made = self._serving.answer(self._budget_s)
+        self.measures = self._serving.measures
+        return made
+
+    def close(self) -> None:
+        """Nothing is held."""
+
+
+class PlannerProcess:
+    """The same in a child. Calls wait for the answer and exclude each other: keep them off the thread that serves."""
+
+    def __init__(self, budget_s: float, seed: int = 0, *, patience_s: float = PATIENCE_S) -> None:
+        self._budget_s, self._seed, self._patience_s = budget_s, seed, patience_s
+        self._lock = threading.Lock()
+        self._child: BaseProcess | None = None
+        self._line: Connection | None = None
+        self._world: Snapshot | None = None
+        self._plan = NO_PLAN
+        self._closing = False
+        self.measures = Measures()
+        """Of the newest answer."""
+        self.restarts = 0
+        """Children that were lost."""
+
+    @property
+    def pid(self) -> int | None:
+        """The child's process id; None where there is none."""
+        return None if self._child is None else self._child.pid
+
+    def __call__(self, snapshot: Snapshot) -> Plan:
+        """The plan for this snapshot. Raises PlannerLost."""
+        with self._lock:
+            began = time.perf_counter()
+            for _ in range(ATTEMPTS):
+                if self._closing:
+                    raise PlannerLost("planning has ended: the scheduler stops or hands its term over")
+                answer = self._ask(snapshot)
+                if answer is not None:
+                    self._plan = changed(self._plan, answer.change)
+                    self.measures = answer.measures.with_latency(time.perf_counter() - began)
+                    return self._plan
+                self.restarts += 1
+                self._end()
+            raise PlannerLost(
+                f"the planning process was lost {ATTEMPTS} times over one plan; the next round starts another. "
+                "If this repeats, see its log for the reason"
+            )
+
+    def close(self) -> None:
+        """End the child at once, and with it a plan that is being made; afterwards nothing is planned any more."""
+        self._closing = True
+        child = self._child
+        if child is not None:
+            with contextlib.suppress(ValueError):
+                child.kill()
+        with self._lock:
+            self._end()
+
+    def _ask(self, snapshot: Snapshot) -> Answered | None:
+        """The child's answer; None where it is lost."""
+        line = self._line if self._line is not None else self._start()
+        refuse_doubles(snapshot)
+        world = snapshot if self._world is None else difference(self._world, snapshot)
+        self._world = snapshot
+        try:
+            line.send(Asked(world, self._budget_s))
+            if not line.poll(self._budget_s + self._patience_s):
+                _log.error("the planning process did not answer in %.0f s and is replaced", self._patience_s)
+                return None
+            answer = line.recv()
+        except (EOFError, OSError) as error:
+            _log.error("the planning process is gone and is replaced: %r", error)
+            return None
+        if isinstance(answer, Exception):
+            # What cannot be planned is the caller's news; the child stays, without a world.
+            self._world = None
+            raise answer
+        assert isinstance(answer, Answered), "the child answers with nothing else"
+        return answer
+
+    def _start(self) -> Connection:
+        context = multiprocessing.get_context("spawn")
+        ours, theirs = context.Pipe()
+        child = context.Process(target=serve, args=(theirs, self._seed), name="planner", daemon=True)
+        child.start()
+        theirs.close()
+        self._child, self._line, self._world, self._plan = child, ours, None, NO_PLAN
+        return ours
+
+    def _end(self) -> None:
+        if self._line is not None:
+            self._line.close()
+        if self._child is not None:
+            self._child.join(FAREWELL_S)
+            if self._child.is_alive():
+                self._child.kill()
+                self._child.join()
+            self._child.close()
+        self._child, self._line, self._world, self._plan = None, None, None, NO_PLAN
+
+
+def serve(line: Connection, seed: int) -> None:
+    """The child's life: answer, improve until somebody asks, end when nobody holds the line any more."""
+    serving, before = Serving(seed), NO_PLAN
+    while True:
+        try:
+            while not line.poll(0 if serving.improvable else None):
+                serving.improve_a_little()
+            asked = line.recv()
+            try:
+                serving.take(asked.world)
+                plan = serving.answer(asked.budget_s)
+            except (ValueError, KeyError) as error:
+                serving, before = Serving(seed), NO_PLAN
+                line.send(error)
+                continue
+            line.send(Answered(plan_change(before, plan), serving.measures))
+            before = plan
+        except (EOFError, OSError, KeyboardInterrupt):
+            return
