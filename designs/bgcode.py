@@ -99,7 +99,7 @@ def _blocks(data: bytes, name: str) -> Iterator[_Block]:
             (stored,) = struct.unpack_from("<I", data, at)
             at += 4
         if size > ARCHIVE_LIMIT_BYTES:
-            raise BadGeometry(f"{name} was refused", f"a block claims to unpack to {size} bytes")
+            raise BadGeometry(f"{name} was refused", f"a block claims to unpack to {size} bytes", "Slice it again.")
         width = 6 if kind == _THUMBNAIL else 2
         parameters = data[at : at + width]
         at += width

@@ -95,6 +95,9 @@ def _tell_left_out(left_out: dict[str, int], findings: list[Finding]) -> None:
             findings.append(
                 Finding(Severity.WARNING, "text", f"{count} texts ({kind}) are left out: convert text to outlines.")
             )
+        elif kind.endswith("(damaged)"):
+            text = f"{count} entities of kind {kind} cannot be made: the part would lack them."
+            findings.append(Finding(Severity.ERROR, "damaged_shapes", text))
         elif kind not in _SILENT:
             findings.append(Finding(Severity.WARNING, "left_out", f"{count} entities of kind {kind} are left out."))
 

@@ -148,7 +148,11 @@ def _image_report(file: PartFile) -> GeometryReport:
                     f"{file.name} is too large", f"it claims {width} × {height} pixels", "Scale it down first."
                 )
             image.verify()
-    except (UnidentifiedImageError, Image.DecompressionBombError, OSError, SyntaxError, ValueError) as error:
+    except Image.DecompressionBombError as error:
+        raise BadGeometry(
+            f"{file.name} is too large", f"it claims more pixels than can be held ({error})", "Scale it down first."
+        ) from error
+    except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
         if isinstance(error, BadGeometry):
             raise
         raise BadGeometry(

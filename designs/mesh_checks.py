@@ -100,7 +100,7 @@ def _open_edges(mesh: trimesh.Trimesh) -> Finding:
 
 def _sizes(sides: Floats, name: str) -> list[Finding]:
     longest = float(sides.max())
-    size = " × ".join(f"{side:.4g}" for side in sides)
+    size = " × ".join(f"{side:.0f}" if side >= 1000.0 else f"{side:.4g}" for side in sides)
     if longest < TINY_MM:
         raise BadGeometry(
             f"{name} is too small to make",

@@ -120,9 +120,11 @@ def _obj(file: PartFile) -> tuple[Vertices, Faces]:
             else:
                 faces.extend(_fan([_obj_index(word, len(vertices)) for word in words[1:]]))
         except (ValueError, IndexError) as error:
-            raise BadGeometry(f"{file.name} is damaged", f"line {number} cannot be read: {raw[:60]!r}") from error
+            raise BadGeometry(
+                f"{file.name} is damaged", f"line {number} cannot be read: {raw[:60]!r}", "Export it again."
+            ) from error
     if faces and max(max(face) for face in faces) >= len(vertices):
-        raise BadGeometry(f"{file.name} is damaged", "a face names a corner that does not exist")
+        raise BadGeometry(f"{file.name} is damaged", "a face names a corner that does not exist", "Export it again.")
     if not faces:
         raise BadGeometry(
             f"{file.name} holds no shape", "it has no faces", "Export it as a mesh, not as points or lines."

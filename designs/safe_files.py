@@ -145,7 +145,9 @@ class SafeZip:
         path = PurePosixPath(member.filename.replace("\\", "/"))
         if path.is_absolute() or ".." in path.parts or (path.parts and path.parts[0].endswith(":")):
             raise BadGeometry(
-                f"{self._name} was refused", f"it holds a file named {member.filename!r}, outside the archive"
+                f"{self._name} was refused",
+                f"it holds a file named {member.filename!r}, outside the archive",
+                "No honest program writes such names: get the file from its maker again.",
             )
         if (member.external_attr >> 16) & 0o170000 == 0o120000:
             raise BadGeometry(f"{self._name} was refused", f"{member.filename!r} in it is a link, not a file")

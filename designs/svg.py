@@ -137,7 +137,8 @@ def _note_left_out(left_out: dict[str, int], findings: list[Finding]) -> None:
             Finding(Severity.WARNING, "image", f"{left_out['image']} embedded pictures are left out: send them as PNG.")
         )
     if left_out["damaged"]:
-        findings.append(Finding(Severity.WARNING, "left_out", f"{left_out['damaged']} damaged shapes are left out."))
+        text = f"{left_out['damaged']} shapes are damaged and cannot be made: the part would lack them."
+        findings.append(Finding(Severity.ERROR, "damaged_shapes", text))
 
 
 def _elements(group: Any, meaning: Meaning | None, layer: str, depth: int) -> Iterator[tuple[Any, Meaning | None, str]]:
