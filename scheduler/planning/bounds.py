@@ -2,7 +2,8 @@
 
 For machines that run around the clock without chains: Lagrangian relaxation of the machines' capacity per stretch of
 time (see Fisher, Management Science 27, 1981). Whatever the prices, the relaxed optimum is a bound; subgradient steps
-look for good prices.
+with memory (Camerini, Fratta and Maffioli, Mathematical Programming Study 3, 1975) look for good prices, from those of
+a transportation problem on.
 """
 
 # Elements of arrays have no static type here: the arrays do, and the compiler checks the rest.
@@ -11,18 +12,28 @@ look for good prices.
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
+from math import floor
 
 import numpy as np
 from numpy.typing import NDArray
 
 from scheduler.planning.jit import compiled
 from scheduler.planning.problem import Ints, Longs, Problem
+from scheduler.planning.transport_prices import first_prices
 
 Reals = NDArray[np.float64]
 #: Ticks of one stretch with one price.
 STRETCH = 60
 #: Stretches after the last release that carry a price.
 BEYOND = 14 * 24
+#: Shares of the transportation problem's prices that are tried first: it knows nothing of operations that stay whole.
+FIRST_SCALES = (0.0, 0.7, 0.85, 0.95, 1.05)
+#: Length of steps (1: Polyak's) at the beginning and at the end, the factor between, and how much of the last
+#: direction stays in the next.
+FIRST_STEP, LAST_STEP, SHORTER, MEMORY = 0.05, 1e-5, 0.85, 0.9
+#: Steps without a gain worth this share after which steps become shorter.
+PATIENCE, WORTH = 25, 1e-5
 
 
 @compiled
@@ -86,69 +97,67 @@ def relaxed(
     return cost
 
 
-def weighted_tardiness_bound(p: Problem, *, upper: int, budget_s: float = 30.0) -> int | None:
+class _Relaxation:
+    """The relaxed problem of a network around the clock: its value and the use of machine time under any prices."""
+
+    def __init__(self, p: Problem) -> None:
+        self.p, self.stretches = p, int(p.release.max()) // STRETCH + BEYOND
+        self.least_setup = min(int(p.setup.min()), p.first_setup)
+        self.due, self.weight = p.due.astype(np.int64), p.weight // 100
+
+    def value(self, price: Reals) -> tuple[float, Reals]:
+        """A bound, and per machine and stretch the ticks used beyond those there are (its slope)."""
+        p = self.p
+        total = np.zeros((p.machines, self.stretches + 1))
+        np.cumsum(price * STRETCH, axis=1, out=total[:, 1:])
+        use = np.zeros_like(price)
+        cost = relaxed(
+            p.elig_ptr, p.elig_machine, p.elig_ticks, p.release, self.due, self.weight, self.least_setup,
+            p.delivery, p.machine_shop, p.zone, price, total, use,
+        )  # fmt: skip
+        return float(cost) - float((price * STRETCH).sum()), use - STRETCH
+
+
+def weighted_tardiness_bound(
+    p: Problem,
+    *,
+    upper: int,
+    budget_s: float = 30.0,
+    clock: Callable[[], float] = time.perf_counter,
+    progress: Callable[[float, int], None] | None = None,
+) -> int | None:
     """No plan of this problem has less weighted tardiness (minutes × weight) than this; None where no bound is known.
 
     Known for machines without calendars and operations without predecessors. `upper`: some plan's value, which scales
-    the steps; `budget_s`: seconds.
+    the steps; `budget_s`: seconds, of which the first prices take a few; `progress` is told seconds and the best bound.
     """
     chained = len(p.preds) > 0
     calendars = (p.staff_calendar >= 0).any() or (p.run_calendar >= 0).any()
-    if chained or calendars or (p.zone < 0).any() or (p.pinned >= 0).any() or p.operations == 0:
+    if chained or calendars or p.operations == 0 or (p.zone < 0).any() or (p.pinned >= 0).any():
         return None
-    began = time.perf_counter()
-    stretches = int(p.release.max()) // STRETCH + BEYOND
-    groups = _alike(p)
-    least = min(int(p.setup.min()), p.first_setup)
-    price = np.zeros((p.machines, stretches))
-    best, best_price = 0.0, price.copy()
-    step, stale, common = 0.3, 0, True
-    smooth = np.zeros_like(price)
-    while time.perf_counter() - began < budget_s and step > 1e-4:
-        total = np.zeros((p.machines, stretches + 1))
-        np.cumsum(price * STRETCH, axis=1, out=total[:, 1:])
-        use = np.zeros_like(price)
-        value = float(
-            relaxed(
-                p.elig_ptr, p.elig_machine, p.elig_ticks, p.release, p.due.astype(np.int64), p.weight // 100, least,
-                p.delivery, p.machine_shop, p.zone, price, total, use,
-            )
-        ) - float((price * STRETCH).sum())  # fmt: skip
-        slope = use - STRETCH
-        if common:
-            for members in groups:
-                slope[members] = slope[members].mean(axis=0)
-        if value > best * (1 + 1e-6) + 1e-9:
-            best, best_price, stale = value, price.copy(), 0
-        else:
-            stale += 1
-            if stale >= 8:  # too long a step: back to the best prices
-                step, stale, price = step * 0.7, 0, best_price.copy()
-                smooth[:] = 0.0
-                if common and (step < 0.02 or time.perf_counter() - began > 0.4 * budget_s):
-                    common, step = False, 0.2
-                continue
-        smooth = 0.6 * smooth + 0.4 * slope
-        slope = np.where((price <= 0) & (smooth < 0), 0.0, smooth)
-        norm = float((slope**2).sum())
+    began = clock()
+    relaxation = _Relaxation(p)
+    first = first_prices(p, relaxation.least_setup, STRETCH, relaxation.stretches)
+    best, price = max(
+        ((relaxation.value(first * scale)[0], first * scale) for scale in FIRST_SCALES), key=lambda pair: pair[0]
+    )
+    best_price, step, stale = price, FIRST_STEP, 0
+    smooth: Reals | None = None
+    while (now := clock() - began) < budget_s and step > LAST_STEP:
+        value, slope = relaxation.value(price)
+        stale = 0 if value > best * (1 + WORTH) else stale + 1
+        if value > best:
+            best, best_price = value, price
+            if progress is not None:
+                progress(now, int(best))
+        if stale >= PATIENCE:
+            # Steps too long for what is left to gain: shorter ones from the best prices.
+            step, stale, price, smooth = step * SHORTER, 0, best_price, None
+            continue
+        smooth = slope if smooth is None else MEMORY * smooth + (1 - MEMORY) * slope
+        along = np.where((price <= 0) & (smooth < 0), 0.0, smooth)
+        norm = float((along**2).sum())
         if norm < 1e-9:
             break
-        price = np.maximum(0.0, price + step * max(upper - value, 0.01 * upper) / norm * slope)
-    return int(np.floor(best + 1e-6))
-
-
-def _alike(p: Problem) -> list[NDArray[np.int64]]:
-    """Machines in groups that compete for the same operations."""
-    group = np.arange(p.machines)
-
-    def root(m: int) -> int:
-        while group[m] != m:
-            m = int(group[m])
-        return m
-
-    for o in range(p.operations):
-        members = p.elig_machine[p.elig_ptr[o] : p.elig_ptr[o + 1]]
-        for m in members[1:]:
-            group[root(int(m))] = root(int(members[0]))
-    roots = np.array([root(m) for m in range(p.machines)])
-    return [np.flatnonzero(roots == r) for r in np.unique(roots)]
+        price = np.maximum(0.0, price + step * max(upper - value, 0.01 * upper) / norm * along)
+    return max(0, floor(best + 1e-6))
