@@ -242,6 +242,9 @@ def _power(moves: Table, before: Table, limits: MachineLimits, report: _Report) 
 
 
 def _printing(moves: Table, before: Table, limits: MachineLimits, report: _Report) -> None:
+    if limits.tools:  # T0 is the only nozzle's name in every firmware, however its owner numbers it
+        absent = moves[(moves[:, m.TOOL] != 0.0) & ~np.isin(moves[:, m.TOOL], limits.tools)]
+        report.add_rows(Severity.ERROR, "tool_missing", "The tool is not in this machine.", absent)
     if limits.must_home:
         blind = moves[moves[:, m.HOMED] != 7.0]
         report.add_rows(Severity.ERROR, "not_homed", "The machine moves before it is homed (G28).", blind)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from designs.processes.model import Finding, ProcessKind, Severity
@@ -96,6 +98,50 @@ def test_dangers_are_found_on_their_line(limits: MachineLimits, text: str, code:
     assert found is not None, lint(text.encode(), limits)
     assert found.line == line
     assert found.text.endswith(".")
+
+
+_CUT = "G90 G21\nG0 Z5\nM3 S800\nG0 X10 Y10\nG1 Z-2 F200\nX50 F800\nG0 Z5\nM5 S0\n"
+_BURN = "G90 G21\nM4 S0\nG0 X290 Y100\nG1 X295 F1000 S500\n{}M5 S0\nG0 X0 Y0\nM5 S0\n"
+ONE_NOZZLE = replace(PRINTER, tools=(1,))
+DANGERS = {
+    "envelope, line": ("outside", LASER, _BURN.format("G1 X301\n"), _BURN.format("G1 X299\n")),
+    "envelope, arc whose ends are inside": (
+        "outside", LASER, _BURN.format("G2 X295 Y80 I0 J-10\n"), _BURN.format("G3 X295 Y80 I0 J-10\n")
+    ),
+    "envelope, whole circle": (
+        "outside", LASER, _BURN.format("G2 X295 Y100 I2.6 J0\n"), _BURN.format("G2 X295 Y100 I2.4 J0\n")
+    ),
+    "envelope, in inches": (
+        "outside", LASER, _BURN.format("G20\nG1 X12\nG21\n"), _BURN.format("G20\nG1 X11\nG21\n")
+    ),
+    "cold extrusion": ("cold_extrusion", PRINTER, PRINT.replace("S210", "S150"), PRINT),
+    "unhomed": ("not_homed", PRINTER, PRINT.replace("G28\n", ""), PRINT),
+    "homed in part only": ("not_homed", PRINTER, PRINT.replace("G28\n", "G28 X Y\n"), PRINT),
+    "unknown word": ("unknown_word", ROUTER, _CUT.replace("M5 S0", "M5 S0\nM777"), _CUT),
+    "forbidden word": ("forbidden_word", ROUTER, _CUT.replace("G0 Z5", "G53 G0 Z0\nG0 Z5", 1), _CUT),
+    "laser without M5": ("left_on", LASER, _BURN.format("").replace("M5 S0\n", ""), _BURN.format("")),
+    "spindle off in a cut": ("spindle_off", ROUTER, _CUT.replace("M3 S800\n", ""), _CUT),
+    "tool not in the machine": (
+        "tool_missing", CHANGER, "T7 M6\n" + _CUT, "T2 M6\n" + _CUT
+    ),
+    "nozzle not in the machine": ("tool_missing", ONE_NOZZLE, PRINT.replace("G90", "T3\nG90"), PRINT),
+    "EEPROM write, GRBL": ("forbidden_word", ROUTER, "G10 L2 P1 X5\n" + _CUT, _CUT),
+    "settings, GRBL": ("setting_write", ROUTER, "$100=250\n" + _CUT, _CUT),
+    "EEPROM write, Marlin": ("forbidden_word", PRINTER, PRINT.replace("M84", "M500"), PRINT),
+    "reset, GRBL": ("realtime_byte", ROUTER, _CUT.replace("M5 S0", "M5 S0\n\x18"), _CUT),
+    "reset, Marlin": ("forbidden_word", PRINTER, PRINT.replace("M84", "M999"), PRINT),
+    "firmware update": ("forbidden_word", PRINTER, PRINT.replace("M84", "M997"), PRINT),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", DANGERS)
+def test_every_danger_is_found_and_its_clean_sibling_is_not_blamed(name: str):
+    code, limits, bad, clean = DANGERS[name]
+    assert bad != clean
+    found = [f for f in lint(bad.encode(), limits) if f.code == code]
+    assert found, lint(bad.encode(), limits)
+    assert found[0].severity is Severity.ERROR
+    assert lint(clean.encode(), limits) == ()
 
 
 def test_the_same_fault_on_many_lines_is_counted_not_repeated():
