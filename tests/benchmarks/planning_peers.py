@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import heapq
 import json
+import os
 import subprocess
 from pathlib import Path
 
@@ -46,14 +47,20 @@ print(json.dumps({"objective": float(result.objective) if found else None}))
 """
 
 
-def pyjobshop_python(candidates: tuple[str, ...] = ("/tmp/pjs/bin/python", "build/peers/bin/python")) -> Path | None:
-    """An interpreter that has PyJobShop: `python -m venv build/peers && build/peers/bin/pip install pyjobshop`."""
-    for name in candidates:
-        path = Path(name)
-        if path.exists():
-            asked = subprocess.run([name, "-c", "import pyjobshop"], capture_output=True, check=False, timeout=120)
-            if asked.returncode == 0:
-                return path
+NO_PEER = (
+    "PyJobShop is not here: its columns stay empty. To have it: python3 -m venv build/peers && "
+    "build/peers/bin/pip install pyjobshop==0.0.9, or give an interpreter that has it with --peer or WORKSHED_PEER."
+)
+
+
+def pyjobshop_python(asked: Path | None = None) -> Path | None:
+    """An interpreter that has PyJobShop: the one asked for, WORKSHED_PEER's, or build/peers; None where it has not."""
+    for name in (asked, os.environ.get("WORKSHED_PEER"), "build/peers/bin/python"):
+        if name is None or not Path(name).exists():
+            continue
+        told = subprocess.run([str(name), "-c", "import pyjobshop"], capture_output=True, check=False, timeout=120)
+        if told.returncode == 0:
+            return Path(name)
     return None
 
 
@@ -66,7 +73,11 @@ def pyjobshop(
     workers: int,
     setup: list[list[list[int]]] | None = None,
 ) -> float | None:
-    """Makespan that PyJobShop reaches; None where it finds no plan."""
+    """Makespan that PyJobShop reaches within so many seconds of the wall; None where it finds no plan.
+
+    Raises:
+        RuntimeError: it could not run at all; with the last line it said.
+    """
     spec = {"machines": machines, "chains": chains, "seconds": seconds, "workers": workers, "setup": setup or []}
     run = subprocess.run(
         [str(python), "-c", PYJOBSHOP],
@@ -77,7 +88,7 @@ def pyjobshop(
         timeout=seconds * 4 + 120,
     )
     if run.returncode != 0:
-        return None
+        raise RuntimeError(f"PyJobShop failed: {run.stderr.strip().splitlines()[-1:] or run.returncode}")
     found = json.loads(run.stdout.splitlines()[-1])["objective"]
     return None if found is None else float(found)
 
