@@ -1,11 +1,15 @@
 """A test grid: one square a power and speed, so that a shop finds its own settings for a sheet in ten minutes.
 
 Columns are powers, rows are speeds; the figures are engraved beside them in strokes.
+`python -m designs.processes.power_grid plywood 3 GRID.nc --watts 40 --bed 300x200 [--cut]` writes one.
 """
 
 from __future__ import annotations
 
+import argparse
+import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 from shapely.geometry import box
 
@@ -110,3 +114,33 @@ def _made(
         work_card="Columns: power in percent. Rows: speed in mm/min. Take the lightest cell that does what you want.",
         findings=told,
     )
+
+
+def main(argv: list[str]) -> int:
+    """Exit code 0 when the grid was written; 1 with a sentence where it cannot be made."""
+    parser = argparse.ArgumentParser(prog="python -m designs.processes.power_grid", description=__doc__)
+    parser.add_argument("material")
+    parser.add_argument("thickness_mm", type=float)
+    parser.add_argument("out", type=Path)
+    parser.add_argument("--watts", type=float, required=True, help="power of the beam")
+    parser.add_argument("--bed", default="300x200", help="what the laser reaches, mm")
+    parser.add_argument("--s-max", type=float, default=1000.0, help="S for full power (GRBL $30)")
+    parser.add_argument("--cut", action="store_true", help="outlines to be cut, instead of filled squares")
+    given = parser.parse_args(argv)
+    width, _, height = given.bed.partition("x")
+    bed = (float(width), float(height), 50.0)
+    profile = MachineProfile(
+        "this laser", ProcessKind.LASER, "grbl", bed, laser_power_w=given.watts, power_s_max=given.s_max
+    )
+    try:
+        made = make_grid(profile, Stock(given.material, thickness_mm=given.thickness_mm), cut=given.cut)
+    except CannotMake as refused:
+        print(refused, file=sys.stderr)
+        return 1
+    given.out.write_bytes(made.gcode)
+    print(f"{given.out}: {made.lines} lines, {made.duration_s / 60.0:.0f} min. {made.work_card}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

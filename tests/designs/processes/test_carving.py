@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import struct
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -22,6 +23,7 @@ from designs.processes.model import (
     Stock,
     ToolSpec,
 )
+from designs.processes.power_grid import main as grid_main
 from designs.processes.power_grid import make_grid
 from designs.toolpath import MachineLimits, lint
 from designs.toolpath.strokes import read_segments
@@ -221,3 +223,12 @@ def test_power_grid(cut: bool):
         make_grid(profile, Stock("plywood", thickness_mm=3.0), [k / 40 for k in range(1, 40)])
     with pytest.raises(CannotMake, match="chloride"):
         make_grid(profile, Stock("pvc", thickness_mm=3.0))
+
+
+def test_a_grid_from_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "grid.nc"
+    assert grid_main(["plywood", "3", str(out), "--watts", "40", "--bed", "300x200"]) == 0
+    assert lint(out.read_bytes(), MachineLimits.of(zoo.laser())) == ()
+    assert "Columns: power in percent" in capsys.readouterr().out
+    assert grid_main(["pvc", "3", str(out), "--watts", "40"]) == 1
+    assert "chloride" in capsys.readouterr().err
