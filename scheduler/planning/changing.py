@@ -5,9 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 from datetime import datetime
 
+import numpy as np
+
 from scheduler.planning.claimed import ClaimedPlan
 from scheduler.planning.core import (
     CHOICE,
+    ELIG_HIGH,
+    ELIG_LOW,
     FREE,
     MACHINE,
     PINNED,
@@ -65,6 +69,8 @@ class Change:
         """Rows to time anew."""
         self.told: Explanation | None = None
         """Where the job that was asked for went, before others made use of what is left."""
+        self.rewritten: set[int] = set()
+        """Rows that were written anew."""
         self.possible = True
         """False: the queues contradict each other now, and have to be made anew."""
 
@@ -80,6 +86,7 @@ class Change:
         if changes.pressures is not None:
             self.book.registers.pressures = changes.pressures
             self.book.new_pressure()
+            self.rewritten.update(self.book.row.values())
         for job in changes.gone_jobs:
             self._gone(job)
         for machine in changes.gone_machines:
@@ -154,6 +161,7 @@ class Change:
         if new_shop:
             self._touch(job.id for job in book.view.job.values() if job.own_shop == machine.shop)
         self.pinned[machine.id] = None
+        self.rewritten.update(changed.tolist())
         self._refresh(changed.tolist())
         later = int(book.core.mach[m, FREE])
         for o in live.queue(m):
@@ -223,6 +231,7 @@ class Change:
         elif o is None:
             self.lost[job_id] = None
         o = book.write(job, alternatives)
+        self.rewritten.add(o)
         self.live.exchange(book.core)
         if self.live.schedule.at[o, POS] >= 0:
             self._choose(o, book.choice_on(o, int(self.live.schedule.at[o, MACHINE])))
@@ -277,7 +286,9 @@ class Change:
         if self.asked is not None and self.asked in book.row:
             live.place_again([book.row[self.asked]])
             self.told = explained(book, live, self.asked)
-        waiting = [o for o in book.row.values() if live.schedule.at[o, MACHINE] < 0 and book.core.ops[o, PINNED] < 0]
+        at, ops = live.schedule.at, book.core.ops
         lost = self._lost_rows()
-        others = [o for o in waiting if o not in lost][:TRIED_AGAIN]
-        live.place_again([o for o in waiting if o in lost] + others)
+        able = (at[:, MACHINE] < 0) & (ops[:, PINNED] < 0) & (ops[:, ELIG_HIGH] > ops[:, ELIG_LOW])
+        others = [o for o in np.flatnonzero(able).tolist() if o not in lost][:TRIED_AGAIN]
+        again = [o for o in sorted(lost) if at[o, MACHINE] < 0 and ops[o, PINNED] < 0]
+        live.place_again(again + others)

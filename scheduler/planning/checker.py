@@ -6,6 +6,7 @@ Every plan passes here before anybody sees it, in tests and in production. Out: 
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Collection, Iterable
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
@@ -25,31 +26,38 @@ def violations(snapshot: Snapshot, plan: Plan) -> list[str]:
     return [fault.text for fault in faults(snapshot, plan)]
 
 
-def faults(snapshot: Snapshot, plan: Plan) -> list[Fault]:
-    """As `violations`, each with a job to blame. Fixed jobs are never to blame for what other jobs run into."""
+def faults(snapshot: Snapshot, plan: Plan, only: Collection[str] | None = None) -> list[Fault]:
+    """As `violations`, each with a job to blame. Fixed jobs are never to blame for what other jobs run into.
+
+    `only`: look at the placements on these machines, because nothing has changed on the others since they were looked
+    at. None: at all.
+    """
     view = View(snapshot)
     out = [Fault("", text) for text in _everyone_once(snapshot, plan)]
     known = {placement.job: placement for placement in plan.placements}
-    for placement in plan.placements:
+    looked_at = [placement for placement in plan.placements if only is None or placement.machine in only]
+    ways = {(leg.start, leg.to): leg.seconds for leg in snapshot.legs}
+    for placement in looked_at:
         job, machine = view.job.get(placement.job), view.machine.get(placement.machine)
         wrong: list[str] = []
         if job is None or machine is None:
             wrong.append(f"{placement.job} on {placement.machine}: the snapshot does not have both")
         elif job.fixed is None:
             wrong += _one_placement(view, job, machine, placement)
-            wrong += _parts_in_time(view, job, machine, placement, known)
+            wrong += _parts_in_time(view, job, machine, placement, known, ways)
         elif job.fixed.machine != placement.machine:
             wrong.append(
                 f"{job.id} was moved from {job.fixed.machine} to {placement.machine}, though it is fixed there"
             )
         out += [Fault(placement.job, text) for text in wrong]
-    return out + _one_at_a_time(view, plan) + _circuits_hold(view, plan)
+    return out + _one_at_a_time(view, looked_at) + _circuits_hold(view, plan)
 
 
 def _everyone_once(snapshot: Snapshot, plan: Plan) -> list[str]:
     answered = [placement.job for placement in plan.placements] + [waiting.job for waiting in plan.waiting]
-    out = [f"{job.id} is neither placed nor waiting" for job in snapshot.jobs if job.id not in set(answered)]
-    if len(answered) != len(set(answered)):
+    known = set(answered)
+    out = [f"{job.id} is neither placed nor waiting" for job in snapshot.jobs if job.id not in known]
+    if len(answered) != len(known):
         out.append("a job is answered twice")
     out += [f"{waiting.job} waits without a reason" for waiting in plan.waiting if not waiting.why]
     return out
@@ -105,12 +113,16 @@ def _freed(view: View, machine: PlanMachine, finish: datetime) -> datetime:
 
 
 def _parts_in_time(
-    view: View, job: PlanJob, machine: PlanMachine, placement: Placement, known: dict[str, Placement]
+    view: View,
+    job: PlanJob,
+    machine: PlanMachine,
+    placement: Placement,
+    known: dict[str, Placement],
+    ways: dict[tuple[str, str], float],
 ) -> list[str]:
     out = []
-    ways = {(leg.start, leg.to): leg.seconds for leg in view.snapshot.legs}
     for before in job.predecessors:
-        if before in view.snapshot.made:
+        if before in view.made:
             continue
         part = known.get(before)
         if part is None:
@@ -126,10 +138,10 @@ def _parts_in_time(
     return out
 
 
-def _one_at_a_time(view: View, plan: Plan) -> list[Fault]:
+def _one_at_a_time(view: View, placements: Iterable[Placement]) -> list[Fault]:
     out: list[Fault] = []
     queues: dict[str, list[Placement]] = defaultdict(list)
-    for placement in plan.placements:
+    for placement in placements:
         queues[placement.machine].append(placement)
     for machine_id, queue in queues.items():
         machine = view.machine.get(machine_id)

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 from scheduler.planning.answering import placement_of
@@ -26,11 +27,12 @@ from scheduler.planning.events import (
     applied,
     changes_of,
 )
-from scheduler.planning.explaining import Explanation, explained, said_in_full
+from scheduler.planning.explaining import Explanation, explained
 from scheduler.planning.growing import Growing
 from scheduler.planning.loading import carried, load
 from scheduler.planning.planner import plan
 from scheduler.planning.power import stagger
+from scheduler.planning.saying import Saying
 from scheduler.planning.snapshot import Fixed, Placement, Plan, PlanJob, Snapshot, Waiting
 
 #: After so long the plan is compiled anew with the clock's time as its epoch.
@@ -103,7 +105,7 @@ class Planner:
 
     def current(self) -> Plan:
         """The whole plan as it stands, checked."""
-        return said_in_full(self.snapshot, self.book, self.live, seed=self.seed)
+        return self._said.plan(self.snapshot, self.book, self.live, seed=self.seed)
 
     def explain(self, job: str) -> Explanation:
         """Where the job is and why there; per other machine the first failing checker and the cheapest change.
@@ -117,11 +119,10 @@ class Planner:
 
     def commit(self, job: PlanJob) -> Placement | Waiting:
         """Take the job into the plan; the answer is binding from here as far as plans are."""
-        self._asked, self._told = job.id, None
+        self._asked = job.id
         self.apply(Changes(jobs=(job,)))
-        told = self._told or explained(self.book, self.live, job.id)
-        self._asked = None
-        return _answer(told)
+        self._asked, told = None, self._told
+        return _answer(told if told is not None else explained(self.book, self.live, job.id))
 
     def repair(self, event: Event) -> Repaired:
         """Bring the plan up to date with what happened.
@@ -145,9 +146,12 @@ class Planner:
     def apply(self, changes: Changes) -> Repaired:
         """Bring the plan up to date with everything that is other than it was."""
         began = time.perf_counter()
-        before = dict(self.book.row), self.live.schedule.at[:, [MACHINE, START]].copy()
+        book, epoch = self.book, self._rules.now
+        machines = [machine.id for machine in book.machines]
+        before = list(book.jobs), machines, self.live.schedule.at[:, [MACHINE, START]].copy()
         told = None if changes.now is None else max(changes.now, self.book.view.moment(self.live.now))
         old_epoch = (told or self._rules.now) - self._rules.now > EPOCH
+        self._told = None
         if changes.whole or old_epoch or bool(self.book.circuits):
             self._load(applied(self.snapshot, replace(changes, now=told)), carried(self.book, self.live))
         else:
@@ -155,9 +159,13 @@ class Planner:
             change = Change(self.book, self.live, changes, self._asked)
             change.carry_out(told)
             self._told = change.told
+            self._said.look_again(change.rewritten)
             if not change.possible:
                 self._load(self.snapshot, carried(self.book, self.live))
-        return self._compared(before, began)
+        if self._rules.now != epoch:
+            before[2][:, 1] -= int((self._rules.now - epoch).total_seconds() // self._rules.policy.tick_s)
+        moved, waiting = compared(before, self.book, self.live, same_rows=self.book is book)
+        return Repaired(moved, waiting, time.perf_counter() - began)
 
     def improve(self, *, budget_s: float | None = None, moves: int | None = None) -> int:
         """Search on in what is free to move. How much cheaper the plan became, in hundredths of a weight-minute."""
@@ -193,6 +201,7 @@ class Planner:
             book.core, schedule, freeze=policy.freeze_s // policy.tick_s, nervousness=100 * policy.nervousness
         )
         self._rules, self._world, self.book, self.live = snapshot, None, book, live
+        self._said = Saying()
         load(book, live, kept)
         if book.circuits:
             stagger(book.core, live.schedule, book.circuits, book.power)
@@ -202,23 +211,33 @@ class Planner:
         other = Planner.__new__(Planner)
         other.seed, other._rounds, other.decisions, other._asked, other._told = self.seed, 0, [], None, None
         other._rules, other._world, other.book, other.live = self._rules, self._world, self.book, self.live
+        other._said = Saying()
         if not self.book.circuits:
             other._load(self.snapshot, carried(self.book, self.live))
         return other
 
-    def _compared(self, before: tuple[dict[str, int], NDArray[Any]], began: float) -> Repaired:
-        rows, places = before
-        at, jobs = self.live.schedule.at, self.book.row
-        moved, waiting = [], []
-        for job, o in rows.items():
-            now = jobs.get(job)
-            if now is None or places[o, 0] < 0:
-                continue
-            if at[now, MACHINE] < 0:
-                waiting.append(job)
-            elif at[now, MACHINE] != places[o, 0] or at[now, START] != places[o, 1]:
-                moved.append(job)
-        return Repaired(tuple(moved), tuple(waiting), time.perf_counter() - began)
+
+def compared(
+    before: tuple[list[PlanJob], list[str], NDArray[Any]], book: Growing, live: ClaimedPlan, *, same_rows: bool
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Jobs that are elsewhere than they were, and those that have lost their place."""
+    jobs, machines, places = before
+    at = live.schedule.at
+    rows = np.flatnonzero(places[: len(jobs), 0] >= 0)
+    if same_rows:
+        same = (at[rows][:, [MACHINE, START]] == places[rows]).all(axis=1)
+        rows = rows[~same]
+    moved, waiting = [], []
+    for o in rows.tolist():
+        job = jobs[o].id
+        now = book.row.get(job)
+        if now is None:
+            continue
+        if at[now, MACHINE] < 0:
+            waiting.append(job)
+        elif book.machines[at[now, MACHINE]].id != machines[places[o, 0]] or at[now, START] != places[o, 1]:
+            moved.append(job)
+    return tuple(moved), tuple(waiting)
 
 
 def _answer(told: Explanation) -> Placement | Waiting:

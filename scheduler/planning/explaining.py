@@ -5,16 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-import numpy as np
-
 from scheduler.planning.answering import best_rejected, no_room, placement_of
 from scheduler.planning.claimed import ClaimedPlan
-from scheduler.planning.core import AFTER, MACHINE, POS, START, copy_schedule
+from scheduler.planning.core import AFTER, MACHINE, POS, copy_schedule
 from scheduler.planning.growing import Growing
-from scheduler.planning.objective import sums
 from scheduler.planning.problem import NEVER
-from scheduler.planning.refusing import only_possible
-from scheduler.planning.snapshot import Placement, Plan, Shut, Snapshot, Waiting
+from scheduler.planning.snapshot import Placement, Shut, Waiting
 from scheduler.planning.waits import part_waits, shuts, without_machines
 
 
@@ -73,15 +69,3 @@ def _has_machine(book: Growing, o: int) -> bool:
     if (book.core.elig_more[book.choices(o), AFTER] < NEVER).any():
         return True
     return book.jobs[o].fixed is None and len(book.able.alternatives(book.jobs[o]).machine) > 0
-
-
-def said_in_full(snapshot: Snapshot, book: Growing, live: ClaimedPlan, *, seed: int) -> Plan:
-    """The whole plan as it stands, checked: what is not possible of it waits with the checker's sentence."""
-    at = live.schedule.at
-    rows = np.array(list(book.row.values()), np.int64)
-    placed = rows[at[rows, MACHINE] >= 0] if len(rows) else rows
-    order = sorted(placed.tolist(), key=lambda o: (int(at[o, START]), o))
-    placements = tuple(placement_of(book, live.schedule, o) for o in order)
-    waiting = tuple(waits_of(book, live, unplaced(book, live)))
-    made = Plan(placements, waiting, sums([one.terms for one in placements]), None, "live", seed, 0.0)
-    return only_possible(snapshot, made)

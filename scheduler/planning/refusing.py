@@ -7,6 +7,7 @@ and those that need their parts, wait with the checker's sentence as their reaso
 from __future__ import annotations
 
 import logging
+from collections.abc import Collection
 from dataclasses import replace
 from typing import Final
 
@@ -22,9 +23,12 @@ ROUNDS: Final = 8
 CORRECTED: Final = ", corrected"
 
 
-def only_possible(snapshot: Snapshot, plan: Plan) -> Plan:
-    """The plan itself where the checker accepts it, else what remains of it when the jobs to blame wait."""
-    found = faults(snapshot, plan)
+def only_possible(snapshot: Snapshot, plan: Plan, only: Collection[str] | None = None) -> Plan:
+    """The plan itself where the checker accepts it, else what remains of it when the jobs to blame wait.
+
+    `only`: machines on which anything has changed since the rest was accepted; None: all.
+    """
+    found = faults(snapshot, plan, only)
     if not found:
         return plan
     _log.error("the %s engine made an impossible plan: %s", plan.engine, "; ".join(fault.text for fault in found[:5]))
