@@ -10,15 +10,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+import shapely
 from shapely import affinity
 from shapely.geometry import Polygon, box
 from shapely.ops import unary_union
-from shapely.prepared import prep
 
 from designs.nesting import Nest, NestPart, Placement, measured
 
 _STEP_SHARE = 0.25
 _MOST_SPOTS = 4000
+_BLOCK = 512
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,21 +73,36 @@ def _spot(
     if room.is_empty:
         return None
     free = room.difference(unary_union([t.buffer(gap_mm) for t in taken])) if taken else room
-    inside = prep(free.buffer(1e-6))
+    inside = free.buffer(1e-6)
+    shapely.prepare(inside)
     best: tuple[float, float, tuple[float, float, float, float, float, float]] | None = None
     for angle in part.rotations_deg:
         turned = affinity.rotate(part.outline, angle, origin=(0, 0))
         x0, y0, _, _ = turned.bounds
         width, height = _size(turned)
-        for y, x in _spots(free, width, height, max(smallest * _STEP_SHARE, 1.0)):
-            if best is not None and (y, x) >= best[:2]:
-                break
-            if inside.contains(affinity.translate(turned, x - x0, y - y0)):
-                turn = math.radians(angle)
-                c, s = math.cos(turn), math.sin(turn)
-                best = (y, x, (c, -s, s, c, x - x0, y - y0))
-                break
+        spots = np.asarray(_spots(free, width, height, max(smallest * _STEP_SHARE, 1.0)))
+        found = _first_inside(inside, np.asarray(turned.exterior.coords) - (x0, y0), spots)
+        if found is not None and (best is None or found < best[:2]):
+            y, x = found
+            turn = math.radians(angle)
+            c, s = math.cos(turn), math.sin(turn)
+            best = (y, x, (c, -s, s, c, x - x0, y - y0))
     return None if best is None else best[2]
+
+
+def _first_inside(inside: Any, outline: Any, spots: Any) -> tuple[float, float] | None:
+    """The first (y, x) at which an outline with its lower left corner there lies inside; a block of spots at a time."""
+    for start in range(0, len(spots), _BLOCK):
+        block = spots[start : start + _BLOCK, ::-1]
+        # One point inside is asked first: most spots are ruled out by it.
+        block = block[shapely.contains_xy(inside, *(block + outline[0]).T)]
+        if len(block):
+            placed = shapely.polygons(outline[None, :, :] + block[:, None, :])
+            hits = np.flatnonzero(shapely.contains(inside, placed))
+            if len(hits):
+                x, y = block[hits[0]]
+                return float(y), float(x)
+    return None
 
 
 def _spots(free: Any, width: float, height: float, step: float) -> list[tuple[float, float]]:

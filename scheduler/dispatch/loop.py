@@ -54,6 +54,7 @@ class Dispatcher:
         self._pruned_at = self._started_at
         self._swept_at: datetime | None = None
         self._stale = True
+        self._composed: tuple[object, ...] = ()
         self._result: tuple[Picture, Future[Planned]] | None = None
         self._executor = ThreadPoolExecutor(1, thread_name_prefix="planning")
         self._thread = threading.Thread(target=self._run, name="dispatch", daemon=True)
@@ -170,7 +171,10 @@ class Dispatcher:
 
     def _compose(self, picture: Picture, now: datetime) -> bool:
         """Let waiting pieces share plates and sheets, and part those that cannot. Whether anything changed."""
-        changes, refused = composing.propose(picture), composing.misfits(picture)
+        seen = composing.fingerprint(picture)
+        changes = [] if seen == self._composed else composing.propose(picture)
+        refused = composing.misfits(picture)
+        self._composed = seen
         if not changes and not refused:
             return False
         with self._store.write() as c:

@@ -38,6 +38,7 @@ MOST_PIECES: Final[dict[str, int]] = {ProcessKind.FDM: 8, ProcessKind.LASER: 60,
 _SOLID: Final = frozenset({GeometryKind.STL, GeometryKind.THREE_MF, GeometryKind.OBJ, GeometryKind.STEP})
 _FLAT: Final = frozenset({GeometryKind.SVG, GeometryKind.DXF})
 _UNKNOWN_S: Final = 1_800.0
+_LOOKED_AGAIN_S: Final = 600
 _FLOW: Final = 0.02
 _RESTING: Final = frozenset(
     {MachineState.ALARM, MachineState.DISABLED, MachineState.OFFLINE, MachineState.UNIDENTIFIED}
@@ -81,6 +82,15 @@ def propose(picture: Picture, rules: BatchPolicy | None = None) -> list[Change]:
         if {load.job: dict(load.pieces) for load in after} != before or len(after) != len(before):
             changes.append(Change(kind, after, {job: picture.jobs[job].version for job in before}))
     return changes
+
+
+def fingerprint(picture: Picture) -> tuple[object, ...]:
+    """Equal while there is nothing new to compose: the same pieces wait, for the same machines, within ten minutes."""
+    waiting = [job.id for job in picture.jobs.values() if job.state is JobState.WAITING]
+    made = {place[0] for place in picture.toolpaths}
+    lying = tuple((job, job in made, tuple((_key(x), x.pieces) for x in picture.lines.get(job, ()))) for job in waiting)
+    machines = tuple((key, m.agent.online, m.report.state, m.row.quarantine_why) for key, m in picture.machines.items())
+    return lying, machines, int(picture.snapshot.now.timestamp() // _LOOKED_AGAIN_S), len(picture.held_back)
 
 
 def misfits(picture: Picture) -> dict[str, str]:

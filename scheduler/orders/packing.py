@@ -13,7 +13,6 @@ from typing import Final
 from shapely.geometry import Polygon, box
 
 from designs.nesting import NestPart, Sheet, nest
-from designs.nesting_remnant import on_remnant
 from designs.processes.model import ProcessKind, Ring
 from designs.processes.plates import lay_on_bed, room_mm
 
@@ -21,8 +20,8 @@ from designs.processes.plates import lay_on_bed, room_mm
 ALLOWANCE_MM: Final[dict[str, float]] = {ProcessKind.LASER: 3.0, ProcessKind.CNC: 8.0}
 #: No plate of different outlines is fuller than this: beyond, nothing is tried.
 _FULLEST: Final = 0.88
-#: Above this many pieces only boxes are laid: true outlines take seconds there.
-_TRUE_SHAPE_UP_TO: Final = 10
+#: Above this many pieces only boxes are laid, for speed; the frozen plate is always laid by true outlines.
+_TRUE_SHAPE_UP_TO: Final = 5
 _KEPT: Final = 4_096
 
 
@@ -69,11 +68,7 @@ def _on_sheet(room: Room, parts: list[NestPart]) -> bool:
     ]
     if _area(grown) > _FULLEST * room.width_mm * room.depth_mm:
         return False
-    if not nest(grown, Sheet(room.width_mm, room.depth_mm, 1.0), 0.0).left_over:
-        return True
-    if sum(part.quantity for part in parts) > _TRUE_SHAPE_UP_TO:
-        return False
-    return not on_remnant(grown, box(0.0, 0.0, room.width_mm, room.depth_mm), 0.0, 1.0).left_over
+    return not nest(grown, Sheet(room.width_mm, room.depth_mm, 1.0), 0.0).left_over
 
 
 def _area(parts: list[NestPart]) -> float:

@@ -10,6 +10,7 @@ import hashlib
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 from enum import StrEnum
+from functools import lru_cache
 from typing import Any, Final
 
 import sqlalchemy as sa
@@ -19,7 +20,7 @@ from agents.contract.messages import MachineReport
 from designs.nesting import NestPart
 from designs.nesting_remnant import on_remnant
 from designs.processes.materials import canonical, density_g_cm3
-from designs.processes.model import ProcessKind, Stock
+from designs.processes.model import ProcessKind, Ring, Stock
 from scheduler.orders.cards import read_layout
 from scheduler.orders.packing import ALLOWANCE_MM
 from scheduler.orders.recipes import JobBody, read_body, stock_for, thick_enough
@@ -83,10 +84,10 @@ def fitting(
     remnants: Iterable[RemnantRow], shop: str, process: str, body: JobBody, lines: Sequence[LineRow]
 ) -> RemnantRow | None:
     """The smallest offcut of the shop on which all pieces of the job lie; None where there is none."""
-    parts = _parts(process, body, lines)
-    if process not in SHEET_PROCESSES or parts is None:
+    wanted = _wanted(process, body, lines)
+    if process not in SHEET_PROCESSES or wanted is None:
         return None
-    area = sum(part.outline.area * part.quantity for part in parts)
+    area = sum(abs(Polygon(outline).area) * count for outline, count in wanted)
     tried = 0
     for remnant in remnants:
         if remnant.shop != shop or remnant.area_mm2 < area or not _same_stuff(remnant, body):
@@ -94,27 +95,29 @@ def fitting(
         tried += 1
         if tried > _TRIED:
             return None
-        outline = Polygon(remnant.outline_mm[0], remnant.outline_mm[1:])
-        if not on_remnant(parts, outline, 0.0, 1.0).left_over:
+        if _lies_on(stock_of(remnant).outline_mm, wanted, ALLOWANCE_MM.get(process, 0.0)):
             return remnant
     return None
 
 
-def _parts(process: str, body: JobBody, lines: Sequence[LineRow]) -> list[NestPart] | None:
-    bodies = [(line, read) for line, read in zip(lines, _bodies(body, lines), strict=True)]
-    if not bodies or sum(line.pieces for line in lines) > _MOST_PIECES:
+def _wanted(process: str, body: JobBody, lines: Sequence[LineRow]) -> tuple[tuple[Ring, int], ...] | None:
+    """The job's outlines with their numbers; None where one is not known, or there are too many."""
+    if not lines or sum(line.pieces for line in lines) > _MOST_PIECES:
         return None
-    parts = []
-    for k, (line, read) in enumerate(bodies):
-        if read.outline_mm is None:
-            return None
-        grown = Polygon(read.outline_mm).buffer(ALLOWANCE_MM.get(process, 0.0), join_style="mitre")
-        parts.append(NestPart(str(k), grown, line.pieces))
-    return parts
+    bodies = [read_body(line.body) for line in lines] if len(lines) > 1 else [body]
+    found = [(each.outline_mm, line.pieces) for each, line in zip(bodies, lines, strict=True)]
+    known = tuple((outline, count) for outline, count in found if outline is not None)
+    return known if len(known) == len(found) else None
 
 
-def _bodies(body: JobBody, lines: Sequence[LineRow]) -> list[JobBody]:
-    return [read_body(line.body) for line in lines] if len(lines) > 1 else [body] * len(lines)
+@lru_cache(maxsize=2_048)
+def _lies_on(offcut: tuple[Ring, ...], wanted: tuple[tuple[Ring, int], ...], allowance_mm: float) -> bool:
+    """Kept: the same question comes with every plan."""
+    parts = [
+        NestPart(str(k), Polygon(outline).buffer(allowance_mm, join_style="mitre"), count)
+        for k, (outline, count) in enumerate(wanted)
+    ]
+    return not on_remnant(parts, Polygon(offcut[0], offcut[1:]), 0.0, 1.0).left_over
 
 
 def _same_stuff(remnant: RemnantRow, body: JobBody) -> bool:

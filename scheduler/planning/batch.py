@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import permutations
+from itertools import islice, permutations
 from math import inf
 
 Pack = Callable[[str, Mapping[str, int]], bool]
@@ -76,9 +76,13 @@ class BatchPolicy:
     """Runs that fail, for each hour they take: half their time is lost with them."""
     gain: float = 0.05
     """A change must cost at least this share less, or everything stays where it is."""
-    paired: int = 12
-    """Loads of one kind tried pair by pair; more are only gathered in order."""
-    most_loads: int = 48
+    paired: int = 8
+    """Loads of one kind tried pair by pair; with more of them only the most pressing are."""
+    tries: int = 1_500
+    """Changes priced for one kind at most, in pairs."""
+    misses: int = 5
+    """Loads in a row that did not fit on another, after which it counts as full."""
+    most_loads: int = 40
     """Loads of one kind looked at together, the most pressing first."""
 
 
@@ -170,12 +174,16 @@ class _Filling:
         left = list(loads)
         result = []
         while left:
-            host = left.pop(0)
+            host, missed = left.pop(0), 0
             for guest in sorted(left, key=lambda load: (-_density(load, self.pieces, self.room), load.job)):
                 both = replace(host, pieces=_sum(host.pieces, guest.pieces))
                 if self._fits(both):
-                    host = both
+                    host, missed = both, 0
                     left.remove(guest)
+                else:
+                    missed += 1
+                    if missed == self.rules.misses:
+                        break
             result.append(host)
         return result
 
@@ -183,9 +191,11 @@ class _Filling:
         """Loads joined and lines moved from load to load, each time the change that saves most, while any saves."""
         best = list(loads)
         price = cost(best, self.pieces, self.room, self.rules)
-        for _ in range(4 * len(loads)):
+        left = self.rules.tries
+        while left > 0:
             found: list[Load] | None = None
-            for changed, grown in self._neighbours(best):
+            for changed, grown in islice(self._neighbours(best), left):
+                left -= 1
                 new_price = cost(changed, self.pieces, self.room, self.rules)
                 if new_price < price - 1e-9 and self._fits(grown):
                     found, price = changed, new_price
@@ -215,9 +225,12 @@ class _Filling:
         left = list(loads)
         result = []
         while left:
-            host = left.pop(0)
+            host, missed = left.pop(0), 0
             for guest in sorted(left, key=lambda load: (-_density(load, self.pieces, self.room), load.job)):
                 host, rest = self._fill(host, guest)
+                missed = missed + 1 if rest.pieces == guest.pieces else 0
+                if missed == self.rules.misses:
+                    break
                 where = left.index(guest)
                 left[where : where + 1] = [rest] if rest.pieces else []
             result.append(host)
