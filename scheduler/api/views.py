@@ -11,8 +11,11 @@ import msgspec
 import sqlalchemy as sa
 
 from agents.contract.vocabulary import LEASED_STATES, JobState
+from scheduler.api.machine_views import MachineView as MachineView
+from scheduler.api.machine_views import ShopView as ShopView
+from scheduler.api.machine_views import machines_live as machines_live
+from scheduler.api.machine_views import shops as shops
 from scheduler.api.pieces import PieceView, QuoteView, pieces_of, pieces_on, quote_of
-from scheduler.dispatch.picture import SeenMachine, seen_machines
 from scheduler.orders.progress import good_pieces
 from scheduler.orders.recipes import read_body
 from scheduler.planning.snapshot import Plan
@@ -154,44 +157,6 @@ class OrderView:
     """Where its own pieces lie; jobs may carry those of others beside them."""
     promised: datetime | None = None
     quote: QuoteView | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class MachineView:
-    """One machine live. `stale` when its agent is not online: what is shown is its last word."""
-
-    id: str
-    shop: str
-    ring: str
-    name: str
-    process: str
-    model: str
-    dialect: str
-    state: str
-    since: datetime
-    why: str
-    stale: bool
-    heard_at: datetime
-    job: str | None
-    progress: float | None
-    accepts_pool_work: bool
-    attended: bool
-    person_present: bool
-    quarantine: str
-    envelope_mm: tuple[float, float, float]
-    materials: tuple[dict[str, Any], ...]
-    shut_gates: tuple[dict[str, Any], ...]
-
-
-@dataclass(frozen=True, slots=True)
-class ShopView:
-    """One shop: its agents and machines."""
-
-    shop: str
-    online: bool
-    agents: tuple[str, ...]
-    machines: tuple[str, ...]
-    heard_at: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -341,54 +306,6 @@ def order_page(c: sa.Connection, order_id: str, *, names: bool = False) -> Order
 def queue_with_reasons(c: sa.Connection) -> tuple[JobView, ...]:
     """Every job that is not over, oldest first, with why it waits or why it is where it is."""
     return tuple(job_view(row) for row in queries.open_jobs(c))
-
-
-def machines_live(c: sa.Connection) -> tuple[MachineView, ...]:
-    """Every machine as last reported, with how old that is."""
-    return tuple(_machine_view(machine) for machine in seen_machines(c).values())
-
-
-def _machine_view(machine: SeenMachine) -> MachineView:
-    report, description = machine.report, machine.report.description
-    return MachineView(
-        id=machine.key,
-        shop=report.shop,
-        ring=report.ring.value,
-        name=description.name,
-        process=description.process.value,
-        model=description.model,
-        dialect=description.dialect,
-        state=report.state.value,
-        since=report.since,
-        why=report.why,
-        stale=not machine.agent.online,
-        heard_at=machine.row.heard_at,
-        job=report.job,
-        progress=report.progress,
-        accepts_pool_work=report.accepts_pool_work,
-        attended=description.attended,
-        person_present=report.person_present,
-        quarantine=machine.row.quarantine_why,
-        envelope_mm=description.envelope_mm,
-        materials=tuple(msgspec.to_builtins(material) for material in description.materials),
-        shut_gates=tuple(msgspec.to_builtins(gate) for gate in report.gates if not gate.open),
-    )
-
-
-def shops(c: sa.Connection) -> tuple[ShopView, ...]:
-    """Every shop that was ever heard of."""
-    agents = queries.agents(c)
-    machines = queries.machines(c)
-    return tuple(
-        ShopView(
-            shop=shop,
-            online=any(agent.online for agent in agents if agent.shop == shop),
-            agents=tuple(agent.agent for agent in agents if agent.shop == shop),
-            machines=tuple(machine.key for machine in machines if machine.shop == shop),
-            heard_at=max(agent.heard_at for agent in agents if agent.shop == shop),
-        )
-        for shop in sorted({agent.shop for agent in agents})
-    )
 
 
 def plan_gantt(c: sa.Connection) -> Gantt:

@@ -28,6 +28,8 @@ class Limits:
     """Work is offered when its planned start is no further away than this."""
     queue_per_machine: int = 1
     """Offers and leases a machine may hold that have not begun, beside the job it runs."""
+    drift: timedelta = timedelta(minutes=10)
+    """A job that waits behind one that ends so much later than planned is planned anew."""
     replan: timedelta = timedelta(seconds=60)
     """A plan is made anew at least so often while anything waits."""
     reconcile: timedelta = timedelta(seconds=10)

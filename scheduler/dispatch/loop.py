@@ -16,6 +16,7 @@ from scheduler.dispatch.board import post_marks, tidy
 from scheduler.dispatch.journal import prune
 from scheduler.dispatch.moves import Mover
 from scheduler.dispatch.offers import Reach, carry_out
+from scheduler.dispatch.owners import make_way
 from scheduler.dispatch.picture import Picture, take_picture
 from scheduler.dispatch.quoting import Planned, Planner, plan_and_quote, write_quotes
 from scheduler.dispatch.sweep import sweep
@@ -124,6 +125,8 @@ class Dispatcher:
             post_marks(c, self._mover, picture, self._reach, now)
             offered = carry_out(c, self._mover, picture, plan, now, self._reach)
             write_quotes(c, planned, now)
+            if make_way(c, self._mover, picture, plan, now):
+                self._bell.news()
         _log.info("planned %d, waiting %d, offered %d", len(plan.placements), len(plan.waiting), len(offered))
 
     def _sweep(self, now: datetime) -> None:

@@ -24,6 +24,8 @@ from scheduler.dispatch.lending import doubted
 from scheduler.dispatch.limits import Limits
 from scheduler.dispatch.plan_machines import REQUESTERS, circuits, legs, plan_machines, willing
 from scheduler.dispatch.plan_machines import SeenMachine as SeenMachine
+from scheduler.dispatch.remaining import Place, held_places
+from scheduler.dispatch.reservations import reserved_windows
 from scheduler.orders import remnants, urgency
 from scheduler.orders.outcomes import Learned, learned
 from scheduler.orders.progress import GOING_STATES, OrderState
@@ -96,9 +98,10 @@ def take_picture(c: sa.Connection, now: datetime, limits: Limits, policy: PlanPo
     in_doubt = doubted(c)
     files = quarantined(c)
     plan_jobs: list[PlanJob] = []
+    places = held_places(c)
     for job in jobs.values():
         if job.state is JobState.OFFERED or job.state in LEASED_STATES:
-            plan_jobs.append(_fixed_job(c, job, picture, now))
+            plan_jobs.append(_fixed_job(job, picture, places.get(job.id), now))
         elif job.state is JobState.WAITING:
             why = in_doubt.get(job.id) or _held_back(job, files, picture)
             if why:
@@ -109,7 +112,7 @@ def take_picture(c: sa.Connection, now: datetime, limits: Limits, policy: PlanPo
     seen = list(machines.values())
     picture.snapshot = Snapshot(
         now,
-        plan_machines(machines, picture.learned, now),
+        plan_machines(machines, picture.learned, now, reserved_windows(c, now)),
         tuple(plan_jobs),
         policy,
         legs=legs(seen),
@@ -265,13 +268,12 @@ def _option(picture: Picture, job: JobRow, key: str, toolpath: ToolpathRow) -> D
     return picture.learned.option(job.file_key, row.model, row.shop, toolpath.duration_s, key)
 
 
-def _fixed_job(c: sa.Connection, job: JobRow, picture: Picture, now: datetime) -> PlanJob:
+def _fixed_job(job: JobRow, picture: Picture, place: Place | None, now: datetime) -> PlanJob:
     """A job that is offered, leased or running keeps its machine; how long it still takes follows its progress."""
     body, orders = read_body(job.body), orders_of(picture, job)
-    holder = queries.open_offer(c, job.id) or queries.live_lease(c, job.id)
-    machine = "" if holder is None else f"{holder.agent}.{holder.machine}"
-    offer = None if holder is None else queries.offer(c, getattr(holder, "offer", holder.id))
-    toolpath = None if offer is None else queries.toolpath(c, offer.sha256)
+    machine = "" if place is None else place.machine
+    offer = None if place is None else place.offer
+    toolpath = None if place is None else place.toolpath
     if toolpath is not None:
         picture.toolpaths[job.id, machine] = toolpath
     option = DurationOption(p50_s=_UNKNOWN_S, machine=machine or None)

@@ -48,9 +48,16 @@ class SeenMachine:
         return self.row.key
 
 
-def plan_machines(machines: Mapping[str, SeenMachine], learned: Learned, now: datetime) -> tuple[PlanMachine, ...]:
-    """All machines, with what past attempts say of each."""
-    return tuple(_plan_machine(machine, learned.reliability(key), now) for key, machine in machines.items())
+def plan_machines(
+    machines: Mapping[str, SeenMachine],
+    learned: Learned,
+    now: datetime,
+    booked: Mapping[str, Iterable[tuple[datetime, datetime]]],
+) -> tuple[PlanMachine, ...]:
+    """All machines, with what past attempts say of each, and when people here (`booked`) reserved them."""
+    return tuple(
+        _plan_machine(machine, learned.reliability(key), now, booked.get(key, ())) for key, machine in machines.items()
+    )
 
 
 def circuits(machines: Iterable[SeenMachine]) -> tuple[Circuit, ...]:
@@ -81,7 +88,9 @@ def willing(machines: Iterable[SeenMachine]) -> dict[str, set[str]]:
     return dict(found)
 
 
-def _plan_machine(machine: SeenMachine, reliability: float, now: datetime) -> PlanMachine:
+def _plan_machine(
+    machine: SeenMachine, reliability: float, now: datetime, booked: Iterable[tuple[datetime, datetime]]
+) -> PlanMachine:
     report, description = machine.report, machine.report.description
     broken = _BROKEN.get(report.state, "")
     return PlanMachine(
@@ -98,7 +107,7 @@ def _plan_machine(machine: SeenMachine, reliability: float, now: datetime) -> Pl
         pool_windows=_windows(report.windows) or None,
         attended_windows=_windows(report.attended_windows) or None,
         maintenance=_windows(report.maintenance),
-        reserved=_windows(report.reserved),
+        reserved=_windows((*report.reserved, *booked)),
         busy_until=now + _CLEARING if report.state is MachineState.OCCUPIED else None,
         accepts_pool=report.accepts_pool_work,
         offline=not machine.agent.online or report.state in (MachineState.OFFLINE, MachineState.UNIDENTIFIED),

@@ -5,6 +5,7 @@ Each becomes an event of the table or a flag for a person; none is ever taken fo
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -13,7 +14,9 @@ import sqlalchemy as sa
 from agents.contract.vocabulary import LEASED_STATES, MOTION_STATES, JobState, MachineState
 from scheduler.dispatch.moves import Happening, Mover
 from scheduler.dispatch.picture import SeenMachine, seen_machines
+from scheduler.dispatch.remaining import Place, held_places
 from scheduler.dispatch.states import JobEvent
+from scheduler.orders.recipes import read_body
 from scheduler.store import queries
 from scheduler.store.rows import JobRow
 
@@ -25,20 +28,46 @@ _SILENT: Final = "no word from the agent since"
 def sweep(c: sa.Connection, mover: Mover, now: datetime) -> int:
     """Let everything happen that time alone brings. Returns how many jobs it touched."""
     touched = sum(_deadline(c, mover, job, now) for job in _due(c, mover, now))
-    machines = seen_machines(c)
-    for lease in queries.live_leases(c):
-        job = queries.job(c, lease.job)
-        machine = machines.get(f"{lease.agent}.{lease.machine}")
-        if job is None or machine is None:
+    machines, places = seen_machines(c), held_places(c)
+    jobs = {job.id: job for job in queries.jobs(c, ids=sorted(places))}
+    running = {places[job.id].machine: places[job.id].finish(job, now) for job in _moving(jobs.values())}
+    for job_id, place in places.items():
+        job, machine = jobs[job_id], machines.get(place.machine)
+        if machine is None:
             continue
-        if job.state in _NOT_BEGUN:
-            why = _broken(machine, mover, now)
-            if why:
-                mover.move(c, job, Happening(JobEvent.LEASE_WITHDRAWN, now, why=why))
-                touched += 1
-        elif job.state in MOTION_STATES:
+        if job.state in MOTION_STATES:
             touched += _silence(c, mover, job, machine, now)
+            continue
+        why = _broken(machine, mover, now) or _closed(machine, job)
+        why = why or _late(place, running.get(place.machine), mover)
+        if why:
+            event = JobEvent.OFFER_WITHDRAWN if job.state is JobState.OFFERED else JobEvent.LEASE_WITHDRAWN
+            # It is no nervousness to leave a machine that does not keep its word: the old place counts for nothing.
+            mover.move(c, job, Happening(event, now, why=why, values={"placement": None}))
+            touched += 1
     return touched
+
+
+def _moving(jobs: Iterable[JobRow]) -> Iterator[JobRow]:
+    return (job for job in jobs if job.state in MOTION_STATES)
+
+
+def _closed(machine: SeenMachine, job: JobRow) -> str:
+    """Why the owner's rules of now send work that has not begun away; the owner's own work stays."""
+    report = machine.report
+    if report.accepts_pool_work or read_body(job.body).own_shop == report.shop:
+        return ""
+    return "the owner takes no pool work there now"
+
+
+def _late(place: Place, free_at: datetime | None, mover: Mover) -> str:
+    """Why a job should not wait behind the one that runs; empty while that one is about in time."""
+    if place.offer is None or free_at is None:
+        return ""
+    late = free_at - max(place.offer.planned_start, place.offer.made_at)
+    if late <= mover.limits.drift:
+        return ""
+    return f"the job before it on the machine ends {round(late.total_seconds() / 60)} minutes later than planned"
 
 
 def _due(c: sa.Connection, mover: Mover, now: datetime) -> list[JobRow]:

@@ -138,6 +138,12 @@ def offer(c: sa.Connection, offer_id: str) -> OfferRow | None:
     return _one(OfferRow, c.execute(sa.select(t.offers).where(t.offers.c.id == offer_id)))
 
 
+def offers(c: sa.Connection, ids: Sequence[str]) -> dict[str, OfferRow]:
+    """Offers by id, open or closed."""
+    query = sa.select(t.offers).where(t.offers.c.id.in_(ids))
+    return {row.id: row for row in _all(OfferRow, c.execute(query))}
+
+
 def open_offers(c: sa.Connection) -> list[OfferRow]:
     """All open offers."""
     return _all(OfferRow, c.execute(sa.select(t.offers).where(t.offers.c.closed_at.is_(None))))
