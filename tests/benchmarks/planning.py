@@ -5,7 +5,8 @@ peer does not end the run. Figures are merged, bar by bar and seed by seed, into
 made in pieces, and `python -m tests.benchmarks.planning_tables` makes the page's tables and pictures from it.
 
 All bars with one seed take about 35 minutes on a free core and with five about 2 hours; peers run with the first seed
-only. P1-edata is the longest, up to 11 minutes a seed. --cpu-time counts a process's own seconds: for computers that others use too.
+only. P1-edata is the longest, up to 11 minutes a seed. --cpu-time counts the own seconds of each process, for computers
+that others use too.
 """
 
 from __future__ import annotations

@@ -17,6 +17,7 @@ from scheduler.planning.problem import Problem
 from tests.benchmarks.planning_bars import Settings
 from tests.benchmarks.planning_online import run_week
 from tests.benchmarks.planning_peers import dispatch
+from tests.benchmarks.planning_results import Sample
 from tests.benchmarks.report import Bar
 
 
@@ -104,7 +105,7 @@ def planted(s: Settings) -> list[Bar]:
     return [Bar("P9 on time", 100 * share, "%", "≥ 95", share >= 0.95)]
 
 
-def growth(s: Settings) -> list[Bar]:
+def growth(s: Settings) -> list[Sample]:
     """P11: memory at 20,000 × 2,000, and how the first plan grows with the alternatives."""
     times = {}
     for jobs, machines in ((2_500, 250), (5_000, 500), (10_000, 1_000)):
@@ -122,10 +123,11 @@ def growth(s: Settings) -> list[Bar]:
         "import resource;f=microfab(20000,2000);c=make_core(f.problem);s=append_first(f.problem,c);"
         "improve(c,s,moves=20000);print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss/1024)"
     )
-    bars = [_bar("P11 growth of the first plan", slope, "exponent", 1.0)]
+    points = [[size, times[size]] for size in sizes]
+    bars = [Sample("P11 growth of the first plan", slope, "exponent", "≤ 1", series={"first plans": points})]
     if not s.quick:
         run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
-        bars.append(_bar("P11 memory at 20,000×2,000", float(run.stdout), "MB", 400, 285))
+        bars.append(Sample("P11 memory at 20,000×2,000", float(run.stdout), "MB", "≤ 400", {"prototype": 285.0}))
     return bars
 
 
