@@ -1,5 +1,5 @@
-"""What is asked: designs checked, orders validated, parts turned into jobs, products joined. Plain domain code.
+"""What is asked: designs checked, orders validated and quoted, pieces laid on plates, sheets and offcuts, products joined.
 
-May touch: the store's tables through a connection it is given. In: requests from people; out: orders that exist whole
-or not at all, and refusals that say what, why and what to do.
+May touch: the store's tables through a connection it is given. In: requests from people, what machines measured; out:
+orders that exist whole or not at all, jobs that know whose pieces they carry, refusals that say what, why, what to do.
 """
