@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
@@ -128,6 +129,49 @@ def machines(url: Url = _URL, token: Token = "", as_json: AsJson = False) -> Non
     with _client(url, token) as client:
         found = _ask(client, "GET", "/api/v1/machines")
     _table("Machines", ("id", "process", "state", "why", "job", "stale", "quarantine"), found, as_json)
+
+
+@app.command()
+def reserve(
+    machine: Annotated[str, typer.Argument(help="shop.agent.machine")],
+    start: Annotated[datetime, typer.Argument(help="When it begins, in local time.")],
+    end: Annotated[datetime, typer.Argument(help="When it ends, in local time.")],
+    reason: Annotated[str, typer.Option("--why", help="What for.")] = "",
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask whether the displaced jobs may be displaced.")] = False,
+    url: Url = _URL,
+    token: Token = "",
+    as_json: AsJson = False,
+) -> None:
+    """Reserve a machine: no work is planned into the window. Whom it displaces is shown first."""
+    body: dict[str, Any] = {"start": start.astimezone().isoformat(), "end": end.astimezone().isoformat(), "why": reason}
+    path = f"/api/v1/machines/{machine}/reservations"
+    with _client(url, token) as client:
+        displaced = _ask(client, "POST", f"{path}/preview", json=body)
+        for one in displaced:
+            _err.print(f"{one['job']} ({one['state']}, {one['start']} to {one['finish']}): {one['effect']}")
+        if displaced and not yes and not typer.confirm("Reserve all the same?", err=True):
+            raise typer.Exit(1)
+        made = _ask(client, "POST", path, json={**body, "displaces": [one["job"] for one in displaced]})
+    if as_json:
+        _print_json(made)
+    else:
+        _out.print(f"[bold]{made['reservation']['id']}[/bold] {machine} is reserved")
+
+
+@app.command()
+def reservations(url: Url = _URL, token: Token = "", as_json: AsJson = False) -> None:
+    """List reservations that are not over."""
+    with _client(url, token) as client:
+        found = _ask(client, "GET", "/api/v1/reservations")
+    _table("Reservations", ("id", "agent", "machine", "start", "end", "who", "why"), found, as_json)
+
+
+@app.command()
+def unreserve(reservation: str, url: Url = _URL, token: Token = "") -> None:
+    """Give a reserved window back."""
+    with _client(url, token) as client:
+        _ask(client, "DELETE", f"/api/v1/reservations/{reservation}")
+    _out.print(f"{reservation} is given back")
 
 
 @app.command()

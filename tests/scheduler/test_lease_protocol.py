@@ -21,7 +21,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from agents.contract import decode
 from agents.contract import messages as m
-from agents.contract.vocabulary import LEASED_STATES, FailureClass
+from agents.contract.vocabulary import LEASED_STATES, TRANSITIONAL_STATES, FailureClass
 from scheduler.api.views import overview
 from scheduler.dispatch import people
 from scheduler.orders.refusal import Refused
@@ -239,6 +239,13 @@ class LeaseProtocol(RuleBasedStateMachine):
             assert job.fence >= self.fences.get(job.id, 0)
             assert job.fence >= max((lease["fence"] for lease in leases if lease["job"] == job.id), default=0)
             self.fences[job.id] = job.fence
+
+    @invariant()
+    def every_transitional_state_ends_in_time_or_says_so(self) -> None:
+        if not hasattr(self, "line"):
+            return
+        for job in self.line.jobs(*TRANSITIONAL_STATES):
+            assert job.deadline is not None or job.flag, f"{job.id} may stay {job.state} for ever"
 
     @invariant()
     def no_start_was_permitted_that_was_not_committed(self) -> None:

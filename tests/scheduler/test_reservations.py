@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -9,8 +11,10 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 from starlette.testclient import TestClient
+from typer.testing import CliRunner
 
 from agents.contract.vocabulary import JobState, MachineState
+from scheduler import cli
 from scheduler.api.application import create_app
 from scheduler.dispatch import reservations
 from scheduler.dispatch.reservations import Effect, Wish
@@ -165,6 +169,27 @@ def test_over_http(line: Line) -> None:
         assert client.delete("/api/v1/reservations/none").status_code == 404
         assert client.get("/api/v1/reservations").json() == []
     assert line.job(job).state is JobState.WAITING
+
+
+def test_from_the_command_line(line: Line, monkeypatch: pytest.MonkeyPatch) -> None:
+    app = create_app(line.settings, scheduler=line.scheduler)
+    token = (line.settings.data / "admin.token").read_text().strip()
+    (job,) = line.order()
+    plan_and_talk(line)
+    with TestClient(app, headers={"Authorization": f"Bearer {token}"}) as client:
+        monkeypatch.setattr(cli, "_client", lambda *_: contextlib.nullcontext(client))
+        begin = line.now.astimezone().strftime("%Y-%m-%dT%H:%M:%S")
+        end = (line.now + timedelta(hours=2)).astimezone().strftime("%Y-%m-%dT%H:%M:%S")
+        words = ["reserve", "mill.pi.m1", begin, end, "--why", "class"]
+        asked = CliRunner().invoke(cli.app, words, input="n\n")
+        assert (asked.exit_code, line.job(job).state) == (1, JobState.LEASED)
+        assert job in asked.output
+        assert CliRunner().invoke(cli.app, [*words, "--yes"]).exit_code == 0
+        assert line.job(job).state is JobState.WAITING
+        shown = json.loads(CliRunner().invoke(cli.app, ["reservations", "--json"]).output)
+        assert [one["why"] for one in shown] == ["class"]
+        assert CliRunner().invoke(cli.app, ["unreserve", shown[0]["id"]]).exit_code == 0
+        assert json.loads(CliRunner().invoke(cli.app, ["reservations", "--json"]).output) == []
 
 
 # --- owners' own jobs -------------------------------------------------------------------------------------------------

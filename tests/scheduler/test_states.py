@@ -5,9 +5,21 @@ from __future__ import annotations
 import itertools
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from agents.contract.vocabulary import CLOSED_STATES, LEASED_STATES, MOTION_STATES, TRANSITIONAL_STATES, JobState
+from agents.contract.vocabulary import (
+    CLOSED_STATES,
+    FILE_FAULTS,
+    LEASED_STATES,
+    MACHINE_FAULTS,
+    MOTION_STATES,
+    TRANSITIONAL_STATES,
+    FailureClass,
+    JobState,
+)
 from scheduler.dispatch.actions import ACTIONS
+from scheduler.dispatch.retry import MOST_ATTEMPTS, RULES, Stop, after_failure
 from scheduler.dispatch.states import TRANSITIONS, Action, ImpossibleTransition, JobEvent, step
 
 PAIRS = list(itertools.product(JobState, JobEvent))
@@ -96,6 +108,38 @@ def test_a_lease_taken_back_by_this_side_is_always_said_to_the_agent() -> None:
 def test_every_transitional_state_has_a_way_out_in_time() -> None:
     timed = {JobEvent.OFFER_LAPSED, JobEvent.LEASE_LAPSED, JobEvent.START_OVERDUE}
     assert {state for state, event in TRANSITIONS if event in timed} == TRANSITIONAL_STATES
+
+
+def test_time_alone_never_makes_a_success() -> None:
+    timed = {JobEvent.OFFER_LAPSED, JobEvent.LEASE_LAPSED, JobEvent.START_OVERDUE}
+    for (state, event), taken in TRANSITIONS.items():
+        if event in timed:
+            assert taken.to is (JobState.STARTING if event is JobEvent.START_OVERDUE else JobState.WAITING)
+            assert (Action.FLAG_OVERDUE in taken.actions) == (state is JobState.STARTING)
+
+
+def test_success_is_only_what_a_machine_or_a_person_said() -> None:
+    for (state, event), taken in TRANSITIONS.items():
+        if taken.to is not state and taken.to in {JobState.RUNNING, JobState.FINISHED, JobState.INSPECTED}:
+            assert event in FROM_THE_MACHINE
+
+
+def test_every_failure_class_has_a_rule_with_a_cap() -> None:
+    assert set(RULES) == set(FailureClass)
+    assert all(1 <= rule.attempts <= MOST_ATTEMPTS for rule in RULES.values())
+    for failure in MACHINE_FAULTS | FILE_FAULTS:
+        assert not RULES[failure].same_machine
+
+
+@given(failures=st.lists(st.sampled_from(list(FailureClass)), min_size=MOST_ATTEMPTS, max_size=MOST_ATTEMPTS))
+def test_no_run_of_failures_is_tried_without_end(failures: list[FailureClass]) -> None:
+    for attempt, failure in enumerate(failures, 1):
+        same = failures[:attempt].count(failure)
+        decision = after_failure(failure, attempt=attempt, of_this_class=same, file_quarantined=False)
+        if isinstance(decision, Stop):
+            assert "a person must decide" in decision.why
+            return
+    raise AssertionError("it is tried for ever")
 
 
 def test_every_action_is_carried_out_somewhere() -> None:
