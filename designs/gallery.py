@@ -6,7 +6,7 @@ import html
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Final
 
 from designs.catalogue import CatalogueEntry, entries
@@ -16,6 +16,8 @@ from designs.part_pictures import part_picture
 from designs.processes import make_toolpath
 from designs.processes.model import CannotMake, MachineProfile, MadeToolpath, Piece, ProcessKind, Stock, ToolSpec
 from designs.toolpath.picture import picture
+from designs.toolpath.preview import preview
+from designs.toolpath.preview_page import preview_page
 
 SHOWN_ON: Final[dict[ProcessKind, MachineProfile]] = {
     ProcessKind.FDM: MachineProfile(
@@ -36,6 +38,7 @@ SHOWN_ON: Final[dict[ProcessKind, MachineProfile]] = {
 }
 """The machines whose toolpaths are shown."""
 
+_PREVIEW_POINTS: Final = 30_000
 _FIRST_LAYER: Final = (b"\n;LAYER:0\n", b"\n;LAYER_CHANGE\n")
 _STYLE: Final = """
 body { font: 16px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 72rem; padding: 0 1rem; color: #222;
@@ -55,6 +58,7 @@ class Shown:
     part: ManifestPart
     picture: str
     toolpath_picture: str | None
+    """Beside it lies a page that shows the program in three dimensions: `.html` for `.png`."""
     said: str
     failed: bool
 
@@ -92,7 +96,10 @@ def _shown(folder: Path, entry: CatalogueEntry, part: ManifestPart) -> Shown:
         made = make_toolpath([Piece(file, part.quantity)], profile, stock)
     except CannotMake as refused:
         return Shown(part, f"{name}.png", None, str(refused), True)
-    (folder / f"{name}-toolpath.png").write_bytes(picture(_without_priming(made.gcode), made.dialect))
+    program = _without_priming(made.gcode)
+    (folder / f"{name}-toolpath.png").write_bytes(picture(program, made.dialect))
+    shape = preview(program, made.dialect, most_points=_PREVIEW_POINTS)
+    (folder / f"{name}-toolpath.html").write_bytes(preview_page(shape, f"{entry.name}: {part.name}"))
     return Shown(part, f"{name}.png", f"{name}-toolpath.png", _facts(made, profile), False)
 
 
@@ -123,7 +130,9 @@ def _figure(shown: Shown) -> str:
     name = html.escape(f"{shown.part.name} × {shown.part.quantity}")
     pictures = f'<img src="{shown.picture}" alt="{name}">'
     if shown.toolpath_picture:
-        pictures += f'<img src="{shown.toolpath_picture}" alt="toolpath of {name}">'
+        page = PurePath(shown.toolpath_picture).with_suffix(".html")
+        image = f'<img src="{shown.toolpath_picture}" alt="toolpath of {name}, in three dimensions on its own page">'
+        pictures += f'<a href="{page}">{image}</a>'
     kind = ' class="failed"' if shown.failed else ""
     return f"<figure>{pictures}<figcaption{kind}><b>{name}</b><br>{html.escape(shown.said)}</figcaption></figure>"
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +17,8 @@ from designs.gallery import build_gallery
 from designs.geometry import part_file
 from designs.part_pictures import mesh_picture, part_picture
 from designs.processes.model import CannotMake
+from designs.toolpath import preview
+from designs.toolpath.preview_page import preview_page
 
 PAPER = np.array([250, 249, 246])
 
@@ -75,4 +79,26 @@ def test_the_gallery_shows_every_part_with_its_toolpath(tmp_path: Path) -> None:
         assert f'src="{each.toolpath_picture}"' in page
         for name in (each.picture, each.toolpath_picture):
             assert inked((tmp_path / name).read_bytes()).mean() > 0.002
+        solid = each.toolpath_picture.replace(".png", ".html")
+        assert f'href="{solid}"' in page
+        assert '"runs":[{"kind":' in (tmp_path / solid).read_text()
     assert "Put the lamp together" in page
+
+
+def test_a_program_is_seen_in_three_dimensions(real_part: Callable[[str], Path], tmp_path: Path) -> None:
+    """In a real browser: the page draws a tower from the side, taller than wide, and needs nothing from elsewhere."""
+    browser = real_part("chromium")
+    layers = "".join(f"G1 Z{2 * k} F600\nG1 X20 S500\nY20\nX0\nY0\n" for k in range(30))
+    program = f"G90 G21\nM3 S500\nG1 F600\n{layers}M5\n".encode()
+    page = tmp_path / "tower.html"
+    page.write_bytes(preview_page(preview(program), "tower </script>"))
+    assert b"http" not in page.read_bytes()
+    shot = tmp_path / "shot.png"
+    command = [str(browser), "--headless=new", "--no-sandbox", "--disable-gpu", "--hide-scrollbars",
+               f"--user-data-dir={tmp_path / 'profile'}", "--window-size=500,500", f"--screenshot={shot}",
+               page.as_uri()]  # fmt: skip
+    subprocess.run(command, capture_output=True, check=True, timeout=120)
+    ink = np.asarray(Image.open(shot).convert("L"))[:420] < 140
+    rows, columns = np.flatnonzero(ink.any(axis=1)), np.flatnonzero(ink.any(axis=0))
+    assert ink.mean() > 0.01
+    assert np.ptp(rows) > 1.2 * np.ptp(columns)
