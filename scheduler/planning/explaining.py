@@ -25,13 +25,14 @@ class Explanation:
 
 
 def explained(book: Growing, live: ClaimedPlan, job: str, *, alternatives: bool = False) -> Explanation:
-    """Where the job is and why, or why it waits. `alternatives`: also what the best other machine would have cost.
+    """Where the job is, or why it waits. `alternatives`: also what the best other machine would have cost, and why not
+    the machines that may not.
 
     Raises:
         KeyError: there is no such job.
     """
     wanted = book.view.job[job]
-    shut = shuts(book.view, wanted)
+    shut = shuts(book.view, wanted) if alternatives else ()
     o = book.row[job]
     if live.schedule.at[o, MACHINE] < 0:
         return Explanation(job, None, waits_of(book, live, [o])[0], shut)

@@ -1,15 +1,14 @@
 """A compiled problem that lives on: jobs and machines come, change and go by rows, and nothing else is compiled again.
 
-Every job of the snapshot has a row, also one that nothing can make: it has no alternatives there. Tables have room at
-their ends; a row that grows moves there, and what it leaves is dead until the next whole compilation. An alternative
-that a machine's change makes impossible stays with a start that never comes, and is alive again when the machine is.
+Every job of the snapshot has a row, also one that nothing can make: it has no alternatives there. The tables
+themselves are in `roomy`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import replace
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 
@@ -28,34 +27,24 @@ from scheduler.planning.compiling import (
 )
 from scheduler.planning.core import (
     AFTER,
-    COST,
     DUE,
-    ELIG_HIGH,
-    ELIG_LOW,
     GUIDE_DUE,
     GUIDE_WEIGHT,
     NUMBER,
     PINNED,
-    PRED_HIGH,
-    PRED_LOW,
     SUCC_HIGH,
     SUCC_LOW,
-    TAIL_TICKS,
     WEIGHT,
-    Core,
     make_core,
 )
 from scheduler.planning.eligibility import Alternatives
 from scheduler.planning.problem import NEVER, Longs, Problem
+from scheduler.planning.roomy import NOWHERE, Roomy
 from scheduler.planning.snapshot import PlanJob, PlanMachine, Snapshot
 from scheduler.planning.waits import circle_of
 
-#: Rows and alternatives kept free at the ends of the tables when they are made or have grown.
-ROOM: Final = 256
-_NOWHERE: Final = -1
 
-
-class Growing:
+class Growing(Roomy):
     """The tables of one snapshot under change. Rows are stable: a job keeps its row while it is there."""
 
     def __init__(self, snapshot: Snapshot, now: int = 0) -> None:
@@ -87,23 +76,6 @@ class Growing:
             for before in job.predecessors:
                 self._after.setdefault(before, {})[job.id] = None
         self._first_rows(len(compiled.jobs))
-
-    def _take_tables(self, core: Core, moving: Longs) -> None:
-        e = len(core.elig_machine)
-        more = core.elig_more if len(core.elig_more) else np.zeros((e, 3), NUMBER)
-        self.core = core._replace(elig_more=more)
-        self.moving = moving
-        self._used, self._linked = e, len(core.links)
-        owner = np.zeros(e, np.int64)
-        ops = core.ops
-        if len(ops):
-            owner = np.repeat(np.arange(len(ops)), ops[:, ELIG_HIGH] - ops[:, ELIG_LOW])
-        self._owner = owner
-        self._kind = np.full(len(ops), -1, np.int64)
-        self._span = np.full(len(ops), -1, np.int64)
-        self._before = np.full(len(ops), _NOWHERE, np.int64)
-        self._room_of = (ops[:, ELIG_HIGH] - ops[:, ELIG_LOW]).astype(np.int64)
-        self._link_room = np.zeros((len(ops), 2), np.int64)
 
     def _first_rows(self, compiled: int) -> None:
         """What is known of rows that came compiled; rows for jobs that wait."""
@@ -144,17 +116,6 @@ class Growing:
             return False
         unknown = (before not in self.view.job and before not in self.view.made for before in job.predecessors)
         return any(unknown) or bool(circle_of(self.view, job))
-
-    def choices(self, o: int) -> slice:
-        """Where the row's alternatives are."""
-        return slice(int(self.core.ops[o, ELIG_LOW]), int(self.core.ops[o, ELIG_HIGH]))
-
-    def choice_on(self, o: int, m: int) -> int:
-        """The row's possible alternative on the machine; -1 for none."""
-        here = self.choices(o)
-        k = int(here.start) + int(np.searchsorted(self.core.elig_machine[here], m))
-        possible = k < here.stop and self.core.elig_machine[k] == m and self.core.elig_more[k, AFTER] < NEVER
-        return k if possible else -1
 
     def after(self, job: str) -> tuple[str, ...]:
         """Jobs that need its part."""
@@ -229,7 +190,7 @@ class Growing:
     def drop(self, job_id: str) -> None:
         """The row is free again; nothing may be placed in it."""
         o = self.row.pop(job_id)
-        self._owner[self.choices(o)] = _NOWHERE
+        self._owner[self.choices(o)] = NOWHERE
         self._room_of[o] = 0
         self._link_room[o] = 0
         self.core.ops[o] = 0
@@ -248,31 +209,10 @@ class Growing:
         fixed = job.fixed is not None
         self._kind[o] = -1 if fixed else self.able.kind(job)
         self._span[o] = -1 if fixed else self.able.span(job)
-        self._before[o] = _NOWHERE if job.previous_machine is None else self.able.row_of(job.previous_machine)
+        self._before[o] = NOWHERE if job.previous_machine is None else self.able.row_of(job.previous_machine)
 
     def _write_row(self, o: int, job: PlanJob, alternatives: Alternatives) -> None:
-        made = _row_of(self, job, alternatives, self._pins.get(job.id))
-        kept = self.core.ops[o, [PRED_LOW, PRED_HIGH, SUCC_LOW, SUCC_HIGH]].tolist()
-        place = self.choices(o) if self._room_of[o] else slice(0, 0)
-        if place.stop > place.start:
-            self._owner[place] = _NOWHERE
-        self.core.ops[o] = made
-        self.core.ops[o, [PRED_LOW, PRED_HIGH, SUCC_LOW, SUCC_HIGH]] = kept
-        count = len(alternatives.machine)
-        low = place.start
-        if count > self._room_of[o]:
-            self._widen(0, self._used + count, 0)
-            low, self._used = self._used, self._used + count
-            self._room_of[o] = count
-        self.core.ops[o, ELIG_LOW], self.core.ops[o, ELIG_HIGH] = low, low + count
-        here = slice(low, low + count)
-        self._owner[here] = o
-        self.core.elig_machine[here] = alternatives.machine
-        self.core.elig_ticks[here] = alternatives.ticks
-        self.core.elig_more[here, TAIL_TICKS] = alternatives.tail
-        self.core.elig_more[here, COST] = alternatives.cost
-        self.core.elig_more[here, AFTER] = alternatives.after
-        self.moving[here] = alternatives.moved
+        self._put_row(o, _row_of(self, job, alternatives, self._pins.get(job.id)), alternatives)
 
     # --- who waits for whom ----------------------------------------------------------------------------------------
 
@@ -280,15 +220,7 @@ class Growing:
         o, job = self.row[job_id], self.view.job[job_id]
         before = [self.row[b] for b in parts_of(self.view, job) if b in self.row]
         after = [self.row[a] for a in self._after.get(job_id, ()) if job_id in parts_of(self.view, self.view.job[a])]
-        for column, rows in enumerate((before, after)):
-            low = int(self.core.ops[o, (PRED_LOW, SUCC_LOW)[column]])
-            if len(rows) > self._link_room[o, column]:
-                self._widen(0, 0, self._linked + len(rows))
-                low, self._linked = self._linked, self._linked + len(rows)
-                self._link_room[o, column] = len(rows)
-            self.core.links[low : low + len(rows)] = rows
-            self.core.ops[o, (PRED_LOW, SUCC_LOW)[column]] = low
-            self.core.ops[o, (PRED_HIGH, SUCC_HIGH)[column]] = low + len(rows)
+        self._put_links(o, before, after)
 
     def family_of(self, job_ids: Iterable[str]) -> list[str]:
         """These jobs and all that need their parts, through others too."""
@@ -380,9 +312,10 @@ class Growing:
 
     def _new_column(self, m: int) -> Longs:
         """All alternatives on one machine anew."""
-        entries = np.flatnonzero((self.core.elig_machine[: self._used] == m) & (self._owner[: self._used] >= 0))
+        entries = np.flatnonzero(self.core.elig_machine[: self._used] == m)
         had = self._owner[entries]
-        entries, had = entries[self._kind[had] >= 0], had[self._kind[had] >= 0]
+        mine = (had >= 0) & (self._kind[had] >= 0)
+        entries, had = entries[mine], had[mine]
         rows = np.flatnonzero(self._kind[: len(self.jobs)] >= 0)
         able, found = self.able.column(m, self._kind[rows], self._span[rows])
         rows, able = rows[able], np.zeros(len(self.jobs), bool)
@@ -406,6 +339,8 @@ class Growing:
         after, keep = found.after.copy(), np.ones(len(rows), bool)
         for i, o in enumerate(rows.tolist()):
             job = self.jobs[o]
+            if not job.declined and not job.predecessors:
+                continue
             keep[i] = not self._waits_for_nothing(job)
             for declined in job.declined:
                 if declined.machine == self.machines[m].id:
@@ -414,32 +349,6 @@ class Growing:
                     after[i] = max(after[i], min(NEVER, at))
         found = found._replace(cost=found.cost + moved, moved=moved, after=after)
         return found.keep(keep), rows[keep]
-
-    def _same_place(self, entries: Longs, had: Longs, place: Longs, found: Alternatives, able: Any) -> Longs:
-        """Alternatives that were there: new numbers, or a start that never comes. Returns rows that changed."""
-        core, still = self.core, able[had]
-        at, i = entries[still], place[had[still]]
-        new = np.column_stack([found.tail[i], found.cost[i], found.after[i]])
-        same = (core.elig_ticks[at] == found.ticks[i]) & (core.elig_more[at] == new).all(axis=1)
-        core.elig_ticks[at], core.elig_more[at] = found.ticks[i], new
-        self.moving[at] = found.moved[i]
-        lost = entries[~still]
-        newly = core.elig_more[lost, AFTER] < NEVER
-        core.elig_more[lost, AFTER] = NEVER
-        changed: Longs = np.concatenate([had[still][~same], had[~still][newly]])
-        return changed
-
-    def _add_alternative(self, o: int, one: Alternatives) -> None:
-        here, core = self.choices(o), self.core
-        columns = (core.elig_machine, core.elig_ticks, *core.elig_more.T, self.moving)
-        old = Alternatives(*(column[here].astype(np.int64) for column in columns))
-        at = int(np.searchsorted(old.machine, one.machine[0]))
-        longer = Alternatives(*(np.insert(a, at, b[0]) for a, b in zip(old, one, strict=True)))
-        guide = core.ops[o, [GUIDE_DUE, GUIDE_WEIGHT]].copy()
-        pinned = core.ops[o, PINNED]
-        self._write_row(o, self.jobs[o], longer)
-        self.core.ops[o, [GUIDE_DUE, GUIDE_WEIGHT]] = guide
-        self.core.ops[o, PINNED] = pinned
 
     # --- shared tables ---------------------------------------------------------------------------------------------
 
@@ -473,35 +382,6 @@ class Growing:
             cal = np.vstack([cal, np.array([*windows, (NEVER, NEVER)], NUMBER).reshape(-1, 2)])
             first = False
         self.core = self.core._replace(cal=cal, cal_hint=hint)
-
-    def _widen(self, rows: int, entries: int, links: int) -> None:
-        """Room for so many of each (0: as it is)."""
-        core = self.core
-        if rows > len(core.ops):
-            new = max(rows + ROOM, len(core.ops) * 5 // 4)
-            ops = _longer(core.ops, new, 0)
-            ops[len(core.ops) :, PINNED] = -1
-            self.core = core = core._replace(ops=ops)
-            self._kind, self._span, self._before = (
-                _longer(column, new, -1) for column in (self._kind, self._span, self._before)
-            )
-            self._room_of, self._link_room = _longer(self._room_of, new, 0), _longer(self._link_room, new, 0)
-        if entries > len(core.elig_machine):
-            new = max(entries + ROOM, entries * 5 // 4)
-            self.core = core = core._replace(
-                elig_machine=_longer(core.elig_machine, new, 0),
-                elig_ticks=_longer(core.elig_ticks, new, 1),
-                elig_more=_longer(core.elig_more, new, 0),
-            )
-            self.moving, self._owner = _longer(self.moving, new, 0), _longer(self._owner, new, _NOWHERE)
-        if links > len(core.links):
-            self.core = core._replace(links=_longer(core.links, max(links + ROOM, links * 5 // 4), 0))
-
-
-def _longer(array: Any, length: int, fill: int) -> Any:
-    out = np.full((length, *array.shape[1:]), fill, array.dtype)
-    out[: len(array)] = array
-    return out
 
 
 def _row_of(growing: Growing, job: PlanJob, alternatives: Alternatives, pin: Pin | None) -> Any:
