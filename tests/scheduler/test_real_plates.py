@@ -1,0 +1,81 @@
+"""A sheet and a plate of two orders made for real: the laser's CAM and a slicer, linted, drawn, and whose is which."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from agents.contract.vocabulary import JobState, Process
+from designs.processes.slicers.mandoline import Mandoline
+from designs.processes.slicers.prusaslicer import PrusaSlicer
+from scheduler.orders import making
+from scheduler.orders.cards import read_layout, sheet_drawing, work_card
+from scheduler.store import content_queries, queries
+from scheduler.store.rows import ToolpathRow
+from tests.scheduler import line as line_module
+from tests.scheduler.line import Agent, Line
+from tests.scheduler.shelf import ask, block, drawing
+from tests.scheduler.test_remnants import Cutter
+
+
+def offered(line: Line) -> tuple[str, ToolpathRow]:
+    (job,) = line.jobs(JobState.OFFERED)
+    with line.scheduler.store.read() as c:
+        offer = queries.open_offer(c, job.id)
+        assert offer is not None
+        toolpath = queries.toolpath(c, offer.sha256)
+    assert toolpath is not None
+    return job.id, toolpath
+
+
+def test_two_orders_are_cut_from_one_sheet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(line_module, "tiny_toolpath", making.make)
+    line = Line(tmp_path, Cutter("mill", "pi", ("laser",), Process.LASER))
+    line.arrive()
+    one = ask(line, "coaster.svg", drawing(80, 80), 3)
+    other = ask(line, "tag.svg", drawing(50, 20), 2)
+    line.plan()
+    line.plan()
+    job, toolpath = offered(line)
+    assert toolpath.layout is not None
+    layout = read_layout(toolpath.layout)
+    with line.scheduler.store.read() as c:
+        lines = content_queries.lines(c, job)
+    assert {(x.order, x.pieces) for x in lines} == {(one.id, 3), (other.id, 2)}
+    sizes = {x.order: 6_400 if x.order == one.id else 1_000 for x in lines}
+    for piece in layout.placed:
+        xs, ys = zip(*piece.outline_mm, strict=True)
+        area = (max(xs) - min(xs)) * (max(ys) - min(ys))
+        assert area == pytest.approx(sizes[lines[piece.piece].order], rel=0.25)
+    card = work_card(toolpath, lines)
+    assert f"for order {one.id}" in card
+    assert f"for order {other.id}" in card
+    drawn = sheet_drawing(toolpath, lines)
+    assert drawn is not None
+    assert drawn.count("<path") == 6
+    cuts = line.scheduler.blobs.get(toolpath.sha256).decode().count("G0")
+    assert cuts >= 5
+    line.close()
+
+
+@pytest.mark.skipif(
+    Mandoline().version() is None and PrusaSlicer().version() is None, reason="no slicer is installed here"
+)
+def test_two_orders_are_printed_on_one_plate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(line_module, "tiny_toolpath", making.make)
+    line = Line(tmp_path, Agent("shed", "pi", ("m1",)))
+    line.arrive()
+    one = ask(line, "clip.stl", block(20, 10, 3), 2)
+    other = ask(line, "peg.stl", block(12, 12, 4), 1)
+    line.plan()
+    line.plan()
+    job, toolpath = offered(line)
+    assert toolpath.layout is not None
+    layout = read_layout(toolpath.layout)
+    assert sorted(piece.name for piece in layout.placed) == ["clip", "clip", "peg"]
+    with line.scheduler.store.read() as c:
+        owners = {x.order for x in content_queries.lines(c, job)}
+    assert owners == {one.id, other.id}
+    assert line.job(job).pieces == 3
+    line.close()
