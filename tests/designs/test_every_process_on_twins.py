@@ -27,12 +27,17 @@ from designs.processes.model import (
 )
 from designs.processes.power_grid import make_grid
 from designs.toolpath import MachineLimits, estimate, lint
+from firmware_bridges.bridge import RunFinished
+from firmware_bridges.gcode_words import compact
 from firmware_bridges.survey import survey
 from firmware_bridges.toolpath_file import ToolpathFile
+from firmware_bridges.twins.grbl import GrblTwin
 from firmware_bridges.twins.run import TwinOptions, make_twin
 from tests.designs import drawing_zoo as zoo
 from tests.designs.test_on_twins import picture
 from tests.designs.twin_run import grbl, grbl_kinematics, run, stripped
+from tests.firmware_bridges.simulated_grbl import SimulatedGrbl
+from tests.firmware_bridges.simulated_line import Lines
 
 SHEET = Stock("plywood", thickness_mm=3.0, width_mm=300.0, height_mm=200.0)
 BOARD = Stock("plywood", thickness_mm=6.0, width_mm=350.0, height_mm=300.0)
@@ -150,3 +155,18 @@ def test_what_a_machine_cannot_do_is_a_sentence_not_a_program() -> None:
     for dialect in ("marlin", "ruida", "mach3"):
         with pytest.raises(CannotMake, match="GRBL"):
             laser.make([Piece(zoo.laser_plate())], zoo.laser(dialect), SHEET)
+
+
+@pytest.mark.parametrize("name", ["laser", "router"])
+def test_the_bridge_drives_arcs_and_helices_to_their_end(name: str) -> None:
+    """Not the twin alone: the bridge that watches reported positions against the program has nothing to object."""
+    program = (Path(__file__).parent / "golden" / f"{name}.nc").read_bytes()
+    assert b"G3 " in program
+    twin = GrblTwin(profile=name, settings={22: 0, 30: 1000}, keep_lines=True)
+    line = SimulatedGrbl(twin, process="laser" if name == "laser" else "cnc")
+    line.start()
+    lines = stripped(program)
+    line.bridge.run(Lines(lines))
+    assert line.run_until(lambda: line.outcome is not None, 3000.0)
+    assert isinstance(line.outcome, RunFinished), line.outcome
+    assert list(line.grbl.consumed) == [compact(text) for text in lines]
