@@ -19,7 +19,7 @@ from agents.contract.vocabulary import (
 )
 from designs.processes.materials import canonical
 from scheduler.dispatch.actions import quarantined
-from scheduler.dispatch.fairness import HALF_LIFE, pressures
+from scheduler.dispatch.fairness import pressures
 from scheduler.dispatch.lending import doubted
 from scheduler.dispatch.limits import Limits
 from scheduler.dispatch.plan_machines import REQUESTERS, circuits, legs, plan_machines, willing
@@ -27,7 +27,7 @@ from scheduler.dispatch.plan_machines import SeenMachine as SeenMachine
 from scheduler.dispatch.remaining import Place, held_places
 from scheduler.dispatch.reservations import reserved_windows
 from scheduler.orders import remnants, urgency
-from scheduler.orders.outcomes import Learned, learned
+from scheduler.orders.outcomes import REMEMBERED, Learned
 from scheduler.orders.progress import GOING_STATES, OrderState
 from scheduler.orders.quotes import due_for_a_quote
 from scheduler.orders.recipes import JobBody, Recipe, fits, matching_material, read_body, recipe_for
@@ -91,7 +91,8 @@ def take_picture(c: sa.Connection, now: datetime, limits: Limits, policy: PlanPo
     orders = {order.id: order for order in queries.orders(c)} if jobs else {}
     picture = Picture(Snapshot(now, (), ()), machines, jobs, orders, {}, {}, {}, {})
     picture.lines = content_queries.lines_of_jobs(c, jobs)
-    picture.learned = learned(c, now)
+    remembered = content_queries.outcomes(c, since=now - REMEMBERED)
+    picture.learned = Learned(remembered)
     waiting = [job for job in jobs.values() if job.state is JobState.WAITING]
     _find_toolpaths(c, picture, waiting)
     declined = _declined(c, now)
@@ -117,7 +118,7 @@ def take_picture(c: sa.Connection, now: datetime, limits: Limits, policy: PlanPo
         policy,
         legs=legs(seen),
         circuits=circuits(seen),
-        pressures=pressures(content_queries.outcomes(c, since=now - 4 * HALF_LIFE), willing(seen), now),
+        pressures=pressures(remembered, willing(seen), now),
     )
     return picture
 

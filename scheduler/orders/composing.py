@@ -33,8 +33,6 @@ from scheduler.store.rows import JobRow
 NEARLY_FROZEN: Final = timedelta(minutes=20)
 #: Between two runs somebody clears, loads or clamps for about so long.
 HANDLING_MIN: Final[dict[str, float]] = {ProcessKind.FDM: 15.0, ProcessKind.LASER: 10.0, ProcessKind.CNC: 20.0}
-#: Pieces on one plate or sheet at most: a failed run costs them all.
-MOST_PIECES: Final[dict[str, int]] = {ProcessKind.FDM: 8, ProcessKind.LASER: 60, ProcessKind.CNC: 30}
 _SOLID: Final = frozenset({GeometryKind.STL, GeometryKind.THREE_MF, GeometryKind.OBJ, GeometryKind.STEP})
 _FLAT: Final = frozenset({GeometryKind.SVG, GeometryKind.DXF})
 _UNKNOWN_S: Final = 1_800.0
@@ -287,7 +285,7 @@ def _capacity(process: str, machines: Sequence[SeenMachine], picture: Picture) -
         elif job.fixed is None and job.process.value == process:
             others += job.weight or 1
     pressure = _FLOW * others / len(machines)
-    return Capacity(tuple(sorted(free.values())), HANDLING_MIN[process], MOST_PIECES[process], pressure)
+    return Capacity(tuple(sorted(free.values())), HANDLING_MIN[process], contents.MOST_PIECES[process], pressure)
 
 
 def _pieces(line: LineRow, kind: str, job: JobRow, lines: Sequence[LineRow], picture: Picture) -> Pieces:

@@ -15,6 +15,7 @@ import msgspec
 import sqlalchemy as sa
 
 from agents.contract.vocabulary import JobState, NeedClass
+from designs.processes.model import ProcessKind
 from scheduler.orders.recipes import JobBody, PieceSpec, read_body
 from scheduler.store import content_queries, queries
 from scheduler.store import tables as t
@@ -24,6 +25,8 @@ from scheduler.store.rows import JobRow, OrderRow
 
 _Row = TypeVar("_Row")
 _NEEDS: Final = tuple(NeedClass)
+#: Pieces on one plate or sheet at most: a failed run costs them all.
+MOST_PIECES: Final[dict[str, int]] = {ProcessKind.FDM: 8, ProcessKind.LASER: 60, ProcessKind.CNC: 30}
 _LONGEST_TITLE: Final = 120
 WHOSE: Final = "{rejected} of {pieces} pieces were rejected and nobody said whose: say it on the job's page"
 

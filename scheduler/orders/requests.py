@@ -19,6 +19,7 @@ from designs.okh import BadManifest, OrderTree, PartNode, order_tree, read_manif
 from designs.processes.materials import canonical, density_g_cm3
 from designs.processes.model import GeometryKind, ProcessKind
 from designs.processes.profiles import known_materials
+from scheduler.orders.contents import MOST_PIECES as MOST_TOGETHER
 from scheduler.orders.contents import new_job
 from scheduler.orders.progress import OrderState
 from scheduler.orders.recipes import JobBody, PieceSpec, fits
@@ -29,8 +30,6 @@ from scheduler.store.record import record
 from scheduler.store.rows import OrderRow
 
 MOST_PIECES: Final = 1_000
-#: Pieces on one plate at most: a failed plate costs them all.
-MOST_ON_A_PLATE: Final = 8
 _GAP_MM: Final = 8.0
 
 
@@ -146,7 +145,7 @@ def _jobs_of(
     dims = file["report"].get("dims_mm")
     process = part.process.value
     _check_size(part.name, dims, process, machines)
-    per_plate = min(MOST_ON_A_PLATE, _on_one_plate(dims, process, machines))
+    per_plate = min(MOST_TOGETHER.get(process, 1), _on_one_plate(dims, process, machines))
     counts = _spread(node.quantity, per_plate)
     spec = PieceSpec(file["name"], GeometryKind(file["kind"]), file["sha256"], depth_mm=part.depth_mm)
     body = JobBody(
