@@ -1,4 +1,4 @@
-"""Time: closed forms for simple motion, monotonic tables, compact tables that agree, spreads that learn."""
+"""Time: closed forms for simple motion, monotonic tables and compact tables that agree."""
 
 from __future__ import annotations
 
@@ -7,12 +7,9 @@ import math
 from dataclasses import replace
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from designs.processes.model import MachineProfile, ProcessKind
 from designs.toolpath import Consumers, Kinematics, ProgressTable, compact, estimate, usage
-from designs.toolpath.learning import Run, quantile, ratios, spread
 from designs.toolpath.usage import filament_mass_g
 
 MACHINE = Kinematics(max_speed_mm_s=(100.0, 100.0, 10.0, 100.0), max_accel_mm_s2=(500.0, 500.0, 100.0, 500.0))
@@ -146,32 +143,3 @@ def test_usage_counts_filament_once_and_energy_by_power():
     used = usage(laser, Consumers(idle_w=0.0, motion_w=0.0, heaters_w=0.0, tool_w=360.0), 1000.0)
     assert used.energy_wh == pytest.approx(360.0 * 0.5 * used.tool_on_s / 3600.0)
     assert used.tool_on_s == pytest.approx(10.0, abs=0.2)
-
-
-@given(st.lists(st.floats(0.5, 3.0), min_size=1, max_size=60))
-def test_spread_is_ordered_and_within_reason(found: list[float]):
-    told = spread([Run(100.0, 100.0 * r) for r in found])
-    assert told.p50 <= told.p80 <= told.p90
-    assert min(*found, 1.0) - 1e-9 <= told.p50 <= max(*found, 1.0) + 1e-9
-    assert told.runs == len(ratios([Run(100.0, 100.0 * r) for r in found]))
-
-
-def test_spread_learns_from_own_runs_then_class_then_prior():
-    nothing = spread([])
-    assert (nothing.p50, nothing.runs) == (1.0, 0)
-    of_class = spread([], [Run(10, 15)] * 40)
-    assert 1.3 < of_class.p50 < 1.5
-    own = spread([Run(10, 20)] * 40, [Run(10, 15)] * 40)
-    assert own.p50 > 1.8
-    assert own.seconds(60.0)[0] == pytest.approx(60.0 * own.p50)
-
-
-def test_one_wild_run_in_twenty_is_left_out():
-    assert max(ratios([*([Run(10, 11)] * 39), Run(10, 500)])) == pytest.approx(1.1)
-    assert ratios([Run(0.0, 5.0), Run(10.0, 0.0), Run(float("nan"), 1.0)]) == []
-
-
-def test_quantile_by_hand():
-    assert quantile([1.0, 2.0, 3.0, 4.0], 0.5) == 2.5
-    with pytest.raises(ValueError, match="no values"):
-        quantile([], 0.5)
