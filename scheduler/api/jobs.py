@@ -41,6 +41,8 @@ class WhyAnswer(BaseModel):
     state: str
     why: str
     reasons: tuple[str, ...]
+    terms: dict[str, float]
+    """What its place costs, term by term, in weight-minutes."""
     machines: tuple[ShutMachine, ...]
 
 
@@ -64,9 +66,17 @@ def read(job: str, serving: Serving) -> JobPage:
 def why(job: str, serving: Serving) -> WhyAnswer:
     """Why the job is where it is: its placement's terms, or what keeps each machine out and what would lift it."""
     with serving.store.read() as c:
-        view = job_view(people.the_job(c, job))
+        row = people.the_job(c, job)
+    view, terms = job_view(row), (row.placement or {}).get("terms", ())
     said = view.flag or view.why or (view.reasons[0] if view.reasons else "") or f"the job is {view.state}"
-    return WhyAnswer(job=view.id, state=view.state, why=said, reasons=view.reasons, machines=view.waiting)
+    return WhyAnswer(
+        job=view.id,
+        state=view.state,
+        why=said,
+        reasons=view.reasons,
+        terms={term["name"]: term["value"] / 100 for term in terms},
+        machines=view.waiting,
+    )
 
 
 @router.post("/{job}/cancel")

@@ -232,7 +232,7 @@ def job_view(row: JobRow) -> JobView:
         planned_start=_moment(placement.get("start")) if open_state else None,
         planned_finish=_moment(placement.get("finish")) if open_state else None,
         reasons=tuple(placement.get("reasons", ())),
-        why=waiting.get("why", "") if row.state is JobState.WAITING else "",
+        why=waiting.get("why", "") or placement.get("not_yet", "") if row.state is JobState.WAITING else "",
         waiting=tuple(ShutMachine(**shut) for shut in waiting.get("machines", ()))
         if row.state is JobState.WAITING
         else (),

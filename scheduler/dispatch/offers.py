@@ -21,6 +21,7 @@ from scheduler.dispatch.picture import Picture, SeenMachine, orders_of
 from scheduler.dispatch.states import JobEvent
 from scheduler.orders import urgency
 from scheduler.orders.cards import work_card
+from scheduler.orders.progress import GOING_STATES, OrderState
 from scheduler.orders.recipes import matching_material, read_body
 from scheduler.planning.snapshot import Placement, Plan, Waiting
 from scheduler.store import queries
@@ -64,13 +65,14 @@ def carry_out(c: sa.Connection, mover: Mover, picture: Picture, plan: Plan, now:
         job = jobs.get(placement.job)
         if job is None or placement.fixed or job.version != picture.jobs[job.id].version:
             continue
-        queries.update_job(c, job, {"placement": _placement(placement, plan, number), "waiting": None})
-        job = queries.job(c, job.id) or job
         machine = picture.machines[placement.machine]
-        first = room[placement.machine] > 0
+        not_yet = unheard or _not_yet(machine, placement, room[placement.machine], now, mover.limits, reach.term)
         room[placement.machine] -= 1
-        if unheard or not first or not _may_offer(machine, placement, now, mover.limits, reach.term):
+        placed = {**_placement(placement, plan, number), "not_yet": not_yet}
+        queries.update_job(c, job, {"placement": placed, "waiting": None})
+        if not_yet:
             continue
+        job = queries.job(c, job.id) or job
         message = _offer(job, picture, machine, placement, plan, reach)
         happening = Happening(
             JobEvent.OFFERED,
@@ -85,26 +87,31 @@ def carry_out(c: sa.Connection, mover: Mover, picture: Picture, plan: Plan, now:
     return offered
 
 
-def _unheard(c: sa.Connection, now: datetime, limits: Limits, reach: Reach) -> bool:
-    """Just after a start: whether an agent has not yet said what it holds. One that stays away is not waited for.
+def _unheard(c: sa.Connection, now: datetime, limits: Limits, reach: Reach) -> str:
+    """Just after a start: which agent has not yet said what it holds. One that stays away is not waited for.
 
     Until they have, an old copy of the database may pass for the truth, and work that one did be offered to another.
     """
     began = c.execute(sa.select(sa.func.max(t.schedulers.c.started_at)).where(t.schedulers.c.term == reach.term))
     since = began.scalar()
     if since is None or not since <= now < since + limits.reconcile:
-        return False
-    return any(agent.holdings_term != reach.term for agent in queries.agents(c))
+        return ""
+    silent = [agent.id for agent in queries.agents(c) if agent.holdings_term != reach.term]
+    return f"the scheduler came just now, and {silent[0]} has not said yet what it holds" if silent else ""
 
 
-def _may_offer(machine: SeenMachine, placement: Placement, now: datetime, limits: Limits, term: int) -> bool:
-    return (
-        machine.agent.online
-        and machine.agent.holdings_term == term
-        and machine.row.quarantined_at is None
-        and machine.report.state in OFFERABLE_STATES
-        and placement.start - now <= limits.ahead
+def _not_yet(machine: SeenMachine, placement: Placement, room: int, now: datetime, limits: Limits, term: int) -> str:
+    """Why a job that has a place is not offered now; empty when it is."""
+    minutes = round(limits.ahead.total_seconds() / 60)
+    whys = (
+        (room <= 0, f"{machine.key} is not given more than {limits.queue_per_machine} that has not begun at a time"),
+        (not machine.agent.online, f"the agent of {machine.key} is not connected"),
+        (machine.agent.holdings_term != term, f"the agent of {machine.key} has not said yet what it holds"),
+        (machine.row.quarantined_at is not None, f"{machine.key} is quarantined: a person must release it"),
+        (machine.report.state not in OFFERABLE_STATES, f"{machine.key} is in state {machine.report.state}"),
+        (placement.start - now > limits.ahead, f"its turn is more than {minutes} minutes away"),
     )
+    return next((why for shut, why in whys if shut), "")
 
 
 def _room(c: sa.Connection, limits: Limits) -> Counter[str]:
@@ -158,12 +165,24 @@ def _store_waiting(c: sa.Connection, picture: Picture, plan: Plan, jobs: dict[st
     for waiting in plan.waiting:
         _write_waiting(c, jobs.get(waiting.job), _reasons_of(picture, waiting))
     for job_id, why in picture.held_back.items():
-        machines = [
-            {"machine": key, "checker": "toolpath", "text": text, "lift": ""}
-            for (job, key), text in picture.shut.items()
-            if job == job_id
-        ]
-        _write_waiting(c, jobs.get(job_id), {"why": why, "machines": machines})
+        job = jobs.get(job_id)
+        if job is not None:
+            _write_waiting(c, job, {"why": why, "machines": _held_back(picture, job, why)})
+
+
+def _held_back(picture: Picture, job: JobRow, why: str) -> list[dict[str, str]]:
+    """Every machine of the job's kind: what keeps it out there, which is for most the same, and what would lift it."""
+    lift = "look at it, then release the job" if job.flag or "quarantined" in why else ""
+    if any(OrderState(order.state) not in GOING_STATES for order in orders_of(picture, job)):
+        lift = "accept the order"
+    found = []
+    for key, machine in picture.machines.items():
+        text = picture.shut.get((job.id, key))
+        if text is not None:
+            found.append({"machine": key, "checker": "toolpath", "text": text, "lift": ""})
+        elif machine.row.process == job.process:
+            found.append({"machine": key, "checker": "job", "text": why, "lift": lift})
+    return found
 
 
 def _reasons_of(picture: Picture, waiting: Waiting) -> dict[str, Any]:
