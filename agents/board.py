@@ -32,6 +32,8 @@ _log = logging.getLogger(__name__)
 
 #: A claim that nothing came of by then is forgotten, and the machine may ask for something else.
 CLAIM_STANDS_S: Final = 15.0
+#: Where its mark is gone already, the grant is on the way, or went to somebody else.
+GRANT_FOLLOWS_S: Final = 3.0
 #: P90 of a run whose planner is away: its toolpath's own time and a quarter.
 _P90: Final = 1.25
 
@@ -93,6 +95,11 @@ class Puller:
         self._withdraw({mark.ticket.job: mark for _, mark in open_marks}, now)
         return self._ask(open_marks, now)
 
+    def next_due(self) -> float | None:
+        """When a claim may be due next (monotonic seconds); None where no open mark is seen."""
+        busy = set(self._out)
+        return min((due for key, due in self._due.items() if key[2] not in busy), default=None)
+
     # --- leases of the scheduler that never began -------------------------------------------------------------------
 
     def _leave(self, mark: m.BoardMark, held: m.HeldLease) -> None:
@@ -128,7 +135,7 @@ class Puller:
             row = self._spool.offer(claim.claim)
             if row is None or row.decision != "claimed":
                 del self._out[machine]
-            elif now - claim.at >= CLAIM_STANDS_S:
+            elif now - claim.at >= (CLAIM_STANDS_S if claim.job in open_marks else GRANT_FOLLOWS_S):
                 wall = self._clock.now()
                 self._spool.put_offer(row.offer, "withdrawn", expires=row.expires, seq=row.seq, at=wall)
                 del self._out[machine]
@@ -137,17 +144,18 @@ class Puller:
         deeds: list[Deed] = []
         for machine in self._machines():
             name = machine.settings.name
+            if not machine.free:
+                for key in [key for key in self._due if key[2] == name]:
+                    del self._due[key]
             if not machine.free or name in self._out:
                 continue
-            ready = [
-                (self._due_at(mark, name, now), read, mark, offer)
-                for read, mark in open_marks
-                if (offer := self._fitting(mark, machine)) is not None
-            ]
-            due = [entry for entry in ready if entry[0] <= now]
-            if due:
-                _, read, mark, offer = min(due, key=lambda entry: (entry[0], entry[2].ticket.job))
-                deeds.append(self._claim(read, mark, offer, now))
+            turns = sorted((self._due_at(mark, name, now), mark.ticket.job) for _, mark in open_marks)
+            places = {mark.ticket.job: (read, mark) for read, mark in open_marks}
+            for job in [job for due, job in turns if due <= now]:
+                offer = self._fitting(places[job][1], machine)
+                if offer is not None:
+                    deeds.append(self._claim(*places[job], offer, now))
+                    break
         return tuple(deeds)
 
     def _due_at(self, mark: m.BoardMark, machine: str, now: float) -> float:

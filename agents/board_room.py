@@ -217,11 +217,17 @@ class BoardRoom:
                 self.tick()
             except SpoolFull as error:
                 _log.error("%s", error)
-            self._news.wait(_TURN_S if self._busy() else 10 * _TURN_S)
+            self._news.wait(self._rest_s())
             self._news.clear()
 
-    def _busy(self) -> bool:
-        return any(not seen.online for seen in self.sight.schedulers.values())
+    def _rest_s(self) -> float:
+        with self._lock:
+            away = any(not seen.online for seen in self.sight.schedulers.values())
+        return _TURN_S if away else 10 * _TURN_S
+
+    def next_due(self) -> float | None:
+        """When a claim may be due next (monotonic seconds)."""
+        return self._puller.next_due()
 
     def end(self) -> None:
         """Stop."""

@@ -94,7 +94,7 @@ class Sight:
     offline_s: float = 0.0
     """How long the home has seen it offline without a break."""
     returned: int = 0
-    """The highest epoch for which the home has handed in its book."""
+    """The epoch of the last book it handed in: all that was lent before is the scheduler's again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,7 +169,7 @@ def why_not_grant(sight: Sight, mark: Standing, state: ChargeState, patience_s: 
         return "the scheduler is there: it grants"
     if sight.epoch != mark.epoch:
         return f"the mark is of epoch {mark.epoch}, the scheduler was last seen in {sight.epoch}"
-    if sight.returned >= mark.epoch:
+    if sight.returned > mark.epoch:
         return f"the book was handed in for epoch {sight.returned}: the scheduler grants"
     if sight.offline_s < patience_s:
         return f"the scheduler has been away for {sight.offline_s:.0f} s; it is given {patience_s:.0f} s to come back"

@@ -1,7 +1,7 @@
 """The scheduler is killed at half time: real broker, real agents, twins. Nothing runs twice, and everything is made.
 
-`workshed serve` slices and plans; three shops with a printer each, one of them the home of all jobs. After `kill -9` the
-jobs that were not begun are given up, pulled from the board and granted by their home, which also serves the toolpaths.
+`workshed serve` slices and plans; three shops with a printer each, one of them the home of all jobs. After `kill -9`
+the jobs not begun are given up, pulled from the board and granted by their home, which also serves the toolpaths.
 Then the scheduler comes back, and its books become true.
 """
 
