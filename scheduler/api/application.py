@@ -12,6 +12,7 @@ from starlette.concurrency import run_in_threadpool
 
 from scheduler.api import designs, jobs, network, orders, problems, reservations, sheets
 from scheduler.api.tokens import first_token
+from scheduler.api.transfers import Transfers
 from scheduler.app import Parts, Scheduler
 from scheduler.config import Settings
 
@@ -41,6 +42,7 @@ def create_app(settings: Settings, parts: Parts | None = None, *, scheduler: Sch
 
     app = FastAPI(title="Workshed", version=_version(), description=_ABOUT, lifespan=lifespan)
     app.state.scheduler = serving
+    app.state.transfers = Transfers()
     problems.install(app)
     for room in (orders, designs, jobs, network, sheets, reservations):
         app.include_router(room.router)

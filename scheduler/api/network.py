@@ -17,6 +17,7 @@ from scheduler import metrics
 from scheduler.api.access import MayAdminister, MayOperate, Serving
 from scheduler.api.problems import RESPONSES
 from scheduler.api.tokens import Role, new_token
+from scheduler.api.transfers import BoundedFile, Transfers
 from scheduler.api.views import (
     EventView,
     Gantt,
@@ -168,15 +169,17 @@ def _plain(event: EventView) -> dict[str, Any]:
 
 
 @router.get("/api/v1/toolpaths/{sha256}", response_class=FileResponse)
-def toolpath(sha256: str, serving: Serving) -> Response:
-    """A toolpath's bytes, whole or by ranges. Check the hash before use."""
+def toolpath(sha256: str, serving: Serving, request: Request) -> Response:
+    """A toolpath's bytes, whole or by ranges. Check the hash before use. 503 while too many are being sent."""
     with serving.store.read() as c:
         known = queries.toolpath(c, sha256)
     if known is None:
         why = f"no toolpath with the hash {sha256[:64]} was made here"
         raise Refused("unknown_toolpath", "Nothing was found", why, status=404)
     headers = {"Cache-Control": "public, max-age=31536000, immutable", "ETag": f'"{sha256}"'}
-    return FileResponse(serving.blobs.path(sha256), media_type="text/x.gcode", headers=headers)
+    address = request.client.host if request.client is not None else ""
+    transfers: Transfers = request.app.state.transfers
+    return BoundedFile(serving.blobs.path(sha256), transfers, address, media_type="text/x.gcode", headers=headers)
 
 
 @router.get("/health")

@@ -38,7 +38,7 @@ def problem(
     body = Problem(
         type=_TYPE + code, title=title, status=status, detail=detail, code=code, hint=hint, errors=errors
     ).model_dump(exclude_none=True)
-    headers = {"WWW-Authenticate": "Bearer"} if status == 401 else None
+    headers = {401: {"WWW-Authenticate": "Bearer"}, 503: {"Retry-After": "2"}}.get(status)
     return JSONResponse(body, status_code=status, media_type="application/problem+json", headers=headers)
 
 
