@@ -196,18 +196,14 @@ def meatpack(data: bytes) -> bytes:
             out.append(chr(byte))
         else:
             low, high = byte & 0x0F, byte >> 4
-            if low == 15 and high == 15:
-                whole_next = 2
-            elif low == 15:
-                whole_next, second = 1, _nibble(high, no_spaces)
-            else:
-                out.append(_nibble(low, no_spaces))
-                if low == _NEWLINE:
-                    continue
-                if high == 15:
-                    whole_next = 1
-                else:
-                    out.append(_nibble(high, no_spaces))
+            if low == 15:
+                whole_next, second = (2, "") if high == 15 else (1, _nibble(high, no_spaces))
+                continue
+            out.append(_nibble(low, no_spaces))
+            if low != _NEWLINE and high == 15:
+                whole_next = 1
+            elif low != _NEWLINE:
+                out.append(_nibble(high, no_spaces))
     return "".join(out).encode("latin-1")
 
 

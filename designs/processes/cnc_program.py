@@ -144,17 +144,13 @@ def finish(
         )
     width, height = used_mm
     density = density_g_cm3(stock.material)
-    way = how or ("climb" if options.climb else "conventional")
-    settings = f"{recipe.material}: {tool.diameter_mm:g} mm {tool.kind.replace('_', ' ')}, {recipe.rpm:g} rpm, "
-    settings += f"{recipe.feed_mm_min:g} mm/min, {recipe.stepdown_mm:g} mm a pass, {way}"
-    settings += "".join(f"; before it {t.diameter_mm:g} mm {t.kind.replace('_', ' ')}" for t, _ in before)
     tab_mm = options.tab_height_mm if tabs else None
     volume_cm3 = width * height * (stock.thickness_mm or 0.0) / 1000.0
     return MadeToolpath(
         gcode=gcode,
         dialect=profile.dialect,
         made_by=MADE_BY,
-        settings=settings,
+        settings=_settings(recipe, tool, how or ("climb" if options.climb else "conventional"), before),
         duration_s=estimate(gcode, Kinematics.of(profile)).duration_s,
         lines=writer.line_count,
         bounds_mm=motion_bounds(gcode, profile.dialect),
@@ -164,3 +160,9 @@ def finish(
         work_card=router_card(stock, [*before, (tool, recipe)], used_mm, options.safe_mm, through_mm, tab_mm),
         findings=(*findings, *told),
     )
+
+
+def _settings(recipe: RouterRecipe, tool: ToolSpec, how: str, before: Sequence[tuple[ToolSpec, RouterRecipe]]) -> str:
+    said = f"{recipe.material}: {tool.diameter_mm:g} mm {tool.kind.replace('_', ' ')}, {recipe.rpm:g} rpm, "
+    said += f"{recipe.feed_mm_min:g} mm/min, {recipe.stepdown_mm:g} mm a pass, {how}"
+    return said + "".join(f"; before it {t.diameter_mm:g} mm {t.kind.replace('_', ' ')}" for t, _ in before)

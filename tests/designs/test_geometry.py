@@ -274,6 +274,42 @@ def test_overhang_contact_and_the_way_up() -> None:
     assert np.linalg.det(best.turn) == pytest.approx(1)
 
 
+def _turned(mesh: trimesh.Trimesh, degrees: float, axis: tuple[int, int, int]) -> trimesh.Trimesh:
+    mesh = mesh.copy()
+    mesh.apply_transform(trimesh.transformations.rotation_matrix(np.radians(degrees), axis))
+    return mesh
+
+
+def _bracket() -> trimesh.Trimesh:
+    """An L of 30 × 20 × 30, 4 thick."""
+    foot = trimesh.creation.box((30, 20, 4)).apply_translation((15, 0, 2))
+    return foot.union(trimesh.creation.box((4, 20, 30)).apply_translation((2, 0, 15)))
+
+
+KNOWN = {
+    "a tray on its open side": (
+        _turned(trimesh.creation.box((40, 30, 10)).difference(
+            trimesh.creation.box((36, 26, 8)).apply_translation((0, 0, 2))), 180, (1, 0, 0)), 10.0),
+    "a plate on its edge": (_turned(trimesh.creation.box((40, 30, 4)), 90, (1, 0, 0)), 4.0),
+    "a bracket on its corner": (_turned(_bracket(), 45, (0, 1, 0)), 20.0),
+    "a cone on its tip": (_turned(trimesh.creation.cone(10, 15, sections=32), 180, (1, 0, 0)), 15.0),
+    "a cup upside down": (
+        _turned(trimesh.creation.cylinder(12, 20, sections=48).difference(
+            trimesh.creation.cylinder(10, 18, sections=48).apply_translation((0, 0, 2))), 180, (1, 0, 0)), 20.0),
+}  # fmt: skip
+"""A part set down the wrong way, and how high it stands the right way, mm."""
+
+
+@pytest.mark.parametrize("name", KNOWN)
+def test_known_parts_are_set_the_right_way_up(name: str) -> None:
+    mesh, height = KNOWN[name]
+    best = suggest(mesh)
+    assert best.stable
+    assert best.overhang_mm2 == pytest.approx(0.0, abs=1e-6)
+    assert best.height_mm == pytest.approx(height, abs=0.01)
+    assert best.score <= rate(mesh).score
+
+
 def test_a_part_that_would_tip_over_is_not_called_stable() -> None:
     arm = (
         trimesh.creation.box((30, 4, 2))
