@@ -56,9 +56,11 @@ def priority_orders(p: Problem) -> dict[str, Ints]:
 
 def _typical(p: Problem) -> NDArray[np.float64]:
     """Mean duration over an operation's alternatives."""
-    sums = np.concatenate([[0.0], np.cumsum(p.elig_ticks, dtype=float)])
-    count = np.maximum(1, np.diff(p.elig_ptr))
-    means: NDArray[np.float64] = (sums[p.elig_ptr[1:]] - sums[p.elig_ptr[:-1]]) / count
+    # An array of sums as long as the alternatives would double the planner's memory for a moment.
+    means = np.zeros(p.operations)
+    some = np.flatnonzero(np.diff(p.elig_ptr))
+    if len(some):
+        means[some] = np.add.reduceat(p.elig_ticks, p.elig_ptr[some], dtype=float) / np.diff(p.elig_ptr)[some]
     return means
 
 

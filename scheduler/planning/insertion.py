@@ -1,7 +1,8 @@
 """The instant layer: where does one more operation fit best, exactly.
 
-`insert_best` estimates every machine and every place, then times the best `TOP` of them exactly, pushes of later
-operations over closing hours included, and commits the cheapest. Quotes and repairs are insertions and removals.
+`insert_best` reads off every machine's queue what each place would cost, pushes of later operations over closing hours
+included, then times the best `TOP` of them exactly with all that waits for parts elsewhere, and commits the cheapest.
+Quotes and repairs are insertions and removals.
 """
 
 # Elements of arrays have no static type here: the arrays do, and the compiler checks the rest.
@@ -19,12 +20,8 @@ from scheduler.planning.core import (
     ELIG_LOW,
     END,
     FAMILY,
-    FLOW,
     FREE,
-    GUIDE_DUE,
-    GUIDE_WEIGHT,
     MACHINE,
-    MATRIX,
     PINNED,
     POS,
     SETUP,
@@ -35,8 +32,9 @@ from scheduler.planning.core import (
     Core,
     Schedule,
 )
-from scheduler.planning.jit import borrowed, compiled, inlined
-from scheduler.planning.problem import NEVER, Flags, Ints
+from scheduler.planning.estimating import INFINITE, cost_at
+from scheduler.planning.jit import borrowed, compiled
+from scheduler.planning.problem import NEVER, Flags, Ints, Longs
 from scheduler.planning.propagation import (
     Journal,
     begin,
@@ -63,38 +61,51 @@ from scheduler.planning.timing import (
     transport_around,
 )
 
-#: How many of the estimated places are timed exactly.
-TOP = 8
+#: How many of the estimated places may be timed exactly.
+TOP = 4
 #: Steps of re-timing after which a place is refused.
 LIMIT = 20_000
-#: No cost.
-INFINITE = 1 << 60
-
-
-@inlined
-def push_estimate(p: Core, s: Schedule, m: int, i: int, shift: int, enough: int) -> int:
-    """Cost of pushing the operations from place i on by `shift` ticks, gaps absorbing; calendars are left out."""
-    cost = 0
-    shop = p.mach[m, SHOP]
-    while shift > 0 and i < s.length[m]:
-        o = s.seq[m, i]
-        way = p.delivery[shop, p.ops[o, ZONE]] if p.ops[o, ZONE] >= 0 else 0
-        late = s.at[o, AVAIL] + way - p.ops[o, GUIDE_DUE]
-        if late > 0:
-            cost += p.ops[o, GUIDE_WEIGHT] * shift
-        elif late + shift > 0:
-            cost += p.ops[o, GUIDE_WEIGHT] * (late + shift)
-        cost += p.ops[o, FLOW] * shift
-        if cost >= enough:
-            return cost
-        if i + 1 < s.length[m]:
-            shift -= s.at[s.seq[m, i + 1], START] - s.at[o, END]
-        i += 1
-    return cost
 
 
 @compiled
-def insert_best(  # noqa: C901 - one pass over all places, unrolled for the compiler
+def _likely_places(
+    p: Core, s: Schedule, o: int, frozen: int, not_before: int, shut: Flags, inside: int, found: Longs
+) -> None:
+    """Keep the `TOP` cheapest estimates in `found`: rows of cost, alternative and place, cheapest first.
+
+    Args:
+        inside: 0 looks at the ends of queues, 1 at places in front of others.
+    """
+    for k in range(p.ops[o, ELIG_LOW], p.ops[o, ELIG_HIGH]):
+        m = p.elig_machine[k]
+        if shut[m] or s.length[m] >= s.seq.shape[1] - 1:
+            continue
+        shop = p.mach[m, SHOP]
+        ready = max(parts_ready(p, s, o, shop), not_before)
+        base = place_cost(p, o, k) + transport_around(p, s, o, shop)
+        if base + lateness_cost(p, o, shop, ready + p.elig_ticks[k]) >= found[TOP - 1, 0]:
+            continue
+        i = s.length[m] - inside
+        while i >= 0:
+            if inside:
+                before = s.seq[m, i]
+                # Strict: never before one that ends when its own parts arrive (a tie makes a circle).
+                if s.at[before, START] < frozen or p.ops[before, PINNED] == 0 or s.at[before, END] <= ready:
+                    break
+            value = cost_at(p, s, o, k, i, ready, base, found[TOP - 1, 0])
+            if value < found[TOP - 1, 0]:
+                z = TOP - 1
+                while z > 0 and found[z - 1, 0] > value:
+                    found[z, 0], found[z, 1], found[z, 2] = found[z - 1, 0], found[z - 1, 1], found[z - 1, 2]
+                    z -= 1
+                found[z, 0], found[z, 1], found[z, 2] = value, k, i
+            if not inside:
+                break
+            i -= 1
+
+
+@compiled
+def insert_best(
     p: Core, s: Schedule, j: Journal, o: int, frozen: int, not_before: int, shut: Flags, commit: bool
 ) -> int:
     """Cheapest place of an unplaced operation, committed or only found.
@@ -112,65 +123,31 @@ def insert_best(  # noqa: C901 - one pass over all places, unrolled for the comp
     p, s, j = borrowed(p), borrowed(s), borrowed(j)
     if not parts_placed(p, s, o):
         return INFINITE
-    values = np.full(TOP, INFINITE, np.int64)
-    choices = np.full(TOP, -1, np.int64)
-    places = np.full(TOP, -1, np.int64)
-    capacity = s.seq.shape[1]
-    for k in range(p.ops[o, ELIG_LOW], p.ops[o, ELIG_HIGH]):
-        m = p.elig_machine[k]
-        if shut[m] or s.length[m] >= capacity - 1:
-            continue
-        shop = p.mach[m, SHOP]
-        ready = max(parts_ready(p, s, o, shop), not_before)
-        base = place_cost(p, o, k) + transport_around(p, s, o, shop)
-        ticks, tail = p.elig_ticks[k], tail_of(p, k)
-        i = s.length[m]
-        while i >= 0:
-            t = p.mach[m, FREE] if i == 0 else max(p.mach[m, FREE], s.at[s.seq[m, i - 1], END])
-            x = setup_before(p, s, m, i, p.ops[o, FAMILY])
-            start = earliest(p, o, m, k, max(t, ready), x, ticks, tail)
-            if start < NEVER:
-                end = start + x + ticks
-                avail = freed(p, m, end)
-                if avail < NEVER:
-                    value = (
-                        base + p.rates[SETUP_COST] * x + lateness_cost(p, o, shop, avail) + guide_cost(p, s, o, avail)
-                    )
-                    if value < values[TOP - 1] and i < s.length[m]:
-                        after = s.seq[m, i]
-                        y = p.setup[p.mach[m, MATRIX], p.ops[o, FAMILY], p.ops[after, FAMILY]]
-                        if p.ops[after, PINNED] >= 0:
-                            if end > p.ops[after, PINNED]:
-                                value = INFINITE
-                        else:
-                            value += p.rates[SETUP_COST] * (y - s.at[after, SETUP])
-                            shift = end + y - (s.at[after, START] + s.at[after, SETUP])
-                            value += push_estimate(p, s, m, i, shift, values[TOP - 1] - value)
-                    if value < values[TOP - 1]:
-                        z = TOP - 1
-                        while z > 0 and values[z - 1] > value:
-                            values[z], choices[z], places[z] = values[z - 1], choices[z - 1], places[z - 1]
-                            z -= 1
-                        values[z], choices[z], places[z] = value, k, i
-            i -= 1
-            if i < 0:
-                break
-            before = s.seq[m, i]
-            # Strict: an operation never goes before one that ends when its own parts arrive (a tie makes a circle).
-            if s.at[before, START] < frozen or p.ops[before, PINNED] == 0 or s.at[before, END] <= ready:
-                break
-    best = INFINITE
-    best_k, best_i, best_start, best_avail = -1, -1, 0, 0
+    found = np.full((TOP, 3), -1, np.int64)
+    found[:, 0] = INFINITE
+    # The ends of the queues first: they take little time, and what is dearer need not be looked at any more.
+    for inside in range(2):
+        _likely_places(p, s, o, frozen, not_before, shut, inside, found)
+    best, best_k, best_i, best_start, best_avail = INFINITE, -1, -1, 0, 0
+    stays = False
     saved = p.ops[o, EARLIEST]
     p.ops[o, EARLIEST] = max(saved, not_before)
     for z in range(TOP):
-        if choices[z] < 0:
+        # Estimates are mostly exact: what costs no more than the next estimate is the best place.
+        if found[z, 1] < 0 or best <= found[z, 0]:
             break
-        value = _try(p, s, j, o, choices[z], places[z])
-        if value < best:
-            best, best_k, best_i, best_start, best_avail = value, choices[z], places[z], s.at[o, START], s.at[o, AVAIL]
+        if stays:
+            _take_back(s, j, o)
+        value = _try(p, s, j, o, found[z, 1], found[z, 2])
+        stays = value < best
+        if stays:
+            best, best_k, best_i = value, found[z, 1], found[z, 2]
+            best_start, best_avail = s.at[o, START], s.at[o, AVAIL]
+        else:
+            _take_back(s, j, o)
+    if stays and not commit:
         _take_back(s, j, o)
-    if best_k >= 0 and commit:
+    elif commit and best_k >= 0 and not stays:
         _try(p, s, j, o, best_k, best_i)
     p.ops[o, EARLIEST] = saved
     if not commit:

@@ -24,7 +24,8 @@ B = TypeVar("B")
 
 #: The modules whose functions are compiled.
 COMPILED_MODULES: Final = (
-    "core", "timing", "propagation", "insertion", "search", "critical_path", "tabu", "unrelated", "tardiness", "bounds",
+    "core", "timing", "propagation", "estimating", "insertion", "search", "live", "critical_path", "tabu", "unrelated",
+    "tardiness", "bounds",
 )  # fmt: skip
 
 
@@ -70,12 +71,12 @@ def compiled(function: Callable[P, R]) -> Callable[P, R]:
 
 
 def inlined(function: Callable[P, R]) -> Callable[P, R]:
-    """As `compiled`, and copied into its callers: for the few functions called millions of times a second."""
+    """As `compiled`, and copied into its callers' machine code: for functions called millions of times a second."""
     if not HAS_COMPILER:
         return function
     from numba import njit
 
-    return njit(cache=True, nogil=True, inline="always")(function)
+    return njit(cache=True, nogil=True, forceinline=True)(function)
 
 
 def _identity(bundle: B) -> B:

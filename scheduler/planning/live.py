@@ -9,6 +9,8 @@ machine's sequence. Every change keeps the times that a full recomputation from 
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -38,11 +40,18 @@ from scheduler.planning.core import (
     Core,
     Schedule,
 )
+from scheduler.planning.estimating import INFINITE
 from scheduler.planning.improving import Improved, improve
-from scheduler.planning.insertion import INFINITE, LIMIT, insert_best, remove
+from scheduler.planning.insertion import LIMIT, insert_best, remove
 from scheduler.planning.jit import borrowed, compiled
 from scheduler.planning.propagation import begin, new_journal, propagate, seed, seed_after, undo
 from scheduler.planning.timing import take_out
+
+#: Temperatures of searching on from a good schedule, in hundredths of a weight-minute: well below what moving an
+#: operation to another shop costs, so that nothing moves there by chance.
+HOT, COLD = 3_000.0, 1_000.0
+#: How often what a failure displaced is taken out and placed anew, one by one.
+SECOND_THOUGHTS = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +150,11 @@ class LivePlan:
         for o in reversed(lost):
             self._take(o)
         self.core.mach[m, FREE] = max(int(self.core.mach[m, FREE]), until)
-        return self._again(lost)
+        moved, nowhere = self._again(lost)
+        for _ in range(SECOND_THOUGHTS):
+            left = self._once_more(moved)
+            moved, nowhere = [o for o in moved if o not in left], [*nowhere, *left]
+        return moved, nowhere
 
     def end_of(self, o: int, end: int) -> tuple[list[int], list[int]]:
         """A running operation ends (or will end) at `end`, earlier or later than planned; what follows is re-timed.
@@ -169,7 +182,14 @@ class LivePlan:
             behind = [*waiting, *behind]
         return self._again(behind)
 
-    def improve(self, *, moves: int | None = None, budget_s: float | None = None, seed: int = 0) -> Improved:
+    def improve(
+        self,
+        *,
+        moves: int | None = None,
+        budget_s: float | None = None,
+        seed: int = 0,
+        clock: Callable[[], float] = time.perf_counter,
+    ) -> Improved:
         """Search on from here; never behind the fence, never worse, and seldom to another shop."""
         ops, queued = self.core.ops, self.schedule.pos >= 0
         ops[queued, ANCHOR] = self.core.mach[self.schedule.machine[queued], SHOP]
@@ -180,9 +200,10 @@ class LivePlan:
             moves=moves,
             budget_s=budget_s,
             frozen=self.fence,
-            hot=6_000.0,
-            cold=800.0,
+            hot=HOT,
+            cold=COLD,
             steps=4,
+            clock=clock,
         )
         ops[:, ANCHOR] = -1
         return done
@@ -206,6 +227,17 @@ class LivePlan:
             more, left = self._again(also)
             moved, nowhere = [*moved, *more], [*nowhere, *left]
         return moved, nowhere
+
+    def _once_more(self, moved: list[int]) -> list[int]:
+        """Place each anew now that the others have a place, where nothing waits for it; those that fit nowhere now."""
+        at, left = self.schedule.at, []
+        for o in moved:
+            low, high = int(self.core.ops[o, SUCC_LOW]), int(self.core.ops[o, SUCC_HIGH])
+            if at[o, POS] >= 0 and not (at[self.core.links[low:high], MACHINE] >= 0).any():
+                self._take(o)
+                if self.insert(o) is None:
+                    left.append(o)
+        return left
 
     def _take(self, o: int) -> None:
         self.core.ops[o, PINNED] = -1

@@ -204,10 +204,10 @@ def _alternatives(
             minutes[o] = min(minutes[o], (open_for[found].max() - 41) * fleet.speed[found].min())
             long_enough = found[minutes[o] / fleet.speed[found] + OTHER_MATERIAL <= open_for[found]]
             found = long_enough if len(long_enough) else found
-        machine.append(found)
-        ticks.append(np.maximum(1, np.ceil(minutes[o] / fleet.speed[found])))
+        machine.append(found.astype(np.int32))
+        ticks.append(np.maximum(1, np.ceil(minutes[o] / fleet.speed[found])).astype(np.int32))
         ptr.append(ptr[-1] + len(found))
-    return np.array(ptr, np.int64), np.concatenate(machine).astype(np.int32), np.concatenate(ticks).astype(np.int32)
+    return np.array(ptr, np.int64), np.concatenate(machine), np.concatenate(ticks)
 
 
 def _problem(
@@ -247,8 +247,8 @@ def _problem(
             elig_ptr=ptr,
             elig_machine=machine,
             elig_ticks=ticks,
-            elig_tail=np.zeros_like(ticks),
-            elig_cost=np.zeros_like(ticks),
+            elig_tail=np.broadcast_to(np.int32(0), ticks.shape),
+            elig_cost=np.broadcast_to(np.int32(0), ticks.shape),
             elig_after=np.zeros(0, np.int32),
             family=family.astype(np.int32),
             home=zeros - 1,

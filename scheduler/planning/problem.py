@@ -129,12 +129,10 @@ def validate(problem: Problem) -> Problem:
         raise BadProblem("an operation has a setup family without a row in the setup matrix")
     if len(problem.elig_ticks) and int(problem.elig_ticks.max()) + int(problem.elig_tail.max()) >= NEVER // 4:
         raise BadProblem("an operation lasts longer than the planner can count")
-    per_operation = np.diff(problem.elig_ptr)
-    inside = np.ones(len(problem.elig_machine), bool)
-    starts = problem.elig_ptr[:-1][per_operation > 0]
-    inside[starts] = False
-    rising = np.diff(problem.elig_machine, prepend=-1) > 0
-    if not rising[inside].all():
+    rising = problem.elig_machine[1:] > problem.elig_machine[:-1]
+    first = problem.elig_ptr[1:-1]
+    rising[first[(first > 0) & (first < len(problem.elig_machine))] - 1] = True
+    if not rising.all():
         raise BadProblem("the machines of an operation are not in rising order")
     for ptr, target, what in ((problem.pred_ptr, problem.preds, "before"), (problem.succ_ptr, problem.succs, "after")):
         if len(ptr) != n + 1 or ptr[-1] != len(target) or (len(target) and not 0 <= target.min() <= target.max() < n):

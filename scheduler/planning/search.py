@@ -1,8 +1,9 @@
 """The improve layer: simulated annealing over machine sequences, anytime, with exact re-timing and taking back.
 
 A move relocates an operation, exchanges two between machines, or shifts one inside its sequence; half of the picks are
-late operations. Places are sampled, estimated, and the most promising is timed exactly. Nothing that starts before the
-freeze fence moves. The same seed and number of moves give the same schedule, compiled or plain.
+late operations. How much dearer a move may be is drawn before its cost is known, so that looking at a place ends where
+it cannot pay any more; the most promising of the sampled places is timed exactly. Nothing that starts before the freeze
+fence moves. The same seed and number of moves give the same schedule, compiled or plain.
 """
 
 # Elements of arrays have no static type here: the arrays do, and the compiler checks the rest.
@@ -13,6 +14,7 @@ from __future__ import annotations
 import math
 
 from scheduler.planning.core import (
+    ANCHOR,
     AVAIL,
     CHOICE,
     DUE,
@@ -20,12 +22,8 @@ from scheduler.planning.core import (
     ELIG_LOW,
     END,
     FAMILY,
-    FLOW,
-    FREE,
-    GUIDE_DUE,
-    GUIDE_WEIGHT,
     MACHINE,
-    MATRIX,
+    MOVING,
     PINNED,
     POS,
     SETUP,
@@ -38,7 +36,16 @@ from scheduler.planning.core import (
     Core,
     Schedule,
 )
-from scheduler.planning.insertion import INFINITE, push_estimate
+from scheduler.planning.estimating import (
+    INFINITE,
+    cost_at,
+    family_before,
+    follow_change,
+    free_before,
+    setup_between,
+    shifted,
+    walked,
+)
 from scheduler.planning.jit import borrowed, compiled, inlined
 from scheduler.planning.problem import NEVER, Ints, Longs
 from scheduler.planning.propagation import (
@@ -59,7 +66,6 @@ from scheduler.planning.timing import (
     parts_ready,
     place_cost,
     put_in,
-    setup_before,
     tail_of,
     take_out,
     transport_around,
@@ -72,8 +78,8 @@ MASK = 0xFFFFFFFF
 RELOCATE, EXCHANGE = 62, 84
 #: Every so many moves the list of late operations is made anew.
 REFRESH = 4_096
-#: Estimates this many temperatures worse are refused without timing them exactly.
-HOPELESS = 4.0
+#: Places sampled for an operation that had better stay in its shop.
+NEAR = 4
 
 
 @inlined
@@ -88,16 +94,6 @@ def draw(rng: Longs, below: int) -> int:
 
 
 @inlined
-def accepted(rng: Longs, delta: int, temperature: float) -> bool:
-    """Metropolis' rule."""
-    if delta <= 0:
-        return True
-    if delta > 30.0 * temperature:
-        return False
-    return draw(rng, 1_000_000_007) < 1_000_000_007 * math.exp(-delta / temperature)
-
-
-@inlined
 def place_after(s: Schedule, m: int, t: int) -> int:
     """First place on the machine whose operation ends after t."""
     low, high = 0, s.length[m]
@@ -108,23 +104,6 @@ def place_after(s: Schedule, m: int, t: int) -> int:
         else:
             high = middle
     return low
-
-
-@inlined
-def pull_estimate(p: Core, s: Schedule, m: int, i: int) -> int:
-    """At most what the operations behind place i gain when the one at i leaves; calendars are left out."""
-    gain = 0
-    o = s.seq[m, i]
-    shift = s.at[o, END] - s.at[o, START]
-    shop = p.mach[m, SHOP]
-    for z in range(i + 1, min(s.length[m], i + 7)):
-        y = s.seq[m, z]
-        way = p.delivery[shop, p.ops[y, ZONE]] if p.ops[y, ZONE] >= 0 else 0
-        late = s.at[y, AVAIL] + way - p.ops[y, GUIDE_DUE]
-        if late > 0:
-            gain += p.ops[y, GUIDE_WEIGHT] * min(shift, late)
-        gain += p.ops[y, FLOW] * shift
-    return 2 * gain
 
 
 @compiled
@@ -143,24 +122,45 @@ def alternative_on(p: Core, o: int, m: int) -> int:
     return -1
 
 
+@inlined
+def affordable(rng: Longs, temperature: float) -> int:
+    """The cost change that Metropolis' rule accepts this time, drawn before the change is known."""
+    return int(-temperature * math.log((draw(rng, 1 << 30) + 1) / (1 << 30)))
+
+
+@inlined
+def leaving_gains(p: Core, s: Schedule, o: int) -> int:
+    """What taking o out of its queue saves: its own cost, and what those behind it save by moving up."""
+    m, i, k = s.at[o, MACHINE], s.at[o, POS], s.at[o, CHOICE]
+    shop = p.mach[m, SHOP]
+    own = lateness_cost(p, o, shop, s.at[o, AVAIL]) + p.rates[SETUP_COST] * s.at[o, SETUP]
+    behind = walked(p, s, m, i + 1, free_before(p, s, m, i), family_before(p, s, m, i), INFINITE)
+    return own + place_cost(p, o, k) + transport_around(p, s, o, shop) - behind
+
+
 @compiled
-def relocate(  # noqa: C901 - one pass over the sampled places, unrolled for the compiler
-    p: Core, s: Schedule, j: Journal, rng: Longs, o: int, temperature: float, frozen: int, samples: int
-) -> int:
-    """Try one relocation of o: the best of `samples` sampled places. Returns the cost change, 0 where refused."""
+def relocate(p: Core, s: Schedule, j: Journal, rng: Longs, o: int, most: int, frozen: int, samples: int) -> int:
+    """Try the best of `samples` sampled places of o, if it costs `most` more or less. The cost change; 0: refused."""
     m1, i1, k1 = s.at[o, MACHINE], s.at[o, POS], s.at[o, CHOICE]
-    best, k2, m2, i2 = INFINITE, -1, -1, -1
+    gains = leaving_gains(p, s, o)
+    best, k2, i2 = gains + most + 1, -1, -1
     low, count = p.ops[o, ELIG_LOW], p.ops[o, ELIG_HIGH] - p.ops[o, ELIG_LOW]
-    for _ in range(samples):
-        k = low + draw(rng, count)
-        if draw(rng, 3) == 0:
+    # What saves less than another shop costs stays in its shop.
+    stays = p.ops[o, ANCHOR] >= 0 and best <= p.rates[MOVING]
+    for _ in range(min(samples, NEAR) if stays else samples):
+        if stays or draw(rng, 3) == 0:
             # Neighbours in the list are mostly machines of the same shop: the cheap moves.
             k = min(max(low, k1 + draw(rng, 9) - 4), low + count - 1)
+        else:
+            k = low + draw(rng, count)
         m = p.elig_machine[k]
         if s.length[m] >= s.seq.shape[1] - 1:
             continue
         shop = p.mach[m, SHOP]
+        base = place_cost(p, o, k) + transport_around(p, s, o, shop)
         ready = max(parts_ready(p, s, o, shop), frozen)
+        if base + lateness_cost(p, o, shop, ready + p.elig_ticks[k]) >= best:
+            continue
         # Mostly earlier than now, sometimes later or anywhere in the queue: searches that only go earlier get trapped.
         if draw(rng, 4) == 0 and s.length[m] > 0 and s.at[s.seq[m, s.length[m] - 1], END] > ready:
             t = ready + draw(rng, s.at[s.seq[m, s.length[m] - 1], END] - ready + 60)
@@ -169,42 +169,34 @@ def relocate(  # noqa: C901 - one pass over the sampled places, unrolled for the
         i = place_after(s, m, t)
         if i < s.length[m] and s.at[s.seq[m, i], START] < frozen:
             continue
-        if m == m1 and (i == i1 or i == i1 + 1):
+        if m != m1:
+            value = cost_at(p, s, o, k, i, ready, base, best)
+        elif i != i1 and i != i1 + 1:
+            value = gains + shifted(p, s, m, i1, i, best - gains)
+        else:
             continue
-        ticks, tail = p.elig_ticks[k], tail_of(p, k)
-        x = setup_before(p, s, m, i, p.ops[o, FAMILY])
-        begins = p.mach[m, FREE] if i == 0 else max(p.mach[m, FREE], s.at[s.seq[m, i - 1], END])
-        start = earliest(p, o, m, k, max(begins, ready), x, ticks, tail)
-        if start >= NEVER:
-            continue
-        end = start + x + ticks
-        avail = freed(p, m, end)
-        if avail >= NEVER:
-            continue
-        value = p.rates[SETUP_COST] * x + place_cost(p, o, k) + transport_around(p, s, o, shop)
-        if p.ops[o, ZONE] >= 0:
-            value += lateness_cost(p, o, shop, avail)
-        elif avail > s.at[o, AVAIL]:
-            value += p.ops[o, GUIDE_WEIGHT] * (avail - s.at[o, AVAIL])
-        if value < best and i < s.length[m]:
-            after = s.seq[m, i]
-            if p.ops[after, PINNED] >= 0:
-                if end > p.ops[after, PINNED]:
-                    continue
-            else:
-                y = p.setup[p.mach[m, MATRIX], p.ops[o, FAMILY], p.ops[after, FAMILY]]
-                value += p.rates[SETUP_COST] * (y - s.at[after, SETUP])
-                value += push_estimate(p, s, m, i, end + y - (s.at[after, START] + s.at[after, SETUP]), best - value)
         if value < best:
-            best, k2, m2, i2 = value, k, m, i
-    if m2 < 0:
+            best, k2, i2 = value, k, i
+    return move(p, s, j, o, k2, i2, most) if k2 >= 0 else 0
+
+
+@compiled
+def shift(p: Core, s: Schedule, j: Journal, rng: Longs, o: int, most: int, frozen: int) -> int:
+    """Try o one to four places earlier on its machine. The cost change; 0 where it is more than `most`."""
+    m, i = s.at[o, MACHINE], s.at[o, POS]
+    to = i - (1 if draw(rng, 2) == 0 else 1 + draw(rng, 4))
+    if to < 0 or s.at[s.seq[m, to], START] < frozen or shifted(p, s, m, i, to, most) > most:
         return 0
+    return move(p, s, j, o, s.at[o, CHOICE], to, most)
+
+
+@compiled
+def move(p: Core, s: Schedule, j: Journal, o: int, k2: int, i2: int, most: int) -> int:
+    """Move o to alternative k2, in front of place i2, timed exactly. The cost change; 0: over `most`, taken back."""
+    m1, i1, k1 = s.at[o, MACHINE], s.at[o, POS], s.at[o, CHOICE]
+    m2 = p.elig_machine[k2]
     shop1, shop2 = p.mach[m1, SHOP], p.mach[m2, SHOP]
     old = place_cost(p, o, k1) + transport_around(p, s, o, shop1)
-    now = lateness_cost(p, o, shop1, s.at[o, AVAIL]) if p.ops[o, ZONE] >= 0 else 0
-    hoped = best - old - now - p.rates[SETUP_COST] * s.at[o, SETUP] - pull_estimate(p, s, m1, i1)
-    if hoped > HOPELESS * temperature:
-        return 0
     begin(j)
     note(p, s, j, o)
     behind = s.seq[m1, i1 + 1] if i1 + 1 < s.length[m1] else -1
@@ -222,7 +214,7 @@ def relocate(  # noqa: C901 - one pass over the sampled places, unrolled for the
     seed_after(p, s, j, o)
     if propagate(p, s, j, LIMIT):
         delta = changed_cost(p, s, j) + place_cost(p, o, k2) + transport_around(p, s, o, shop2) - old
-        if accepted(rng, delta, temperature):
+        if delta <= most:
             return delta
     undo(s, j)
     take_out(s, m2, s.at[o, POS])
@@ -231,9 +223,30 @@ def relocate(  # noqa: C901 - one pass over the sampled places, unrolled for the
     return 0
 
 
+@inlined
+def instead(p: Core, s: Schedule, o: int, k: int, y: int, enough: int) -> int:
+    """Cost change of o in y's place by alternative k, without what o and y leave behind elsewhere."""
+    m, i = s.at[y, MACHINE], s.at[y, POS]
+    shop, ticks = p.mach[m, SHOP], p.elig_ticks[k]
+    x = setup_between(p, m, family_before(p, s, m, i), p.ops[o, FAMILY])
+    at = max(free_before(p, s, m, i), parts_ready(p, s, o, shop))
+    start = earliest(p, o, m, k, at, x, ticks, tail_of(p, k))
+    end = start + x + ticks
+    avail = freed(p, m, end) if start < NEVER else NEVER
+    if avail >= NEVER:
+        return INFINITE
+    was = p.mach[s.at[o, MACHINE], SHOP]
+    cost = place_cost(p, o, k) - place_cost(p, o, s.at[o, CHOICE]) + p.rates[SETUP_COST] * (x - s.at[o, SETUP])
+    cost += lateness_cost(p, o, shop, avail) - lateness_cost(p, o, was, s.at[o, AVAIL])
+    cost += transport_around(p, s, o, shop) - transport_around(p, s, o, was)
+    if p.ops[o, SUCC_LOW] < p.ops[o, SUCC_HIGH]:
+        cost += follow_change(p, s, o, shop, avail)
+    return cost + walked(p, s, m, i + 1, end, p.ops[o, FAMILY], enough - cost)
+
+
 @compiled
-def exchange(p: Core, s: Schedule, j: Journal, rng: Longs, o: int, temperature: float, frozen: int) -> int:
-    """Try to exchange o with an operation on another machine at a similar time. The cost change, 0 where refused."""
+def exchange(p: Core, s: Schedule, j: Journal, rng: Longs, o: int, most: int, frozen: int) -> int:
+    """Try to exchange o with an operation on another machine at a similar time. The change; 0: more than `most`."""
     m1, i1, k1 = s.at[o, MACHINE], s.at[o, POS], s.at[o, CHOICE]
     k = p.ops[o, ELIG_LOW] + draw(rng, p.ops[o, ELIG_HIGH] - p.ops[o, ELIG_LOW])
     m2 = p.elig_machine[k]
@@ -245,6 +258,11 @@ def exchange(p: Core, s: Schedule, j: Journal, rng: Longs, o: int, temperature: 
         return 0
     ky = alternative_on(p, y, m1)
     if ky < 0:
+        return 0
+    about = instead(p, s, o, k, y, INFINITE)
+    if about < INFINITE:
+        about += instead(p, s, y, ky, o, most - about)
+    if about > most:
         return 0
     k2 = s.at[y, CHOICE]
     shop1, shop2 = p.mach[m1, SHOP], p.mach[m2, SHOP]
@@ -278,45 +296,13 @@ def exchange(p: Core, s: Schedule, j: Journal, rng: Longs, o: int, temperature: 
             + transport_around(p, s, y, shop1)
         )
         delta = changed_cost(p, s, j) + new - old
-        if s.at[y, START] >= frozen and s.at[o, START] >= frozen and accepted(rng, delta, temperature):
+        if s.at[y, START] >= frozen and s.at[o, START] >= frozen and delta <= most:
             return delta
     undo(s, j)
     s.seq[m1, i1], s.at[o, POS], s.at[o, MACHINE] = o, i1, m1
     s.seq[m2, i2], s.at[y, POS], s.at[y, MACHINE] = y, i2, m2
     choose(p, s, o, k1)
     choose(p, s, y, k2)
-    return 0
-
-
-@compiled
-def shift(p: Core, s: Schedule, j: Journal, rng: Longs, o: int, temperature: float, frozen: int) -> int:
-    """Try to swap o with one up to four places earlier on its machine. The cost change, 0 where refused."""
-    m, i1 = s.at[o, MACHINE], s.at[o, POS]
-    i2 = i1 - (1 if draw(rng, 2) == 0 else 1 + draw(rng, 4))
-    if i2 < 0:
-        return 0
-    y = s.seq[m, i2]
-    if s.at[y, START] < frozen or p.ops[y, PINNED] >= 0:
-        return 0
-    begin(j)
-    note(p, s, j, o)
-    note(p, s, j, y)
-    s.seq[m, i2], s.seq[m, i1], s.at[o, POS], s.at[y, POS] = o, y, i2, i1
-    s.at[o, END], s.at[o, AVAIL], s.at[y, END], s.at[y, AVAIL] = -1, -1, -1, -1
-    seed(j, o)
-    if i2 + 1 < i1:
-        seed(j, s.seq[m, i2 + 1])
-    seed(j, y)
-    if i1 + 1 < s.length[m]:
-        seed(j, s.seq[m, i1 + 1])
-    seed_after(p, s, j, o)
-    seed_after(p, s, j, y)
-    if propagate(p, s, j, LIMIT):
-        delta = changed_cost(p, s, j)
-        if s.at[o, START] >= frozen and accepted(rng, delta, temperature):
-            return delta
-    undo(s, j)
-    s.seq[m, i1], s.seq[m, i2], s.at[o, POS], s.at[y, POS] = o, y, i1, i2
     return 0
 
 
@@ -370,12 +356,13 @@ def anneal(
         if s.at[o, START] < frozen:
             continue
         kind = draw(rng, 100)
+        most = affordable(rng, temperature)
         if kind < RELOCATE:
-            change = relocate(p, s, j, rng, o, temperature, frozen, samples)
+            change = relocate(p, s, j, rng, o, most, frozen, samples)
         elif kind < EXCHANGE:
-            change = exchange(p, s, j, rng, o, temperature, frozen)
+            change = exchange(p, s, j, rng, o, most, frozen)
         else:
-            change = shift(p, s, j, rng, o, temperature, frozen)
+            change = shift(p, s, j, rng, o, most, frozen)
         delta += change
         if change != 0:
             taken += 1

@@ -9,6 +9,7 @@ import os
 import sys
 import time
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 from agents.contract.vocabulary import Process
 from scheduler.planning.snapshot import Circuit, DurationOption, Fixed, PlanJob, PlanMachine, Snapshot
@@ -65,8 +66,18 @@ def small_world(limit_w: float) -> Snapshot:
     return Snapshot(now, machines, jobs, circuits=(Circuit("c", limit_w),))
 
 
+def forget_old_code() -> None:
+    """Delete cached machine code older than a source: a cache entry does not know that a function it calls changed."""
+    folder = Path(__file__).parent
+    newest = max(path.stat().st_mtime_ns for path in folder.glob("*.py"))
+    for path in (folder / "__pycache__").glob("*.nb[ic]"):
+        if path.stat().st_mtime_ns < newest:
+            path.unlink(missing_ok=True)
+
+
 if __name__ == "__main__":
     if os.environ.get("WORKSHED_COMPILE") != "1":
+        forget_old_code()
         os.environ["WORKSHED_COMPILE"] = "1"
         os.execv(sys.executable, [sys.executable, "-m", "scheduler.planning.warm"])
     print(f"compiled in {warm():.1f} s")

@@ -16,7 +16,9 @@ from scheduler.planning.microfab import MicroFab, weighted_tardiness
 FREEZE = 30
 PERIOD = 60
 #: Cost of moving an operation to another shop when re-planning, in hundredths of a weight-minute.
-NERVOUSNESS = 16_000
+NERVOUSNESS = 9_000
+#: What a re-plan may take.
+REPLAN_S = 0.22
 
 
 @dataclass(frozen=True)
@@ -83,7 +85,7 @@ class _Shares:
 def run_week(
     fab: MicroFab,
     *,
-    replan_moves: int = 25_000,
+    replan_moves: int | None = None,
     failure_rate: float = 0.3,
     pressure: float = 0.0,
     seed: int = 5,
@@ -92,6 +94,7 @@ def run_week(
     """Every job is placed when it arrives; hourly the search improves what starts after the freeze.
 
     Args:
+        replan_moves: moves of a re-plan instead of `REPLAN_S` seconds.
         failure_rate: failures per machine and week; each takes an hour and an exponential 8 hours more.
         pressure: cost in weight-minutes of a machine minute in a shop that had twice its share; 0 is no fairness.
     """
@@ -130,10 +133,10 @@ def run_week(
         quotes.append(1e3 * (clock() - t))
         if pressure and number % 20 == 0:
             shares.apply(live)
-        if replan_moves and now >= next_replan:
+        if now >= next_replan:
             before = live.schedule.at.copy()
             t = clock()
-            live.improve(moves=replan_moves, seed=now)
+            live.improve(moves=replan_moves, budget_s=REPLAN_S, seed=now, clock=clock)
             replans.append(1e3 * (clock() - t))
             share, inside = _moved(live, before)
             moved.append(share)
