@@ -134,6 +134,17 @@ class OrderDetail:
     quote_why: str = ""
     """Why no date can be given."""
     promised: datetime | None = None
+    shared: tuple[tuple[str, int], ...] = ()
+    """(job, own pieces) of jobs on which pieces of others lie too."""
+
+
+@dataclass(frozen=True, slots=True)
+class OffcutShown:
+    """An offcut that a shop keeps: its label, and what it is in words."""
+
+    label: str
+    shop: str
+    words: str
 
 
 @dataclass(frozen=True, slots=True)

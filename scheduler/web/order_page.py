@@ -12,7 +12,7 @@ from nicegui import ui
 from scheduler.web.fresh import Section, whole
 from scheduler.web.models import JobShown, OrderDetail, StepShown
 from scheduler.web.overview import need_chip, when_or_why
-from scheduler.web.theme import JOB_TONES, ORDER_TONES, chip, heading, quiet, text
+from scheduler.web.theme import JOB_TONES, ORDER_TONES, chip, heading, link, quiet, text
 from scheduler.web.words import JOB_WORDS, ORDER_WORDS, PROCESS_WORDS, at, count, duration, named
 
 #: The road of an order, as its page draws it.
@@ -167,11 +167,12 @@ def _fact(figure: str, words: str) -> None:
 
 def _jobs(shown: OrderDetail, now: datetime) -> None:
     with ui.element("div").classes("ws-grid").style("grid-template-columns: repeat(auto-fill, minmax(320px, 1fr))"):
+        own = dict(shown.shared)
         for job in shown.jobs:
-            _job(job, now)
+            _job(job, own.get(job.job, 0), now)
 
 
-def _job(job: JobShown, now: datetime) -> None:
+def _job(job: JobShown, own: int, now: datetime) -> None:
     card = ui.element("article").classes("ws-card ws-machine")
     card.props["aria-label"] = f"Job {job.job}: {job.title}"
     with card:
@@ -180,6 +181,8 @@ def _job(job: JobShown, now: datetime) -> None:
                 heading(3, job.title)
                 quiet(f"{count(job.pieces, 'piece')} · {named(PROCESS_WORDS, job.process)} · {job.material}")
             chip(named(JOB_WORDS, job.state), JOB_TONES.get(job.state, ""))
+        if own:
+            quiet(f"{own} of {count(job.pieces, 'piece')} belong to this order; the others lie beside them")
         if job.machine:
             text("span", f"{job.machine} in {job.shop}")
         if job.state not in {"inspected", "cancelled", "finished"}:
@@ -197,6 +200,8 @@ def _job(job: JobShown, now: datetime) -> None:
                     text("div", reason).classes("ws-small")
         if job.made_by:
             quiet(f"Program by {job.made_by}" + (f", runs {duration(job.run_s)}" if job.run_s is not None else ""))
+        if own and job.made_by:
+            link("See which piece is whose", f"/api/v1/jobs/{job.job}/sheet.svg")
 
 
 def step_row(words: str, step: StepShown, order: str, deeds: OrderDeeds) -> None:

@@ -24,7 +24,7 @@ from scheduler.web.fresh import Section, keep_fresh, whole
 from scheduler.web.models import Overview
 from scheduler.web.order_form import OWN_FILE, Asked, order_form
 from scheduler.web.order_page import order_page
-from scheduler.web.source import Source
+from scheduler.web.source import Source, read_offcuts
 from scheduler.web.theme import empty, frame, heading, link, quiet, text
 
 #: A busy computer may take long to draw a page for the first time; the library would give up after 3 s.
@@ -81,8 +81,10 @@ def _reading_pages(source: Source, deeds: Deeds, serving: Scheduler) -> None:
         def read() -> places.Floor:
             with serving.store.read() as c:
                 shops = {agent.shop: agent.http for agent in queries.agents(c)}
+                kept = read_offcuts(c)
             details = [source.order(order.order) for order in source.orders() if order.state in _OPEN]
-            return places.Floor(source.overview().machines, shops, tuple(one for one in details if one is not None))
+            going = tuple(one for one in details if one is not None)
+            return places.Floor(source.overview().machines, shops, going, kept)
 
         with frame("Shop floor", "/floor"):
             token_field()

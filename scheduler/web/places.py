@@ -11,7 +11,7 @@ from nicegui import ui
 
 from scheduler.web.deeds import DesignCard
 from scheduler.web.fresh import Section, whole
-from scheduler.web.models import MachineShown, OrderDetail, StepShown
+from scheduler.web.models import MachineShown, OffcutShown, OrderDetail, StepShown
 from scheduler.web.order_page import OrderDeeds, step_row
 from scheduler.web.overview import machine_tile
 from scheduler.web.theme import chip, empty, heading, link, quiet, text
@@ -55,13 +55,16 @@ class Floor:
     """Where each shop's own page is."""
     orders: tuple[OrderDetail, ...]
     """Those that are accepted and not handed over yet."""
+    offcuts: tuple[OffcutShown, ...] = ()
 
 
 def floor_page(now: Callable[[], datetime], deeds: OrderDeeds) -> list[Section]:
     """Shop by shop: what wants a person, and the way to the page where that person says so."""
     heading(1, "Shop floor")
     text("p", "Whoever stands at a machine speaks for it: on the shop's own page, which works without this one too.")
-    shops = whole(lambda found: (found.machines, found.pages), lambda found: _shops(found, now()), "ws-contents")
+    shops = whole(
+        lambda found: (found.machines, found.pages, found.offcuts), lambda found: _shops(found, now()), "ws-contents"
+    )
     with ui.element("section").classes("ws-section ws-when-filled"):
         together = Section(lambda found: {"": ""} if _open_steps(found) else {}, lambda *_: _head("To put together"))
         steps = Section(
@@ -95,6 +98,22 @@ def _shops(found: Floor, now: datetime) -> None:
             with ui.element("div").classes("ws-grid"):
                 for machine in there:
                     machine_tile(machine, now)
+            _offcuts([offcut for offcut in found.offcuts if offcut.shop == shop])
+
+
+def _offcuts(kept: Sequence[OffcutShown]) -> None:
+    """The shop's shelf of offcuts, drawn as they are laid on the machine."""
+    if not kept:
+        return
+    with ui.element("details"):
+        text("summary", f"{count(len(kept), 'offcut')} on the shelf").classes("ws-quiet")
+        with ui.element("div").classes("ws-grid"):
+            for offcut in kept:
+                with ui.element("figure").classes("ws-card"):
+                    drawn = ui.element("img").props('loading="lazy"')
+                    drawn.props["src"] = f"/api/v1/remnants/{offcut.label}.svg"
+                    drawn.props["alt"] = f"Offcut {offcut.label}"
+                    text("figcaption", f"{offcut.label}: {offcut.words}")
 
 
 def _open_steps(found: Floor) -> dict[str, tuple[OrderDetail, StepShown]]:

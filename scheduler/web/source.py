@@ -13,12 +13,13 @@ import sqlalchemy as sa
 from agents.contract.vocabulary import JobState
 from scheduler.api import views
 from scheduler.clock import Clock
-from scheduler.store import Store, queries
+from scheduler.store import Store, content_queries, queries
 from scheduler.web.models import (
     BarShown,
     GateShown,
     JobShown,
     MachineShown,
+    OffcutShown,
     OrderDetail,
     OrderShown,
     Overview,
@@ -73,6 +74,14 @@ class Source:
             return tuple(_order(c, row) for row in _newest_orders(c, limit))
 
 
+def read_offcuts(c: sa.Connection) -> tuple[OffcutShown, ...]:
+    """What lies on the shops' shelves for the next job that fits on it."""
+    return tuple(
+        OffcutShown(row.id, row.shop, f"{row.material}, {row.thickness_mm or 0:g} mm, {row.area_mm2 / 100:.0f} cm²")
+        for row in content_queries.remnants(c, states=["available", "in_doubt"])
+    )
+
+
 def read_overview(c: sa.Connection, now: datetime) -> Overview:
     """Everything of the first page in one read."""
     machines = views.machines_live(c)
@@ -125,6 +134,7 @@ def read_order(c: sa.Connection, order: str, now: datetime) -> OrderDetail | Non
         quoted_until=None if view.quote is None else view.quote.valid_until,
         quote_why="" if view.quote is None or view.quote.finish_p90 else "; ".join(view.quote.reasons),
         promised=view.promised,
+        shared=tuple((piece.job, piece.pieces) for piece in view.pieces if piece.orders_on_job > 1),
     )
 
 

@@ -13,6 +13,8 @@ from scheduler.orders import making
 from scheduler.orders.cards import read_layout, sheet_drawing, work_card
 from scheduler.store import content_queries, queries
 from scheduler.store.rows import ToolpathRow
+from scheduler.web.models import OrderDetail
+from scheduler.web.source import Source
 from tests.scheduler import line as line_module
 from tests.scheduler.line import Agent, Line
 from tests.scheduler.shelf import ask, block, drawing
@@ -27,6 +29,12 @@ def offered(line: Line) -> tuple[str, ToolpathRow]:
         toolpath = queries.toolpath(c, offer.sha256)
     assert toolpath is not None
     return job.id, toolpath
+
+
+def read_order(line: Line, order: str) -> OrderDetail:
+    found = Source(line.scheduler.store, line.clock).order(order)
+    assert found is not None
+    return found
 
 
 def test_two_orders_are_cut_from_one_sheet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -54,6 +62,8 @@ def test_two_orders_are_cut_from_one_sheet(tmp_path: Path, monkeypatch: pytest.M
     drawn = sheet_drawing(toolpath, lines)
     assert drawn is not None
     assert drawn.count("<path") == 6
+    shown = read_order(line, one.id)
+    assert shown.shared == ((job, 3),)
     cuts = line.scheduler.blobs.get(toolpath.sha256).decode().count("G0")
     assert cuts >= 5
     line.close()
