@@ -250,7 +250,9 @@ def pins_on(view: View, machine_id: str, fixed: dict[str, list[PlanJob]]) -> dic
     return out
 
 
-def guides(due: Ints, weight: Longs, preds: Sequence[Sequence[int]], ptr: Longs, ticks: Longs) -> tuple[Ints, Longs]:
+def guides(
+    due: Ints, weight: Longs, preds: Sequence[Sequence[int]], ptr: Longs, ticks: Ints | Longs
+) -> tuple[Ints, Longs]:
     """Due date and weight that every operation inherits from those that need its part, least durations subtracted."""
     guide_due, guide_weight = due.copy(), weight.copy()
     after: list[list[int]] = [[] for _ in preds]
