@@ -6,6 +6,7 @@ of the public text format in `public_formats.py`. Durations are integers without
 
 from __future__ import annotations
 
+import heapq
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -132,10 +133,10 @@ def greedy(shop: FlexibleShop, noise: NDArray[np.float64]) -> tuple[Longs, Longs
     rest *= 1 + noise
     free, last = [0] * shop.machines, [-1] * shop.machines
     start, end, choice = (np.zeros(n, np.int64) for _ in range(3))
-    open_ones = [o for o in range(n) if shop.before[o] < 0]
+    open_ones = [(-rest[o], o) for o in range(n) if shop.before[o] < 0]
+    heapq.heapify(open_ones)
     while open_ones:
-        o = max(open_ones, key=lambda o: (rest[o], -o))
-        open_ones.remove(o)
+        _, o = heapq.heappop(open_ones)
         ready = int(end[shop.before[o]]) if shop.before[o] >= 0 else 0
         ends = []
         for k in range(int(shop.elig_ptr[o]), int(shop.elig_ptr[o + 1])):
@@ -147,5 +148,5 @@ def greedy(shop: FlexibleShop, noise: NDArray[np.float64]) -> tuple[Longs, Longs
         start[o], choice[o] = finish - int(shop.elig_time[k]), k
         last[m], free[m], end[o] = o, finish, finish
         if shop.after[o] >= 0:
-            open_ones.append(int(shop.after[o]))
+            heapq.heappush(open_ones, (-rest[shop.after[o]], int(shop.after[o])))
     return start, choice

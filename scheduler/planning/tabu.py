@@ -32,7 +32,7 @@ from scheduler.planning.critical_path import (
     unlink,
 )
 from scheduler.planning.jit import compiled, inlined
-from scheduler.planning.problem import Longs
+from scheduler.planning.problem import Ints, Longs
 from scheduler.planning.search import draw
 
 #: Later than any head, longer than any plan.
@@ -43,6 +43,8 @@ VALUE, EQUALS, MOVED, TO, BEHIND_WHOM, LASTS, SPARES, SPARE = 0, 1, 2, 3, 4, 5, 
 FOUND = 11
 #: Least iterations for which an undone order is forbidden.
 TENURE = 10
+#: Most pairs remembered as forbidden (64 MB).
+MOST_FORBIDDEN = 1 << 24
 
 
 @inlined
@@ -87,7 +89,7 @@ def critical(ops: Longs, setup: Longs | None, makespan: int, path: Longs, rng: L
 @compiled
 def scan_other_machines(
     ops: Longs, first: Longs, ptr: Longs, options: Longs, setup: Longs | None, v: int,
-    forbidden: Longs, now: int, best: int, found: Longs, rng: Longs,
+    forbidden: Ints, now: int, best: int, found: Longs, rng: Longs,
 ) -> None:  # fmt: skip
     """Offer v's possibly best places on every other machine that can do it."""
     n = len(ops)
@@ -102,7 +104,7 @@ def scan_other_machines(
         m, d = options[k, 0], options[k, 1]
         if m == ops[v, ON]:
             continue
-        tabu = forbidden[v, n + m] > now
+        tabu = forbidden[key(n, v, n + m, forbidden)] > now
         u, w = -1, first[m]
         # No path may lead from v's job successor to u.
         while u < 0 or ops[u, HEAD] < due:
@@ -116,13 +118,19 @@ def scan_other_machines(
 
 
 @inlined
-def ordered(forbidden: Longs, row: Longs, count: int, now: int, at: int) -> int:
+def key(n: int, a: int, b: int, forbidden: Ints) -> int:
+    """Where it stands until when operation a may not come before b, or (b ≥ n) may not go to machine b - n."""
+    return (a * 2 * n + b) & (len(forbidden) - 1)
+
+
+@inlined
+def ordered(n: int, forbidden: Ints, row: Longs, count: int, now: int, at: int) -> int:
     """1 where the row, whose operation `at` an end moved, brings back an order that is still forbidden."""
     v = row[at]
     for i in range(count):
-        if i < at and forbidden[row[i], v] > now:
+        if i < at and forbidden[key(n, row[i], v, forbidden)] > now:
             return 1
-        if i > at and forbidden[v, row[i]] > now:
+        if i > at and forbidden[key(n, v, row[i], forbidden)] > now:
             return 1
     return 0
 
@@ -130,7 +138,7 @@ def ordered(forbidden: Longs, row: Longs, count: int, now: int, at: int) -> int:
 @compiled
 def scan_block(
     ops: Longs, path: Longs, low: int, high: int, setup: Longs | None,
-    forbidden: Longs, now: int, best: int, row: Longs, heads: Longs, found: Longs, rng: Longs,
+    forbidden: Ints, now: int, best: int, row: Longs, heads: Longs, found: Longs, rng: Longs,
 ) -> None:  # fmt: skip
     """Offer the moves within one critical block, path[high] … path[low] in time (the path is backwards)."""
     size = high - low + 1
@@ -148,7 +156,7 @@ def scan_block(
                 row[i - x - 1] = path[high - i]
             row[y - x] = v
             estimate = row_estimate(ops, setup, row, y - x + 1, ops[v, AHEAD], ops[u, BEHIND], heads)
-            tabu = 1 if estimate >= best and ordered(forbidden, row, y - x + 1, now, y - x) == 1 else 0
+            tabu = 1 if estimate >= best and ordered(len(ops), forbidden, row, y - x + 1, now, y - x) == 1 else 0
             offer(found, rng, estimate, tabu, v, ops[v, ON], u, ops[v, TICKS])
             if x > 0 and setup is None:
                 break
@@ -163,7 +171,7 @@ def scan_block(
             for i in range(y, x):
                 row[i - y + 1] = path[high - i]
             estimate = row_estimate(ops, setup, row, x - y + 1, ops[w, AHEAD], ops[v, BEHIND], heads)
-            tabu = 1 if estimate >= best and ordered(forbidden, row, x - y + 1, now, 0) == 1 else 0
+            tabu = 1 if estimate >= best and ordered(len(ops), forbidden, row, x - y + 1, now, 0) == 1 else 0
             offer(found, rng, estimate, tabu, v, ops[v, ON], ops[w, AHEAD], ops[v, TICKS])
             if x < size - 1 and setup is None:
                 break
@@ -172,7 +180,7 @@ def scan_block(
 @compiled
 def scan(
     ops: Longs, first: Longs, ptr: Longs, options: Longs, setup: Longs | None, path: Longs, length: int,
-    forbidden: Longs, now: int, best: int, row: Longs, heads: Longs, found: Longs, rng: Longs,
+    forbidden: Ints, now: int, best: int, row: Longs, heads: Longs, found: Longs, rng: Longs,
 ) -> None:  # fmt: skip
     """Offer every neighbour that a longest path has."""
     found[VALUE], found[EQUALS], found[SPARES] = FAR, 0, 0
@@ -190,19 +198,19 @@ def scan(
 
 
 @compiled
-def forbid(ops: Longs, place: Longs, forbidden: Longs, v: int, m: int, u: int, until: int) -> None:
+def forbid(ops: Longs, place: Longs, forbidden: Ints, v: int, m: int, u: int, until: int) -> None:
     """What the move of v to machine m behind u undoes may not come back for a while."""
     n = len(ops)
     if m != ops[v, ON]:
-        forbidden[v, n + ops[v, ON]] = until
+        forbidden[key(n, v, n + ops[v, ON], forbidden)] = until
         return
     later = u >= 0 and place[u] > place[v]
     x = ops[v, BEHIND] if later else ops[v, AHEAD]
     while x >= 0 and (later or x != u):
         if later:
-            forbidden[v, x] = until
+            forbidden[key(n, v, x, forbidden)] = until
         else:
-            forbidden[x, v] = until
+            forbidden[key(n, x, v, forbidden)] = until
         if later and x == u:
             break
         x = ops[x, BEHIND] if later else ops[x, AHEAD]
@@ -237,7 +245,11 @@ def tabu(
     The best queues are left in `kept_…`. Returns their makespan and the iterations made.
     """
     n = len(ops)
-    forbidden = np.zeros((n, n + len(first)), np.int64)
+    # A power of two, so that a mask finds the place; above the cap pairs share places, which forbids a little more.
+    size = 1
+    while size < n * (2 * n + len(first)) and size < MOST_FORBIDDEN:
+        size *= 2
+    forbidden = np.zeros(size, np.int32)
     spare, row, heads, path = (
         np.empty(2 * n, np.int64),
         np.empty(n, np.int64),
@@ -260,7 +272,7 @@ def tabu(
         forbid(ops, place, forbidden, v, m, u, until)
         made = go(ops, first, order, place, setup, spare, v, m, u, d)
         if made < 0:
-            forbidden[v, n + m] = until
+            forbidden[key(n, v, n + m, forbidden)] = until
             continue
         current = made
         if current < best:
