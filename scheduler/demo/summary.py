@@ -74,11 +74,15 @@ def summarise(
     """From orders and job pages as the API gives them; `whys` says for open jobs why they are."""
     runs: list[Run] = []
     missing: list[str] = []
+    told: set[str] = set()
     for order in orders:
         if order["state"] != "handed_over":
             missing.append(f"{order['title']} ({order['id']}) is {order['state'].replace('_', ' ')}")
         missing += [f"{part['part']}: {part['good']} of {part['quantity']} are good" for part in _short(order)]
         for job in order["jobs"]:
+            if job["id"] in told:  # orders may share a plate or sheet
+                continue
+            told.add(job["id"])
             if job["state"] in _DONE:
                 runs.append(_run(order, job, pages.get(job["id"], {}), speed))
             elif job["state"] != "cancelled":
