@@ -25,10 +25,6 @@ from designs.toolpath import motions, planner, scanning
 
 MACHINE_CODE_FROM_BYTES: Final = 300_000
 """Bytes of G-code from which machine code pays: loading it takes 0.2 s, plain kernels about 1 s a megabyte."""
-_CODE_FOLDERS: Final = (
-    Path(__file__).parent / "__pycache__",
-    Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "workshed",
-)
 
 
 class Passed(StrEnum):
@@ -64,12 +60,24 @@ ENTRIES: Final = (
 )
 
 
+def code_folders() -> tuple[Path, ...]:
+    """Beside the sources, as Python's own compiled files; else in the cache of whoever runs this, if there is one."""
+    beside = Path(__file__).parent / "__pycache__"
+    cache_home = os.environ.get("XDG_CACHE_HOME")
+    if not cache_home:
+        try:
+            cache_home = str(Path.home() / ".cache")
+        except RuntimeError:
+            return (beside,)
+    return (beside, Path(cache_home) / "workshed")
+
+
 def code_paths() -> tuple[Path, ...]:
     """Where the machine code of these very sources may lie, the first choice first."""
     digest = hashlib.sha256(platform.machine().encode())
     for source in (*sorted({str(entry.module.__file__) for entry in ENTRIES}), __file__):
         digest.update(Path(source).read_bytes())
-    return tuple(folder / f"kernels-{digest.hexdigest()[:16]}.bin" for folder in _CODE_FOLDERS)
+    return tuple(folder / f"kernels-{digest.hexdigest()[:16]}.bin" for folder in code_folders())
 
 
 def packed(facts: dict[str, str], objects: dict[str, bytes]) -> bytes:

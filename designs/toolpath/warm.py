@@ -136,11 +136,20 @@ def _keep(data: bytes, paths: tuple[Path, ...]) -> None:
                 file.write(data)
             Path(file.name).chmod(0o644)  # a service may run as somebody else than who installed it
             Path(file.name).replace(path)
+            _forget_older(path)
         except OSError:
             if last:
                 raise
         else:
             return
+
+
+def _forget_older(path: Path) -> None:
+    """Code of earlier versions of these sources; not in a user's cache, which several installations share."""
+    if path.parent.name == "__pycache__":
+        for other in path.parent.glob("kernels-*.bin"):
+            if other != path:
+                other.unlink(missing_ok=True)
 
 
 def main() -> int:

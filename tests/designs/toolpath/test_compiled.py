@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import random
 import subprocess
 import sys
@@ -101,6 +102,23 @@ def test_without_a_whole_code_file_the_plain_kernels_work(
         monkeypatch.undo()
         machine_code.cache_clear()
     assert pick(scanning, True) is not scanning
+
+
+def test_a_user_without_a_home_reads_programs_too() -> None:
+    """As a container under a user number of its own: no HOME, no entry in the password file."""
+    script = (
+        "import pathlib\n"
+        "def nowhere(*_): raise RuntimeError('Could not determine home directory.')\n"
+        "pathlib.Path.home = nowhere\n"
+        "from designs.toolpath import Kinematics, estimate\n"
+        "from designs.toolpath.compiled import code_paths\n"
+        "print(len(code_paths()), round(estimate(b'G1 X10 F600\\n', Kinematics()).duration_s))\n"
+    )
+    env = {key: value for key, value in os.environ.items() if key not in {"HOME", "XDG_CACHE_HOME"}}
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=120, env=env
+    )
+    assert done.stdout.split() == ["1", "1"]
 
 
 def test_reading_imports_no_compiler() -> None:
