@@ -79,8 +79,12 @@ def _take_in(c: sa.Connection, mover: Mover, home: str, lease: m.HomeLease, now:
     for agent, event in words(c, job.id, lease.fence):
         apply_event(c, mover, agent, event, now)
     live = queries.live_lease(c, job.id)
-    if lease.ended is not None and live is not None and live.fence == lease.fence:
-        apply_event(c, mover, lease.agent, lease.ended, now)
+    if lease.ended is None or live is None or live.fence != lease.fence:
+        return
+    if isinstance(lease.ended, m.Finished):  # it ran first, whoever told so to whom
+        ran = m.Running(job=job.id, fence=lease.fence, machine=lease.machine, started=lease.ended.started)
+        apply_event(c, mover, lease.agent, ran, now)
+    apply_event(c, mover, lease.agent, lease.ended, now)
 
 
 def _freed(c: sa.Connection, mover: Mover, job: JobRow, why: str, now: datetime) -> JobRow:
