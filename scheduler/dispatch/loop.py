@@ -124,7 +124,8 @@ class Dispatcher:
         with self._store.write() as c:
             post_marks(c, self._mover, picture, self._reach, now)
             offered = carry_out(c, self._mover, picture, plan, now, self._reach)
-            write_quotes(c, planned, now)
+            if write_quotes(c, planned, now):
+                self._bell.news()
             if make_way(c, self._mover, picture, plan, now):
                 self._bell.news()
         _log.info("planned %d, waiting %d, offered %d", len(plan.placements), len(plan.waiting), len(offered))

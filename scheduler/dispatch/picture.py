@@ -46,6 +46,8 @@ from scheduler.store.rows import JobRow, OrderRow, RecipeRow, ToolpathRow
 
 #: No toolpath known: the longest stretch assumed for a job that is already under way.
 _UNKNOWN_S: Final = 3600.0
+#: Each quote is a plan of its own; the others wait for the next turn.
+_QUOTED_AT_ONCE: Final = 3
 _MAKING: Final = "its toolpath for this machine is being made"
 
 
@@ -132,6 +134,8 @@ def _to_quote(
         own = [job for job in waiting if job.order == order]
         if not any(place[0] == job.id and why == _MAKING for job in own for place, why in picture.shut.items()):
             found[order] = tuple(_waiting_job(job, picture, (), now) for job in own)
+        if len(found) == _QUOTED_AT_ONCE:
+            break
     return found
 
 
