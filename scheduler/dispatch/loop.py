@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import datetime, timedelta
 from typing import Final
@@ -29,6 +30,8 @@ from scheduler.store import tables as t
 
 _log: Final = logging.getLogger(__name__)
 _SWEEP_EVERY: Final = timedelta(seconds=5)
+#: Looking at everything costs with the size of the town: rest so many times as long, for those who talk meanwhile.
+_REST: Final = 2.0
 _PRUNE_EVERY: Final = timedelta(hours=1)
 _KEPT_OUTBOX: Final = timedelta(days=1)
 
@@ -55,6 +58,7 @@ class Dispatcher:
         self._pruned_at = self._started_at
         self._swept_at: datetime | None = None
         self._stale = True
+        self._rest_until = 0.0
         self._composed: tuple[object, ...] = ()
         self._result: tuple[Picture, Future[Planned]] | None = None
         self._executor = ThreadPoolExecutor(1, thread_name_prefix="planning")
@@ -94,15 +98,15 @@ class Dispatcher:
             self._stale = True
         now = self._clock.now()
         self._carry_out(now)
-        self._sweep(now)
-        self._plan(now)
+        fresh = self._stale and time.monotonic() >= self._rest_until
+        self._sweep(now, fresh)
+        self._plan(now, fresh)
         return self._sleep_s(now)
 
     def plan_now(self) -> None:
         """Plan and carry out at once, in this thread (for tests that own the clock)."""
         now = self._clock.now()
-        self._stale = True
-        self._sweep(now)
+        self._sweep(now, fresh=True)
         picture = self._look(now)
         self._apply(picture, plan_and_quote(self._planner, picture), self._clock.now())
 
@@ -130,10 +134,10 @@ class Dispatcher:
                 self._bell.news()
         _log.info("planned %d, waiting %d, offered %d", len(plan.placements), len(plan.waiting), len(offered))
 
-    def _sweep(self, now: datetime) -> None:
+    def _sweep(self, now: datetime, fresh: bool) -> None:
         with self._store.read() as c:
             due = bool(queries.jobs_past_deadline(c, now))
-        if not due and not self._stale and self._swept_at is not None and now - self._swept_at < _SWEEP_EVERY:
+        if not due and not fresh and self._swept_at is not None and now - self._swept_at < _SWEEP_EVERY:
             return
         self._swept_at = now
         with self._store.write() as c:
@@ -145,14 +149,16 @@ class Dispatcher:
                 prune(c)
                 c.execute(sa.delete(t.outbox).where(t.outbox.c.sent_at < now - _KEPT_OUTBOX))
 
-    def _plan(self, now: datetime) -> None:
+    def _plan(self, now: datetime, fresh: bool) -> None:
         if self._result is not None:
             return
         old = self._planned_at is None or now - self._planned_at >= self._mover.limits.replan
-        if not self._stale and not old:
+        if not fresh and not old:
             return
         self._stale, self._planned_at = False, now
+        began = time.monotonic()
         picture = self._look(now)
+        self._rest_until = time.monotonic() + _REST * (time.monotonic() - began)
         if not any(job.fixed is None for job in picture.snapshot.jobs) and not picture.held_back:
             return
         future = self._executor.submit(plan_and_quote, self._planner, picture)
@@ -191,4 +197,6 @@ class Dispatcher:
         wait = _SWEEP_EVERY.total_seconds()
         if deadline is not None and deadline > now:
             wait = min(wait, (deadline - now).total_seconds())
+        if self._stale and self._result is None:
+            wait = min(wait, max(0.0, self._rest_until - time.monotonic()))
         return wait
