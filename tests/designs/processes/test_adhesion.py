@@ -35,7 +35,7 @@ def test_what_is_around_the_first_layer(material: str, beyond: float, slicer: Sl
     points = first_layer(made.gcode, 0.3)
     wide = points.max(axis=0) - points.min(axis=0)
     two = np.array([2 * 16 + GAP_MM, 16.0])
-    assert wide == pytest.approx(two + 2 * beyond, abs=1.1)
+    assert wide == pytest.approx(two + 2 * beyond, abs=1.3)  # centres of lines; slicers round to whole lines
     assert ("brim" in made.settings) == (material == "ABS")
 
 
