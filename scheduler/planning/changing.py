@@ -212,6 +212,8 @@ class Change:
     def _pins(self) -> dict[str, None]:
         """Fixed jobs that have to be put where they now are."""
         out: dict[str, None] = {}
+        fixed = (self.book.view.job[job].fixed for job in self.touched)
+        self.pinned.update({one.machine: None for one in fixed if one is not None})
         for machine in self.pinned:
             for job, pin in self.book.pins(machine).items():
                 if self.book.pin_of(job) != pin or job in self.touched:

@@ -28,6 +28,7 @@ from scheduler.planning.core import (
 )
 from scheduler.planning.insertion import LIMIT
 from scheduler.planning.live import LivePlan
+from scheduler.planning.problem import NEVER
 from scheduler.planning.propagation import begin, new_journal, propagate, seed, seed_after, undo
 from scheduler.planning.timing import choose, freed, put_in, retime_all
 
@@ -116,9 +117,16 @@ class ClaimedPlan(LivePlan):
         return out
 
     def retime_whole(self) -> bool:
-        """Every time anew from the queues; False where something cannot be."""
-        n = len(self.core.ops)
-        return bool(retime_all(self.core, self.schedule, np.empty(n, NUMBER), np.empty(n, NUMBER)))
+        """Every time anew from the queues; False where something cannot be.
+
+        Pinned work whose part nobody will ever take is no contradiction: it is there all the same.
+        """
+        n, at = len(self.core.ops), self.schedule.at
+        if retime_all(self.core, self.schedule, np.empty(n, NUMBER), np.empty(n, NUMBER)):
+            return True
+        pinned = self.core.ops[:n, PINNED] >= 0
+        wrong = np.where(pinned, at[:, END] <= at[:, START], at[:, AVAIL] >= NEVER)
+        return not bool((wrong & (at[:, POS] >= 0)).any())
 
     def queue(self, m: int) -> list[int]:
         """Operations of a machine in order."""

@@ -145,8 +145,8 @@ def _assemble(
 
 
 def parts_of(view: View, job: PlanJob) -> tuple[str, ...]:
-    """Jobs whose parts it waits for; none in a circle: fixed jobs are where they are, and others have no place."""
-    return () if job.predecessors and circle_of(view, job) else job.predecessors
+    """Jobs whose parts it waits for: none where it is fixed (it is where it is), nor in a circle (it has no place)."""
+    return () if job.fixed is not None or (job.predecessors and circle_of(view, job)) else job.predecessors
 
 
 def job_side(

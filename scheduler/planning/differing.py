@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from datetime import datetime
 
 from scheduler.planning.snapshot import Placement, Plan, Term, Waiting
 
@@ -23,6 +24,7 @@ class PlanChange:
     seed: int
     wall_s: float
     moves: int | None = None
+    epoch: datetime | None = None
 
 
 NO_PLAN = Plan((), (), (), None, "none", 0, 0.0)
@@ -43,6 +45,7 @@ def plan_change(before: Plan, after: Plan) -> PlanChange:
         after.seed,
         after.wall_s,
         after.moves,
+        after.epoch,
     )
 
 
@@ -66,4 +69,5 @@ def changed(before: Plan, change: PlanChange) -> Plan:
         seed=change.seed,
         wall_s=change.wall_s,
         moves=change.moves,
+        epoch=change.epoch,
     )

@@ -32,6 +32,7 @@ from scheduler.planning.growing import Growing
 from scheduler.planning.loading import carried, load
 from scheduler.planning.planner import plan
 from scheduler.planning.power import stagger
+from scheduler.planning.replaying import replayed
 from scheduler.planning.saying import Saying
 from scheduler.planning.snapshot import Fixed, Placement, Plan, PlanJob, Snapshot, Waiting
 
@@ -105,7 +106,8 @@ class Planner:
 
     def current(self) -> Plan:
         """The whole plan as it stands, checked."""
-        return self._said.plan(self.snapshot, self.book, self.live, seed=self.seed)
+        made = self._said.plan(self.snapshot, self.book, self.live, seed=self.seed)
+        return replace(made, epoch=self._rules.now)
 
     def explain(self, job: str) -> Explanation:
         """Where the job is and why there; per other machine the first failing checker and the cheapest change.
@@ -187,8 +189,7 @@ class Planner:
     @staticmethod
     def replay(decision: Decision) -> bool:
         """Whether computing the decision again gives the same placements, terms and waits."""
-        again = plan(decision.snapshot, seed=decision.seed, moves=decision.moves)
-        return replace(again, wall_s=0.0) == replace(decision.plan, wall_s=0.0)
+        return replayed(decision.snapshot, decision.plan).same
 
     # --- inside ----------------------------------------------------------------------------------------------------
 

@@ -36,14 +36,16 @@ def carried(book: Growing, live: ClaimedPlan) -> Kept:
     }
 
 
-def load(book: Growing, live: ClaimedPlan, kept: Kept) -> None:
-    """Fixed work, then what is kept in its old order, then the rest."""
+def load(book: Growing, live: ClaimedPlan, kept: Kept, *, only_kept: bool = False) -> None:
+    """Fixed work, then what is kept in its old order, then the rest (not with `only_kept`)."""
     pin_all(book, live)
     order = sorted(kept.items(), key=lambda item: item[1][1])
     if not _as_it_was(book, live, order):
         restore_schedule(live.schedule, empty_schedule(book.core, live.schedule.seq.shape[1]))
         pin_all(book, live)
         _one_by_one(book, live, order)
+    if only_kept:
+        return
     rest = [o for o in book.row.values() if live.schedule.at[o, MACHINE] < 0]
     rest.sort(key=lambda o: (_pressing(book, o), o))
     if len(rest) > INSERTED_UP_TO:

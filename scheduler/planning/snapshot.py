@@ -312,6 +312,8 @@ class Plan:
     wall_s: float
     moves: int | None = None
     """Moves of the search where they were counted, so that the plan can be made again; None: time ended it."""
+    epoch: datetime | None = None
+    """The moment from which a plan that lives through events counts its ticks; None: the snapshot's own now."""
 
     @property
     def cost(self) -> int:
