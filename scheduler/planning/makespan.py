@@ -30,7 +30,7 @@ from scheduler.planning.problem import Longs
 from scheduler.planning.tabu import tabu
 
 #: Plans kept, and iterations without a new best after which a search from one of them ends.
-ELITE, PATIENCE = 12, 6_000
+ELITE, PATIENCE = 12, 2_000
 #: Share of operations with one machine and predecessor from which two plans count as one.
 ALIKE = 0.95
 #: Iterations of the first call, which finds out how fast the computer is, and of the longest one.
