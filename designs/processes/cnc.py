@@ -103,7 +103,7 @@ def _sort(
         return BitWork(tool, router_recipe(stock.material, tool, profile.spindle_max_rpm, profile.max_feed_mm_min))
 
     main = begun(mill)
-    works = {mill.number: main}
+    works = {mill: main}  # by the bit itself: shops may number several bits alike
     for laid in layout.laid:
         depth = -min(laid.depth_mm, thickness) if laid.depth_mm is not None else through
         for c in laid.contours:
@@ -117,7 +117,7 @@ def _sort(
             if c.operation is Operation.DRILL:
                 centre, diameter = _hole(laid.name, c)
                 tool = bit_for_hole(laid.name, diameter, mill, profile)
-                work = works.setdefault(tool.number, main if tool.number == mill.number else begun(tool))
+                work = works.setdefault(tool, begun(tool))
                 _sort_drill(work, c, centre, diameter, -c.depth_mm if c.depth_mm else through, options)
             elif c.operation is Operation.POCKET and c.closed:
                 _sort_pocket(main, laid.name, c, bottom, options)

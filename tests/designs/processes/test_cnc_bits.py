@@ -123,6 +123,12 @@ def test_plain_grbl_gets_one_program_a_bit_with_a_person_between() -> None:
     assert second.bounds_mm[3] - second.bounds_mm[0] > 80.0
 
 
+def test_bits_that_share_a_number_are_still_two_bits() -> None:
+    """A shop that calls every bit in its one collet number 1: a 2 mm hole is not made with the 3 mm mill."""
+    made = cnc.make_by_bit([plate(2.0)], machine(MILL, ToolSpec(1, "drill", 2.0)), PLY)
+    assert ["2 mm drill" in each.settings for each in made] == [True, False]
+
+
 def test_a_drill_is_pecked_in_steps_and_comes_up_between() -> None:
     made = cnc.make_by_bit([plate(2.0)], machine(MILL, DRILL_2), PLY)[0]
     heights = [
