@@ -1,8 +1,6 @@
-"""Nesting: nothing overlaps, nothing lies outside, remnants keep their history, orders share what they may share."""
+"""Nesting: nothing overlaps, nothing lies outside, and remnants keep their history."""
 
 from __future__ import annotations
-
-from datetime import UTC, datetime, timedelta
 
 import pytest
 from hypothesis import given, settings
@@ -10,13 +8,10 @@ from hypothesis import strategies as st
 from shapely.geometry import Point, Polygon, box
 
 from designs.nesting import NestPart, Sheet, faults, nest, rows
-from designs.nesting_orders import Want, fill_sheets, groups
 from designs.nesting_remnant import offcuts, on_remnant, whole_sheet
-from designs.processes.model import ProcessKind
 
 ELL = Polygon([(0, 0), (40, 0), (40, 12), (12, 12), (12, 40), (0, 40)])
 TEE = Polygon([(0, 0), (36, 0), (36, 12), (24, 12), (24, 36), (12, 36), (12, 12), (0, 12)])
-DAY = datetime(2026, 3, 1, tzinfo=UTC)
 
 
 @settings(max_examples=40)
@@ -81,27 +76,3 @@ def test_offcuts_keep_area_shape_and_history():
     again = on_remnant([NestPart("p", box(0, 0, 140, 100), 1)], offcut.outline, 1.0)
     assert again.left_over == ()
     assert offcuts(sheet, [box(0, 0, 290, 200)], 2.0, "plywood", 3.0, "", ("sheet 18",)) == ()
-
-
-def want(order: str, due_days: float | None = 0.0, material: str = "plywood", quantity: int = 2) -> Want:
-    due = None if due_days is None else DAY + timedelta(days=due_days)
-    return Want(order, box(0, 0, 40, 30), quantity, ProcessKind.LASER, material, 3.0, due=due)
-
-
-def test_orders_share_when_material_and_dates_agree():
-    wants = [want("a", 5), want("b", 0), want("c", 2), want("d", 0, "mdf"), want("e", None)]
-    assert groups(wants) == [[1, 2], [3], [0, 4]]
-
-
-def test_shared_sheets_hold_every_piece_once():
-    wants = [want("a", quantity=9), want("b", quantity=7)]
-    sheets, left = fill_sheets(wants, Sheet(140.0, 100.0, 1.0), 2.0)
-    assert left == {}
-    totals = {0: 0, 1: 0}
-    for sheet in sheets:
-        for k, count in sheet.shares:
-            totals[k] += count
-    assert totals == {0: 9, 1: 7}
-    assert len(sheets) == 2
-    sheets, left = fill_sheets([want("a"), want("b")], Sheet(20.0, 20.0, 1.0), 2.0)
-    assert (sheets, left) == ([], {0: 2, 1: 2})
