@@ -10,7 +10,7 @@ from typing import Final
 from fastapi import FastAPI
 from starlette.concurrency import run_in_threadpool
 
-from scheduler.api import designs, jobs, network, orders, problems, reservations, sheets
+from scheduler.api import designs, jobs, network, orders, plans, problems, reservations, sheets
 from scheduler.api.tokens import first_token
 from scheduler.api.transfers import Transfers
 from scheduler.app import Parts, Scheduler
@@ -44,7 +44,7 @@ def create_app(settings: Settings, parts: Parts | None = None, *, scheduler: Sch
     app.state.scheduler = serving
     app.state.transfers = Transfers()
     problems.install(app)
-    for room in (orders, designs, jobs, network, sheets, reservations):
+    for room in (orders, designs, jobs, network, plans, sheets, reservations):
         app.include_router(room.router)
     return app
 

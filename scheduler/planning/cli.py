@@ -7,20 +7,30 @@ import subprocess
 import sys
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Final
 
 from scheduler.planning import gantt, planfile
 from scheduler.planning.compiling import BadSnapshot
 from scheduler.planning.planner import plan
+from scheduler.planning.replaying import replayed
 from scheduler.planning.snapshot import Plan
+
+#: Seconds of searching from which progress is said also where nobody seems to watch.
+LONG_S: Final = 10.0
 
 
 def main(argv: list[str] | None = None) -> int:
-    """`[plan] FILE …` or `bench [planning] …`. Exit code 0: all is placed; 1: something waits; 2: unreadable file."""
+    """`[plan] FILE …`, `plan replay FILE` or `bench [planning] …`.
+
+    Exit code 0: all is placed, or nothing differs; 1: something waits or differs; 2: unreadable file.
+    """
     words = list(sys.argv[1:] if argv is None else argv)
     if words[:1] == ["bench"]:
         return bench(words[1:])
     if words[:1] == ["plan"]:
         words = words[1:]
+    if words[:1] == ["replay"]:
+        return replay(words[1:])
     parser = argparse.ArgumentParser(prog="workshed plan", description="Plan a snapshot file and say why.")
     parser.add_argument("file", type=Path, help="a snapshot as JSON; - reads standard input")
     parser.add_argument("--seed", type=int, default=0)
@@ -33,7 +43,7 @@ def main(argv: list[str] | None = None) -> int:
     try:
         text = sys.stdin.read() if str(asked.file) == "-" else asked.file.read_text()
         snapshot = planfile.load_snapshot(text)
-        show = _progress if sys.stderr.isatty() else None
+        show = _Progress() if sys.stderr.isatty() or asked.budget >= LONG_S else None
         made = plan(snapshot, seed=asked.seed, budget_s=asked.budget, moves=asked.moves, progress=show)
     except (OSError, planfile.BadPlanFile, BadSnapshot) as wrong:
         print(f"workshed plan: {wrong}", file=sys.stderr)
@@ -45,6 +55,26 @@ def main(argv: list[str] | None = None) -> int:
         asked.gantt.write_bytes(picture)
     print(planfile.dump(made) if asked.json else told(made))
     return 1 if made.waiting else 0
+
+
+def replay(words: list[str]) -> int:
+    """A kept decision (a snapshot and its plan) made again; what differs is said."""
+    parser = argparse.ArgumentParser(prog="workshed plan replay", description="Make a kept decision again and compare.")
+    parser.add_argument(
+        "file", type=Path, help="what GET /api/v1/plans/NUMBER answers, as a file; - reads standard input"
+    )
+    asked = parser.parse_args(words)
+    try:
+        text = sys.stdin.read() if str(asked.file) == "-" else asked.file.read_text()
+        again = replayed(*planfile.load_decision(text))
+    except (OSError, planfile.BadPlanFile, BadSnapshot) as wrong:
+        print(f"workshed plan replay: {wrong}", file=sys.stderr)
+        return 2
+    for difference in again.differences:
+        print(f"differs: {difference}")
+    how = "made again whole" if again.whole else "its order of work taken, all that follows computed again"
+    print(f"{how}: {'the same, to the last byte' if again.same else 'not the same'}")
+    return 0 if again.same else 1
 
 
 def bench(words: list[str]) -> int:
@@ -73,8 +103,20 @@ def told(made: Plan) -> str:
     return "\n".join(lines)
 
 
-def _progress(share: float, cost: int) -> None:
-    print(f"\r{100 * share:3.0f} %  cost {cost / 100:.0f} ", end="" if share < 1 else "\n", file=sys.stderr, flush=True)
+class _Progress:
+    """The share done and the best cost: in place on a terminal, a line every tenth elsewhere."""
+
+    def __init__(self) -> None:
+        self._told = 0.0
+
+    def __call__(self, share: float, cost: int) -> None:
+        """Say it."""
+        line = f"{100 * share:3.0f} %  cost {cost / 100:.0f}"
+        if sys.stderr.isatty():
+            print(f"\r{line} ", end="" if share < 1 else "\n", file=sys.stderr, flush=True)
+        elif share - self._told >= 0.1 - 1e-9 or share >= 1:
+            self._told = share
+            print(line, file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":

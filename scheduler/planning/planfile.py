@@ -40,6 +40,17 @@ def load_plan(text: str | bytes) -> Plan:
     return _load(text, Plan)
 
 
+def load_decision(text: str | bytes) -> tuple[Snapshot, Plan]:
+    """A snapshot and the plan made on it, from one JSON object with both; raises as `load_snapshot`."""
+    try:
+        raw = json.loads(text)
+    except json.JSONDecodeError as wrong:
+        raise BadPlanFile(f"the file is no JSON: {wrong}") from wrong
+    if not isinstance(raw, dict) or not {"snapshot", "plan"} <= set(raw):
+        raise BadPlanFile("a kept decision is an object with a snapshot and a plan")
+    return load_snapshot(json.dumps(raw["snapshot"])), load_plan(json.dumps(raw["plan"]))
+
+
 def _load(text: str | bytes, kind: type[T]) -> T:
     try:
         raw = json.loads(text)
@@ -75,4 +86,4 @@ def _known_fields(raw: Any, kind: str) -> None:
                 _known_fields(one, inner)
 
 
-__all__ = ["BadPlanFile", "dump", "load_plan", "load_snapshot"]
+__all__ = ["BadPlanFile", "dump", "load_decision", "load_plan", "load_snapshot"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
@@ -10,13 +11,16 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from fastapi.testclient import TestClient
 from prometheus_client import generate_latest
 
 from agents.contract.vocabulary import JobState
 from scheduler import metrics
+from scheduler.api.application import create_app
 from scheduler.plan_metrics import REASONS, late_promises, reason_of
 from scheduler.planning import Snapshot, plan
-from scheduler.planning.process import PlannerProcess
+from scheduler.planning.cli import main as plan_command
+from scheduler.planning.process import PlannerHere, PlannerProcess
 from tests.scheduler.line import Agent, Line
 from tests.scheduler.planning.worlds import HOUR, NOW, print_job, printer, world
 
@@ -72,3 +76,32 @@ def test_promises_that_a_plan_breaks_are_counted() -> None:
     jobs = [print_job("kept", promised=NOW + 9 * HOUR), print_job("broken", promised=NOW + timedelta(minutes=5))]
     snapshot: Snapshot = world([printer("m")], [*jobs, print_job("none"), print_job("no", options=(), promised=NOW)])
     assert late_promises(snapshot, plan(snapshot, moves=50)) == 2
+
+
+def test_a_kept_plan_is_made_again_over_http_and_by_file(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    line = Line(tmp_path, Agent("mill", "pi", ("m1", "m2")), planner=PlannerHere(0.05))
+    line.arrive()
+    jobs = [line.order()[0] for _ in range(3)]
+    line.plan()
+    line.plan()
+    with TestClient(create_app(line.settings, scheduler=line.scheduler)) as client:
+        token = (line.settings.data / "admin.token").read_text().strip()
+        client.headers["Authorization"] = f"Bearer {token}"
+        number = (line.job(jobs[0]).placement or {})["plan"]
+        told = client.get(f"/api/v1/plans/{number}/replay").json()
+        assert told == {"plan": number, "same": True, "whole": False, "differences": []}
+        kept = client.get(f"/api/v1/plans/{number}")
+        assert client.get("/api/v1/plans/999999").status_code == 404
+    line.close()
+    file = tmp_path / "plan.json"
+    file.write_bytes(kept.content)
+    assert plan_command(["plan", "replay", str(file)]) == 0
+    forged = kept.json()
+    forged["plan"]["placements"][0]["terms"][0]["value"] += 1
+    file.write_text(json.dumps(forged))
+    assert plan_command(["replay", str(file)]) == 1
+    assert forged["plan"]["placements"][0]["job"] in capsys.readouterr().out
+    file.write_text("[]")
+    assert plan_command(["replay", str(file)]) == 2
