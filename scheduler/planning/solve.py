@@ -12,12 +12,16 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from scheduler.planning.flexible_shop import least_makespan, shop_violations
+import numpy as np
+
+from scheduler.planning.bounds import weighted_tardiness_bound
+from scheduler.planning.flexible_shop import least_makespan, shop_of, shop_violations
 from scheduler.planning.jit import HAS_COMPILER
 from scheduler.planning.makespan import solve_shop
+from scheduler.planning.microfab import microfab
 from scheduler.planning.public_formats import BadInstance, read_queues, read_shop, read_unrelated, text_of
 from scheduler.planning.tardiness import solve_queue
-from scheduler.planning.unrelated import solve_unrelated
+from scheduler.planning.unrelated import made_up, solve_unrelated
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -64,6 +68,17 @@ def solved(text: str, asked: argparse.Namespace) -> dict[str, Any]:
         "told": told, "makespan": plan.makespan, "bound": least,
         "machine": (plan.machine + 1).tolist(), "start": plan.start.tolist(),
     }  # fmt: skip
+
+
+def warm() -> None:
+    """Compile what this module and the bound need, on tiny instances."""
+    chains = [[[(0, 3), (1, 2)], [(1, 4)]], [[(0, 1), (1, 5)]]]
+    for setup in (None, np.ones((2, 3, 3), np.int64)):
+        solve_shop(shop_of(2, chains, setup), budget_s=60.0, iterations=50)
+    solve_unrelated(made_up(4, 2, seed=1), budget_s=60.0, moves=1_000)
+    solve_queue(read_queues("3 4 5 1 5 2 3 4 1", 3)[0], moves=1_000)
+    fab = microfab(6, 4, load=1.6, calendars=False, chains=False, setups=False)
+    weighted_tardiness_bound(fab.problem, upper=1_000, budget_s=0.0)
 
 
 if __name__ == "__main__":

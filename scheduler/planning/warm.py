@@ -26,6 +26,7 @@ def warm() -> float:
     from scheduler.planning.live import LivePlan
     from scheduler.planning.microfab import microfab
     from scheduler.planning.planner import plan
+    from scheduler.planning.solve import warm as warm_solvers
 
     if not HAS_COMPILER:
         return 0.0
@@ -47,6 +48,7 @@ def warm() -> float:
         planner.explain("b")
         planner.improve(moves=200)
         planner.advance(world.now + timedelta(hours=1))
+    warm_solvers()
     path = marker()
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text("compiled\n")

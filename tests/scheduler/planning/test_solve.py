@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from scheduler.planning.solve import main
+from scheduler.planning.solve import main, warm
 
 
 @pytest.mark.parametrize(
@@ -26,6 +26,10 @@ def test_every_format_is_solved(
     file.write_text(text)
     assert main([str(file), "--seconds", "0.3", "--json", *more]) == 0
     assert json.loads(capsys.readouterr().out)[key] == value
+
+
+def test_everything_that_is_compiled_ahead_runs() -> None:
+    warm()
 
 
 def test_what_cannot_be_read_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
