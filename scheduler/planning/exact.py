@@ -36,8 +36,8 @@ _log: Final = logging.getLogger(__name__)
 #: Beyond this the exact layer is the wrong tool (see docs/planning.md).
 LARGEST: Final = 40
 #: Seconds beyond its budget after which a child is killed, and seconds it may take to load its libraries.
-GRACE_S: Final = 2.0
-START_S: Final = 60.0
+GRACE_S: Final = 5.0
+START_S: Final = 30.0
 CHILD: Final = (sys.executable, "-m", "scheduler.planning.exact_child")
 
 
