@@ -13,6 +13,7 @@ import sqlalchemy as sa
 
 from agents.contract import messages as m
 from agents.contract.vocabulary import FailureClass
+from scheduler.dispatch.hearing import unproven_before
 from scheduler.dispatch.lending import put_off
 from scheduler.dispatch.moves import Happening, Mover
 from scheduler.dispatch.states import ImpossibleTransition, JobEvent
@@ -33,6 +34,8 @@ _SIMPLE: Final[dict[type[m.Message], JobEvent]] = {
     m.Failed: JobEvent.FAILED,
     m.CancelConfirmed: JobEvent.CANCEL_CONFIRMED,
 }
+
+_ANEW: Final = "the scheduler began anew and has not heard every shop yet: the job will be offered again"
 
 
 def apply_event(c: sa.Connection, mover: Mover, agent: str, event: Any, now: datetime) -> str | None:
@@ -62,6 +65,10 @@ def _answer_to_offer(
     if (offer.agent, offer.machine) != (agent, event.machine):
         return f"the offer {event.offer} was made to another machine"
     if isinstance(event, m.Claimed):
+        unproven = unproven_before(c, mover.limits, now, asker=agent)
+        if unproven is not None and offer.made_at <= unproven:
+            mover.move(c, job, Happening(JobEvent.OFFER_WITHDRAWN, now, agent=agent, why=_ANEW))
+            return _ANEW
         mover.move(c, job, Happening(JobEvent.CLAIMED, now, agent=agent, machine=event.machine))
         return None
     declined = Happening(
@@ -107,6 +114,10 @@ def _under_lease(c: sa.Connection, mover: Mover, agent: str, job: JobRow, event:
         why = _no_start(c, job, lease, now)
         if why is not None:
             return why
+        unproven = unproven_before(c, mover.limits, now, asker=agent)
+        if unproven is not None and lease is not None and lease.granted_at <= unproven:
+            mover.move(c, job, Happening(JobEvent.LEASE_WITHDRAWN, now, agent=agent, why=_ANEW))
+            return _ANEW
     happening = Happening(_event_of(job, event), now, agent=agent, machine=event_machine(event, lease), **_said(event))
     mover.move(c, job, happening)
     return None

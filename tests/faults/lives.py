@@ -281,9 +281,8 @@ class Life:
         """Start it, if it is not there."""
         if self.side.scheduler is None:
             self.side.begin()
-            if old and self.side.scheduler is not None:
-                with self.side.scheduler.store.read() as c:
-                    self.books.put_back(c)
+            if old:
+                self.side.read(self.books.put_back)
                 self._old_since = self.time.elapsed_s
 
     def begin_shop(self, shop: Shop) -> None:

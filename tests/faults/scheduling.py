@@ -93,6 +93,12 @@ class SchedulerSide:
             self._read_upto = c.exec_driver_sql("SELECT coalesce(max(id), 0) FROM job_events").scalar() or 0
         scheduler.store.write = self._with_steps(scheduler.store.write)  # type: ignore[method-assign]
 
+    def read(self, deed: Callable[[sa.Connection], object]) -> None:
+        """Let somebody read its database, if it is there."""
+        if self.scheduler is not None:
+            with self.scheduler.store.read() as c:
+                deed(c)
+
     def kill(self) -> None:
         """kill -9; its connection to the broker breaks."""
         scheduler, self.scheduler = self.scheduler, None

@@ -85,6 +85,34 @@ def test_an_agent_that_stays_away_is_not_waited_for(line: Line) -> None:
     assert line.job(job).state is JobState.OFFERED
 
 
+def test_what_an_old_database_offered_is_not_granted_before_all_were_heard(line: Line) -> None:
+    """The offer may have lapsed in the life that is forgotten, and another shop have made the job since."""
+    (job,) = line.order()
+    line.plan()
+    line.plan()
+    assert line.job(job).state is JobState.OFFERED
+    mill, barn = line.agents.values()
+    line.deliver(barn)  # the barn claims, and is not heard yet
+    line.restart_scheduler()
+    line.hear(*barn.unacked())
+    assert line.job(job).state is JobState.WAITING
+    line.exchange(barn)
+    line.exchange(mill)
+    line.plan()
+    assert line.job(job).state is JobState.OFFERED
+
+
+def test_a_start_under_an_old_databases_lease_waits_for_all_to_be_heard(line: Line) -> None:
+    (job,) = line.order()
+    agent = to_lease(line, job)
+    agent.stage(job, line.now)
+    agent.intend(job, line.now)
+    line.restart_scheduler()
+    line.exchange(agent)
+    assert agent.starts == []
+    assert line.job(job).state is JobState.WAITING
+
+
 def test_a_fence_from_the_future_stays_in_doubt_whatever_an_old_attempt_says(line: Line) -> None:
     (job,) = line.order()
     agent = to_lease(line, job)
