@@ -131,14 +131,17 @@ def _laid(
     turned: dict[tuple[int, float, float], int] = {(k, 1.0, 0.0): k for k in range(len(ready))}
     copies, placed = [], []
     for spot in sorted(found.placements, key=lambda each: (int(each.key), each.copy)):
-        k, (c, _, s, _, _, _) = int(spot.key), spot.matrix
+        k, (c, _, s, _, right, up) = int(spot.key), spot.matrix
         way = (k, float(round(c)), float(round(s)))
         if way not in turned:
             turned[way] = len(meshes)
             meshes.append(_turned(ready[k].mesh, math.atan2(way[2], way[1])))
             names.append(f"{ready[k].name} turned")
         lying = spot.apply(shadows[k])
-        copies.append((turned[way], round(lying.bounds[0], 3), round(lying.bounds[1], 3)))
+        width, depth, _ = ready[k].mesh.extents
+        corners = [(c * x - s * y, s * x + c * y) for x in (0.0, width) for y in (0.0, depth)]
+        corner_x, corner_y = min(x for x, _ in corners), min(y for _, y in corners)
+        copies.append((turned[way], round(right + corner_x, 3), round(up + corner_y, 3)))
         placed.append(PlacedPiece(k, spot.copy, ready[k].name, ring(lying)))
     plate = Plate(tuple(meshes), tuple(copies), tuple(names), all(each.watertight for each in ready))
     bed = ((0.0, 0.0), (bed_mm[0], 0.0), (bed_mm[0], bed_mm[1]), (0.0, bed_mm[1]))

@@ -6,11 +6,13 @@ import pytest
 import trimesh
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from shapely import affinity
 from shapely.geometry import Polygon, box
 
 from designs.meshes import write_stl
 from designs.nesting import NestPart, faults
-from designs.processes.footprints import footprint_of, shadow
+from designs.processes import fdm
+from designs.processes.footprints import footprint_of, shadow, standing
 from designs.processes.model import CannotMake, GeometryKind, PartFile, Piece, Stock
 from designs.processes.plates import GAP_MM, Box, arrange, lay_on_bed
 from designs.processes.print_program import FRONT_MM, SIDE_MM
@@ -61,6 +63,24 @@ def test_the_shadow_of_a_bracket_is_no_box() -> None:
     found = shadow(mesh)
     assert found.area == pytest.approx(80 * 15 + 65 * 15, rel=0.03)
     assert found.buffer(0.01).contains(Polygon([(0.5, 0.5), (79, 0.5), (79, 14), (0.5, 14)]))
+
+
+def test_turned_meshes_lie_where_their_outlines_do() -> None:
+    lower, upper = trimesh.creation.box((110, 20, 6)), trimesh.creation.box((20, 110, 6))
+    upper.apply_translation((-45, 45, 0))
+    data = write_stl(lower.union(upper))
+    piece = Piece(PartFile("ell.stl", GeometryKind.STL, data), 3)
+    ready = [standing(piece.file)]
+    plate, layout = fdm._laid([piece], ready, BED, "tests")
+    assert len(plate.copies) == len(layout.placed) == 3
+    assert len(plate.meshes) > 1, "boxes find no room for three: some are turned"
+    for (index, x, y), placed in zip(plate.copies, layout.placed, strict=True):
+        mesh = plate.meshes[index]
+        assert mesh.bounds[0] == pytest.approx((0, 0, 0), abs=1e-6)
+        lying = affinity.translate(shadow(mesh), x, y)
+        outline = Polygon(placed.outline_mm)
+        assert lying.symmetric_difference(outline).area < 0.005 * outline.area
+        assert ROOM.buffer(0.3).contains(outline)
 
 
 def test_footprints_of_files_begin_at_zero_and_take_time() -> None:
