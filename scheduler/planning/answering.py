@@ -18,11 +18,13 @@ from scheduler.planning.core import (
     copy_schedule,
     restore_schedule,
 )
+from scheduler.planning.estimating import INFINITE
 from scheduler.planning.feasibility import View
-from scheduler.planning.insertion import INFINITE, insert_best, remove
+from scheduler.planning.insertion import insert_best, remove
 from scheduler.planning.objective import Costed, sums, terms_of
 from scheduler.planning.propagation import Journal, new_journal
 from scheduler.planning.snapshot import Placement, Plan, PlanJob, PlanMachine, Rejected, Shut, Term, Waiting
+from scheduler.planning.stock import too_little
 from scheduler.planning.waits import shuts
 
 NO_ROOM = "no machine has room for it before the horizon"
@@ -141,8 +143,10 @@ def no_room(compiled: Answerable, schedule: Schedule, o: int) -> Waiting:
         if schedule.machine[q] < 0:
             return Waiting(job.id, f"it needs the part of job {compiled.jobs[q].id}, which waits itself")
     shared = {m for _, members in compiled.circuits for m in members}
+    short = too_little(compiled.jobs, compiled.machines, schedule, o)
     full = tuple(
-        Shut(
+        short.get(m)
+        or Shut(
             compiled.machines[m].id,
             "room",
             f"no room is left on it{' and its circuit' if m in shared else ''} in the next {days:.0f} days",

@@ -10,8 +10,8 @@ from collections.abc import Collection, Iterable
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
-from scheduler.planning.feasibility import View, duration_of, first_shut
-from scheduler.planning.snapshot import Placement, Plan, PlanJob, PlanMachine, Snapshot, Window
+from scheduler.planning.feasibility import View, duration_of, first_shut, material_fits
+from scheduler.planning.snapshot import Material, Placement, Plan, PlanJob, PlanMachine, Snapshot, Window
 
 
 class Fault(NamedTuple):
@@ -50,7 +50,7 @@ def faults(snapshot: Snapshot, plan: Plan, only: Collection[str] | None = None) 
                 f"{job.id} was moved from {job.fixed.machine} to {placement.machine}, though it is fixed there"
             )
         out += [Fault(placement.job, text) for text in wrong]
-    return out + _one_at_a_time(view, looked_at) + _circuits_hold(view, plan)
+    return out + _one_at_a_time(view, looked_at) + _circuits_hold(view, plan) + _stock_lasts(view, plan)
 
 
 def _everyone_once(snapshot: Snapshot, plan: Plan) -> list[str]:
@@ -197,4 +197,29 @@ def _circuits_hold(view: View, plan: Plan) -> list[Fault]:
                 text = f"circuit {circuit.id} would carry {drawn:.0f} W of {circuit.limit_w:.0f} W at {moment:%F %H:%M}"
                 out.append(Fault(last.job, text))
                 break
+    return out
+
+
+def _stock_lasts(view: View, plan: Plan) -> list[Fault]:
+    """What is planned from one weighed spool is on it; fixed work is never to blame."""
+    taken: dict[object, list[tuple[Placement, float]]] = defaultdict(list)
+    there: dict[object, float] = {}
+    for placement in plan.placements:
+        job, machine = view.job.get(placement.job), view.machine.get(placement.machine)
+        if job is None or machine is None or job.need is None or not job.need.amount_g:
+            continue
+        stocks: list[tuple[object, Material]] = [((machine.id, i), m) for i, m in enumerate(machine.loaded)]
+        stocks += [((machine.shop, m, machine.loadable[:i].count(m)), m) for i, m in enumerate(machine.loadable)]
+        used = next(((key, m) for key, m in stocks if material_fits(job.need, m)), None)
+        if used is not None and used[1].remaining_g is not None:
+            there[used[0]] = used[1].remaining_g
+            taken[used[0]].append((placement, job.need.amount_g))
+    out = []
+    for key, users in taken.items():
+        free = [placement for placement, _ in users if not placement.fixed]
+        wanted = sum(grams for _, grams in users)
+        if wanted > there[key] + 1e-3 and free:
+            last = max(free, key=lambda placement: (placement.start, placement.job))
+            text = f"{wanted:.0f} g are planned on {last.machine} from a spool of {there[key]:.0f} g"
+            out.append(Fault(last.job, text))
     return out

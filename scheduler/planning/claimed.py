@@ -77,6 +77,10 @@ class ClaimedPlan(LivePlan):
             self._take(o)
             self.core.ops[o, PINNED] = pin
 
+    def needing(self, o: int) -> list[int]:
+        """Queued operations that wait for its part, through others too, last ones first."""
+        return self._waiting_for(o)
+
     def retime(self, rows: Iterable[int]) -> bool:
         """These rows anew from their places, and all that follows. False: nothing changed, for something cannot be."""
         begin(self.journal)

@@ -35,6 +35,7 @@ from scheduler.planning.power import stagger
 from scheduler.planning.replaying import replayed
 from scheduler.planning.saying import Saying
 from scheduler.planning.snapshot import Fixed, Placement, Plan, PlanJob, Snapshot, Waiting
+from scheduler.planning.stock import ration
 
 #: After so long the plan is compiled anew with the clock's time as its epoch.
 EPOCH = timedelta(hours=1)
@@ -106,6 +107,7 @@ class Planner:
 
     def current(self) -> Plan:
         """The whole plan as it stands, checked."""
+        ration(self.book.jobs, self.book.machines, self.live)
         made = self._said.plan(self.snapshot, self.book, self.live, seed=self.seed)
         return replace(made, epoch=self._rules.now)
 

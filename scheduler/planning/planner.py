@@ -9,6 +9,7 @@ from dataclasses import replace
 import numpy as np
 
 from scheduler.planning.answering import answer
+from scheduler.planning.claimed import ClaimedPlan
 from scheduler.planning.compiling import Compiled, compile_snapshot
 from scheduler.planning.construction import append_first, construct
 from scheduler.planning.core import Schedule
@@ -17,6 +18,7 @@ from scheduler.planning.improving import improve
 from scheduler.planning.power import stagger
 from scheduler.planning.refusing import only_possible
 from scheduler.planning.snapshot import Plan, Snapshot
+from scheduler.planning.stock import ration
 from scheduler.planning.timing import total_cost
 
 #: Above this many operations, "what would the best other machine have cost" is asked per job, not stored for all.
@@ -59,6 +61,9 @@ def plan(
         improve(compiled.core, schedule, seed=seed, budget_s=budget_s, moves=moves, progress=progress)
         engine = "search"
     if exact is None:
+        stagger(compiled.core, schedule, compiled.circuits, compiled.power)
+    if ration(compiled.jobs, compiled.machines, ClaimedPlan(compiled.core, schedule)):
+        bound = None
         stagger(compiled.core, schedule, compiled.circuits, compiled.power)
     wall_s = time.perf_counter() - began
     made = answer(
