@@ -31,6 +31,7 @@ from agents.interlocks import Interlocks, open_interlocks
 from agents.lease import WAITING, LeaseState
 from agents.machine import Supervisor
 from agents.mqtt import Line, MqttLine
+from agents.networks import Around, FurtherNetwork
 from agents.policy import MachineView, Policy, PolicyFile, open_hours
 from agents.reports import Home, described, machine_state, report
 from agents.safe_down import safe_down
@@ -102,6 +103,10 @@ class Agent:
         )
         self.line = MqttLine(config.mqtt, self._line()) if config.mqtt.host else None
         self.teller = Teller(self.spool, self._send_journal, self.clock)
+        around = Around(self.policy, self.view, self._carry_out, self._presence_message, self.report)
+        self.networks = tuple(
+            FurtherNetwork(config, one, self.spool, self.clock, self.boot, around) for one in config.networks
+        )
         self.telemetry = TelemetryLoop(config.telemetry_every_s, self._readings, self._send_telemetry)
         self._fetchers = ThreadPoolExecutor(config.cache.parallel, thread_name_prefix="fetch")
         self._ending = threading.Event()
@@ -158,7 +163,7 @@ class Agent:
         return Line(
             client_id=f"workshed-{config.shop}-{config.agent}",
             will_topic=topics.PRESENCE.of(**where),
-            will=self._presence_message(online=False),
+            will=self._presence_message(False),
             subscriptions=(topics.INBOX.of(**where), *self.board.subscriptions()),
             received=self._received,
             connected=self._connected,
@@ -166,7 +171,7 @@ class Agent:
             overheard=self.board.heard,
         )
 
-    def _presence_message(self, *, online: bool) -> bytes:
+    def _presence_message(self, online: bool) -> bytes:
         body = AgentPresence(
             shop=self.config.shop,
             agent=self.config.agent,
@@ -195,6 +200,9 @@ class Agent:
             self.line.start()
             if self.config.telemetry_every_s > 0:
                 self.telemetry.start()
+        for network in self.networks:
+            self._spawn(network.teller.run, f"teller {network.name}")
+            network.begin()
 
     def _spawn(self, run: Callable[[], None], name: str) -> None:
         thread = threading.Thread(target=run, name=name, daemon=True)
@@ -216,8 +224,10 @@ class Agent:
             supervisor.catch_up()
         if self.line is not None:
             self.teller.pump()
-            self.line.end(self._presence_message(online=False))
+            self.line.end(self._presence_message(False))
         self.teller.end()
+        for network in self.networks:
+            network.end()
         for thread in self._threads:
             thread.join(timeout=3.0)
         self.spool.close()
@@ -264,6 +274,8 @@ class Agent:
         """New events wait to be told."""
         self.teller.grew()
         self.board.grew()
+        for network in self.networks:
+            network.teller.grew()
 
     def fetch(self, lease: Lease) -> None:
         """Get and survey the toolpath of a lease on a fetching thread."""
@@ -344,7 +356,7 @@ class Agent:
         if line is None:
             return
         where = {"shop": self.config.shop, "agent": self.config.agent}
-        line.publish(topics.PRESENCE.of(**where), self._presence_message(online=True), retain=True)
+        line.publish(topics.PRESENCE.of(**where), self._presence_message(True), retain=True)
         with self._report_lock:
             self._reports.clear()
         self.board.line_up()
@@ -392,6 +404,8 @@ class Agent:
 
     def machine_changed(self, machine: str) -> None:
         """Publish the report if it says something new (progress alone at most once a second)."""
+        for network in self.networks:
+            network.tell_report(machine)
         line = self.line
         if line is None or not line.is_up:
             return

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
-from agents.channels import Channel, home_channel
+from agents.channels import Channel, home_channel, set_origin
 from agents.clock import Clock
 from agents.config import AgentConfig, MachineSettings
 from agents.contract import messages as m
@@ -181,7 +181,7 @@ class Puller:
         wall, job = self._clock.now(), mark.ticket.job
         with self._spool.transaction():
             self._spool.put_offer(offer, "claimed", expires=None, seq=None, at=wall)
-            self._spool.write("INSERT OR REPLACE INTO board_claims VALUES (?, ?, ?)", offer.offer, job, mark.home)
+            set_origin(self._spool, offer.offer, job, home_channel(mark.home))
         self._out[offer.machine] = _Claim(job, offer.offer, now)
         body = m.BoardClaim(
             claim=offer.offer,

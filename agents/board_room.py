@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Final, Protocol
 
 from agents.board import OwnMachine, Puller
-from agents.channels import Channel, channels, home_of
+from agents.channels import Channel, channels, home_of, of_network
 from agents.clock import Clock
 from agents.config import AgentConfig
 from agents.contract import messages as m
@@ -170,7 +170,8 @@ class BoardRoom:
             if self._config.board.pull:
                 self._carry_out(self._puller.tick())
             for name in channels(self._spool):
-                self._teller(name).pump()
+                if not of_network(name):
+                    self._teller(name).pump()
             self._fetch_entrusted()
 
     def _teller(self, name: str) -> Teller:

@@ -16,11 +16,27 @@ from agents.lease import WAITING, LeaseState
 from agents.spool import Lease, Spool
 
 _HOME: Final = "home:"
+_NETWORK: Final = "net:"
 
 
 def home_channel(home: str) -> str:
     """The channel of a home, `{shop}/{agent}`."""
     return f"{_HOME}{home}"
+
+
+def network_channel(network: str) -> str:
+    """The channel of a further scheduler."""
+    return f"{_NETWORK}{network}"
+
+
+def of_network(channel: str) -> bool:
+    """Whether a channel belongs to a further scheduler: what is told there is told nowhere else."""
+    return channel.startswith(_NETWORK)
+
+
+def book_of(spool: Spool, channel: str) -> Spool | Channel:
+    """The journal of a channel; the spool's own for the first scheduler's."""
+    return Channel(spool, channel) if channel else spool
 
 
 def home_of(channel: str) -> str | None:
@@ -44,10 +60,15 @@ def set_granter(spool: Spool, lease: str, channel: str) -> None:
     spool.write("INSERT OR REPLACE INTO granters VALUES (?, ?)", lease, channel)
 
 
-def home_of_claim(spool: Spool, claim: str) -> str | None:
-    """The home that a claim was sent to; None for an offer of a scheduler's."""
-    row = spool.row("SELECT home FROM board_claims WHERE claim = ?", claim)
-    return None if row is None else str(row[0])
+def origin_of(spool: Spool, offer: str) -> str:
+    """The channel that an offer came through, or that a claim was sent to; empty for the first scheduler's."""
+    row = spool.row("SELECT home FROM board_claims WHERE claim = ?", offer)
+    return "" if row is None else str(row[0])
+
+
+def set_origin(spool: Spool, offer: str, job: str, channel: str) -> None:
+    """Where an offer, or the claim that stands for one, belongs."""
+    spool.write("INSERT OR REPLACE INTO board_claims VALUES (?, ?, ?)", offer, job, channel)
 
 
 def start_verdict(spool: Spool, lease: Lease) -> tuple[bool, str | None]:
@@ -68,11 +89,17 @@ def tell_granters(spool: Spool, lease: Lease, body: JournalBody, now: datetime) 
     """Journal an event of a lease where it belongs: to the scheduler, and to the home that granted it. Its number with
     the granter."""
     channel = granter(spool, lease.lease)
-    if not channel:
-        return spool.journal(body, now)
+    if not channel or of_network(channel):
+        return book_of(spool, channel).journal(body, now)
     with spool.transaction():
         spool.journal(body, now)
         return Channel(spool, channel).journal(body, now)
+
+
+def tell_progress(spool: Spool, lease: Lease, body: JournalBody, now: datetime) -> None:
+    """How far a run is: to its scheduler alone, for a home need not know."""
+    channel = granter(spool, lease.lease)
+    book_of(spool, channel if of_network(channel) else "").journal(body, now)
 
 
 class Channel:
@@ -98,6 +125,12 @@ class Channel:
         """The number of the last event; 0 before the first."""
         row = self._spool.row("SELECT seq FROM channel_last WHERE channel = ?", self.name)
         return 0 if row is None else int(row[0])
+
+    @property
+    def first_kept(self) -> int:
+        """The lowest number that can still be told; the next one where none is kept."""
+        row = self._spool.row("SELECT min(seq) FROM channel_journal WHERE channel = ?", self.name)
+        return self.last_seq + 1 if row is None or row[0] is None else int(row[0])
 
     def unacknowledged(self, after: int = 0, limit: int = 200) -> tuple[tuple[int, bytes], ...]:
         """(seq, encoded envelope) of events not yet acknowledged, in order."""

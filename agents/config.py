@@ -105,6 +105,15 @@ class BoardSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class NetworkSettings:
+    """A further network that this shop's machines also serve: its broker, and whose messages are heard there."""
+
+    name: str
+    mqtt: MqttSettings
+    schedulers: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class AgentConfig:
     """The whole file."""
 
@@ -125,6 +134,7 @@ class AgentConfig:
     telemetry_every_s: float = 0.0
     """0 keeps telemetry in the shop."""
     board: BoardSettings = BoardSettings()
+    networks: tuple[NetworkSettings, ...] = ()
 
     @property
     def sender(self) -> str:
@@ -165,6 +175,7 @@ def load(path: Path) -> AgentConfig:
         gpio_chip=interlocks.text("chip", "/dev/gpiochip0"),
         telemetry_every_s=telemetry.number("every_s", 0.0, minval=0.0),
         board=_board(root.table("board")),
+        networks=tuple(_network(section, here) for section in root.tables("network")),
     )
     for section in (interlocks, telemetry, root):
         section.done()
@@ -179,6 +190,10 @@ def _check_whole(config: AgentConfig, path: Path) -> None:
     for name in names:
         if names.count(name) > 1:
             raise ConfigError(f"{path}: two machines are called {name!r}; each needs its own id")
+    brokers = [(mqtt.host, mqtt.port) for mqtt in (config.mqtt, *(one.mqtt for one in config.networks)) if mqtt.host]
+    labels = [one.name for one in config.networks]
+    if len(set(brokers)) < len(brokers) or len(set(labels)) < len(labels) or len(brokers) < len(labels):
+        raise ConfigError(f"{path}: every [[network]] needs a name and a broker (host, port) of its own")
     declared = any(machine.interlocks for machine in config.machines)
     if declared and config.interlock_adapter == "none":
         raise ConfigError(f"{path}: machines declare interlocks, but [interlocks] adapter is none; set file or gpio")
@@ -230,6 +245,11 @@ def _http(section: Section, here: Path) -> HttpSettings:
     )
     section.done()
     return settings
+
+
+def _network(section: Section, here: Path) -> NetworkSettings:
+    name, schedulers = section.identifier("name"), section.texts("schedulers", ())
+    return NetworkSettings(name, _mqtt(section, here), schedulers)
 
 
 def _board(section: Section) -> BoardSettings:

@@ -12,9 +12,19 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final
 
-from agents.channels import Channel, granter, home_channel, home_of_claim, set_granter
+from agents.channels import (
+    Channel,
+    book_of,
+    granter,
+    home_channel,
+    network_channel,
+    of_network,
+    origin_of,
+    set_granter,
+    set_origin,
+)
 from agents.clock import Clock
-from agents.config import AgentConfig
+from agents.config import AgentConfig, NetworkSettings
 from agents.contract import messages as m
 from agents.contract.envelope import Envelope, RefusedMessage, decode
 from agents.inputs import Asked, PauseAsked
@@ -94,10 +104,15 @@ class Inbox:
         told: Callable[[], int],
         clock: Clock,
         boot: str,
+        network: NetworkSettings | None = None,
     ) -> None:
+        """`network`: the further network whose scheduler speaks here; None for the first."""
         self._config, self._spool, self._clock, self._boot = config, spool, clock, boot
         self._policy, self._view, self._told = policy, view, told
         self._machines = frozenset(machine.name for machine in config.machines)
+        self._schedulers = config.schedulers if network is None else network.schedulers
+        self._channel = "" if network is None else network_channel(network.name)
+        self._book = book_of(spool, self._channel)
         self._opening: int | None = None
         """The number of this start's first holdings: refused, it belonged to another event of a life forgotten here."""
 
@@ -113,7 +128,7 @@ class Inbox:
 
     def _check_sender(self, envelope: Envelope) -> None:
         kind, _, name = envelope.sender.partition("/")
-        if self._config.schedulers and not (kind == "scheduler" and name in self._config.schedulers):
+        if self._schedulers and not (kind == "scheduler" and name in self._schedulers):
             raise RefusedMessage(f"{envelope.sender!r} is not one of the schedulers this shop listens to")
 
     def _receive(self, envelope: Envelope) -> tuple[Effect, ...]:
@@ -128,7 +143,7 @@ class Inbox:
             case m.Offer():
                 decision, effects = ("expired", ()) if expired else self._offered(body, envelope, now)
             case m.Grant():
-                decision, effects = self._granted(body, envelope, now, None)
+                decision, effects = self._granted(body, envelope, now, self._channel)
             case m.Withdrawal():
                 decision, effects = self._withdrawn(body, now)
             case m.PauseRequest() if not expired:
@@ -142,7 +157,7 @@ class Inbox:
                 decision, effects = "answered", (JournalGrew(),)
             case m.PauseRequest() | m.CancelRequest():
                 decision, effects = "expired", ()
-            case m.BookRequest() if envelope.sender == f"scheduler/{body.scheduler}":
+            case m.BookRequest() if not self._channel and envelope.sender == f"scheduler/{body.scheduler}":
                 decision, effects = "passed on", (BookAsked(body),)
             case _:
                 raise RefusedMessage(f"{type(body).__name__} does not belong in an agent's inbox")
@@ -168,10 +183,21 @@ class Inbox:
         no = self._cannot(offer)
         decision = Decline((no,)) if no else decide(offer, self._view(offer.machine), now, self._policy())
         if isinstance(decision, Ask):
+            self._note_origin(offer)
             self._spool.put_offer(offer, "ask", expires=envelope.expires, seq=None, at=now)
             return "ask", (Look(offer.machine),)
+        self._note_origin(offer)
         word = self.answer(offer, decision, now, expires=envelope.expires)
         return word, (JournalGrew(),)
+
+    def _note_origin(self, offer: m.Offer) -> None:
+        if self._channel:
+            set_origin(self._spool, offer.offer, offer.ticket.job, self._channel)
+
+    def _mine(self, lease: Lease) -> bool:
+        """Whether the scheduler that speaks here has a say in a lease: not in another scheduler's."""
+        channel = granter(self._spool, lease.lease)
+        return channel == self._channel if self._channel else not of_network(channel)
 
     def _cannot(self, offer: m.Offer) -> str:
         """Why this agent cannot take the offer, whatever the owner's rules say."""
@@ -197,7 +223,7 @@ class Inbox:
                 offer=offer.offer, job=job, machine=machine, reasons=reasons, not_before=decision.not_before
             )
         with self._spool.transaction():
-            seq = self._spool.journal(body, now)
+            seq = book_of(self._spool, origin_of(self._spool, offer.offer)).journal(body, now)
             self._spool.put_offer(offer, word, expires=expires, seq=seq, at=now)
         _log.info("%s", word, extra={"fields": {"job": job, "machine": machine, "order": offer.ticket.order}})
         return word
@@ -217,7 +243,7 @@ class Inbox:
                 if self._spool.seen(envelope.id) is not None:
                     return ()
                 if isinstance(body, m.Grant):
-                    decision, effects = self._granted(body, envelope, now, home)
+                    decision, effects = self._granted(body, envelope, now, home_channel(home))
                 elif isinstance(body, m.Withdrawal):
                     decision, effects = self._withdrawn_by_home(home, body)
                 else:
@@ -243,24 +269,21 @@ class Inbox:
         return "withdrawn", tuple(effects)
 
     def _granted(
-        self, grant: m.Grant, envelope: Envelope, now: datetime, home: str | None
+        self, grant: m.Grant, envelope: Envelope, now: datetime, channel: str
     ) -> tuple[str, tuple[Effect, ...]]:
         row = self._spool.offer(grant.offer)
         highest = self._spool.highest_fence(grant.job)
         why = self._wrong_grant(grant, row, highest, envelope, now)
-        if not why and home_of_claim(self._spool, grant.offer) != home:
+        if not why and origin_of(self._spool, grant.offer) != channel:
             why = "the grant comes from somebody else than the one who was asked"
         if why or row is None:
             if grant.fence < _LARGEST:
                 refusal = m.GrantRefused(job=grant.job, lease=grant.lease, fence=grant.fence, why=why)
-                if home is None:
-                    self._spool.journal(refusal, now)
-                else:
-                    Channel(self._spool, home_channel(home)).journal(refusal, now)
+                book_of(self._spool, channel).journal(refusal, now)
             _log.warning("grant refused: %s", why, extra={"fields": {"job": grant.job, "lease": grant.lease}})
             return "refused", (JournalGrew(),)
         for older in self._spool.leases(states=WAITING):
-            if older.job == grant.job:
+            if older.job == grant.job and self._mine(older):
                 self._spool.put_lease(_released(older, f"fence {grant.fence} came", now))
         offer = row.offer
         # The time left is counted from the granter's own clock, so that a wrong clock here shortens nothing.
@@ -279,8 +302,8 @@ class Inbox:
             at=now,
         )
         self._spool.put_lease(lease)
-        if home is not None:
-            set_granter(self._spool, lease.lease, home_channel(home))
+        if channel:
+            set_granter(self._spool, lease.lease, channel)
         self._spool.raise_fence(grant.job, grant.fence)
         self._spool.put_offer(offer, "granted", expires=row.expires, seq=row.seq, at=now)
         return "held", (Look(grant.machine),)
@@ -314,12 +337,13 @@ class Inbox:
     def _withdrawn(self, body: m.Withdrawal, now: datetime) -> tuple[str, tuple[Effect, ...]]:
         if body.offer is not None:
             row = self._spool.offer(body.offer)
-            if row is not None and row.offer.ticket.job == body.job and row.decision in {"ask", "claimed"}:
+            ours = origin_of(self._spool, body.offer) == self._channel
+            if row is not None and ours and row.offer.ticket.job == body.job and row.decision in {"ask", "claimed"}:
                 self._spool.put_offer(row.offer, "withdrawn", expires=row.expires, seq=row.seq, at=now)
         effects = []
         for lease in self._spool.leases():
             named = body.lease == lease.lease or (body.lease is None and body.fence == lease.fence)
-            if lease.job == body.job and named and not lease.own:
+            if lease.job == body.job and named and not lease.own and self._mine(lease):
                 effects.append(Tell(lease.machine, Asked(LeaseEvent.WITHDRAWN, lease.job, lease.fence, body.why)))
         return "withdrawn", tuple(effects)
 
@@ -327,13 +351,15 @@ class Inbox:
         return tuple(
             Tell(lease.machine, item)
             for lease in self._spool.leases()
-            if (lease.job, lease.fence, lease.own) == (job, fence, False)
+            if (lease.job, lease.fence, lease.own) == (job, fence, False) and self._mine(lease)
         )
 
     # --- the journal ---------------------------------------------------------------------------------------------
 
     def _acknowledged(self, body: m.JournalAck, now: datetime) -> tuple[Effect, ...]:
         last = self._told()
+        if self._channel:
+            return self._acknowledged_in_channel(body)
         if body.upto > last + _WIDEST_JUMP:
             raise RefusedMessage(f"event {body.upto} is acknowledged; the last told from here is {last}")
         refused = {event.seq: event.why for event in body.refused if 0 < event.seq <= body.upto}
@@ -361,6 +387,13 @@ class Inbox:
             self._spool.put_flags(machine, replace(flags, bed_clear=False, disarmed=flags.disarmed or why))
         return Restored(self.say_holdings(now))
 
+    def _acknowledged_in_channel(self, body: m.JournalAck) -> tuple[Effect, ...]:
+        channel = Channel(self._spool, self._channel)
+        if body.upto > channel.last_seq:
+            raise RefusedMessage(f"event {body.upto} is acknowledged; the last told there is {channel.last_seq}")
+        channel.acknowledge(body.upto, {event.seq: event.why for event in body.refused if event.seq <= body.upto})
+        return (Acknowledged(body.upto), *(Look(machine) for machine in sorted(self._machines)))
+
     def say_holdings(self, now: datetime) -> int:
         """Journal all that is held; its number."""
         jobs = tuple(
@@ -373,12 +406,11 @@ class Inbox:
                 last_line=lease.last_line,
             )
             for lease in self._spool.leases()
-            if not lease.own
+            if not lease.own and self._mine(lease)
         )
-        body = m.Holdings(
-            boot=self._boot, jobs=jobs, highest_fences=self._spool.highest_fences(), unacked_from=self._spool.first_kept
-        )
-        seq = self._spool.journal(body, now)
+        fences = {job.job: job.fence for job in jobs} if self._channel else self._spool.highest_fences()
+        body = m.Holdings(boot=self._boot, jobs=jobs, highest_fences=fences, unacked_from=self._book.first_kept)
+        seq = self._book.journal(body, now)
         self._opening = seq if self._opening is None else self._opening
         return seq
 

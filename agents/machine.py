@@ -14,7 +14,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Final
 
-from agents.channels import begun, start_verdict, tell_granters
+from agents.channels import begun, start_verdict, tell_granters, tell_progress
 from agents.clock import Clock
 from agents.config import MachineSettings
 from agents.contract import logs
@@ -341,7 +341,7 @@ class Supervisor:
         self._told_progress = now
         fraction = min(1.0, line / max(1, event.total_lines))
         body = m.Progressed(job=lease.job, fence=lease.fence, machine=self.name, line=line, fraction=fraction)
-        self._spool.journal(body, self._clock.now())
+        tell_progress(self._spool, lease, body, self._clock.now())
         self._shop.journal_grew()
 
     # --- carrying out --------------------------------------------------------------------------------------------

@@ -1,0 +1,207 @@
+"""One machine, several schedulers: each with its own journal, and never two jobs at once."""
+
+from __future__ import annotations
+
+import os
+import random
+import threading
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from agents.agent import Agent
+from agents.channels import Channel, network_channel
+from agents.config import MqttSettings, NetworkSettings
+from agents.contract import messages as m
+from agents.contract.envelope import decode, encode, wrap
+from agents.hands import Hands
+from agents.inbox import Inbox, Tell
+from agents.inputs import Wake
+from agents.lease import LIVE, LeaseState
+from agents.policy import MachineView, Policy
+from firmware_bridges import bridge as b
+from tests.agents.peer import Peer, eventually, file_server, mosquitto
+from tests.agents.scene import PROGRAM, T0, Scene, ScriptedBridge, grant_of, machine_settings, offer_of, shop_config
+
+#: Races of two schedulers for one machine; the long form takes 1,000.
+RACES = 1_000 if os.environ.get("WORKSHED_LONG") == "1" else 150
+
+
+class Two(Scene):
+    """A scene in which a second scheduler speaks too."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        self.further = Inbox(
+            self.config,
+            self.spool,
+            policy=Policy,
+            view=lambda name: MachineView(self.machine.description),
+            told=lambda: self.channel.last_seq,
+            clock=self.clock,
+            boot="boot",
+            network=NetworkSettings("east", MqttSettings(host="east")),
+        )
+        self.channel = Channel(self.spool, network_channel("east"))
+
+    def say(self, side: int, body: m.InboxMessage) -> None:
+        payload = encode(wrap(body, sender=f"scheduler/{('main', 'east')[side]}", now=self.clock.now()))
+        effects = (self.inbox, self.further)[side].receive(payload)
+        for effect in effects:
+            self.supervisor.post(effect.item if isinstance(effect, Tell) else Wake())
+        self.supervisor.catch_up()
+
+    def acknowledge_side(self, side: int) -> None:
+        self.say(side, m.JournalAck(upto=(self.spool, self.channel)[side].last_seq))
+
+
+def test_a_thousand_races_and_never_two_jobs_at_once(memory_path: Path) -> None:
+    scene = Two(memory_path)
+    dice = random.Random(7)
+    granted: list[str] = []
+    at_once = 0
+    for race in range(RACES):
+        scene.set_flags(bed_clear=True, materials=scene.machine.description.materials)
+        steps: list[Callable[[], None]] = []
+        for side in (0, 1):
+            offer = offer_of(f"j{race}-{side}", f"o{race}-{side}", start=scene.clock.now())
+            grant = grant_of(offer, 1, f"l{race}-{side}", start_by=scene.clock.now() + timedelta(hours=1))
+            granted.append(offer.ticket.job)
+            own = [
+                lambda side=side, offer=offer: scene.say(side, offer),
+                lambda side=side, grant=grant: scene.say(side, grant),
+                *[lambda side=side: scene.acknowledge_side(side)] * 3,
+            ]
+            steps = merged(steps, own, dice)
+        for step in steps:
+            step()
+            moving = scene.spool.leases("m1", frozenset({LeaseState.STARTING, LeaseState.RUNNING, LeaseState.HELD}))
+            at_once = max(at_once, len(moving))
+            if scene.bridge.snapshot.state is b.BridgeState.STARTING and dice.random() < 0.5:
+                scene.bridge.first_line()
+                scene.supervisor.catch_up()
+        while scene.spool.leases("m1", LIVE):
+            finish(scene)
+            for side in (0, 1):
+                scene.acknowledge_side(side)
+    assert at_once == 1, "0 double bookings"
+    ran = Counter(lease.job for lease in scene.spool.leases("m1", frozenset({LeaseState.FINISHED})))
+    assert ran == Counter(granted), "each job of each scheduler once"
+    assert len(scene.bridge.runs) == 2 * RACES
+
+
+def merged(first: list[Callable[[], None]], second: list[Callable[[], None]], dice: random.Random) -> list:  # type: ignore[type-arg]
+    """Both in their own order, interleaved by chance."""
+    places = sorted(dice.sample(range(len(first) + len(second)), len(second)))
+    whole = list(first)
+    for place, step in zip(places, second, strict=True):
+        whole.insert(place, step)
+    return whole
+
+
+def finish(scene: Two) -> None:
+    """The machine ends what it runs, and the bed is cleared."""
+    if scene.bridge.snapshot.state is b.BridgeState.STARTING:
+        scene.bridge.first_line()
+        scene.supervisor.catch_up()
+    if scene.bridge.snapshot.state is b.BridgeState.RUNNING:
+        scene.bridge.finish()
+    scene.set_flags(bed_clear=True, materials=scene.machine.description.materials)
+
+
+def test_each_scheduler_hears_of_its_own_jobs_alone(tmp_path: Path) -> None:
+    scene = Two(tmp_path)
+    for side, job in ((0, "mine"), (1, "theirs")):
+        offer = offer_of(job, f"o-{job}", start=T0)
+        scene.say(side, offer)
+        scene.say(side, grant_of(offer, 1, f"l-{job}"))
+    main = [decode(row[1]) for row in scene.spool.unacknowledged()]
+    east = [decode(row[1]) for row in scene.channel.unacknowledged()]
+    assert {envelope.body.job for envelope in main} == {"mine"}  # type: ignore[union-attr]
+    assert {envelope.body.job for envelope in east} == {"theirs"}  # type: ignore[union-attr]
+    assert [envelope.seq for envelope in east] == list(range(1, len(east) + 1))
+    scene.further.say_holdings(scene.clock.now())
+    holdings = decode(scene.channel.unacknowledged()[-1][1]).body
+    assert isinstance(holdings, m.Holdings)
+    assert [job.job for job in holdings.jobs] == ["theirs"]
+    assert set(holdings.highest_fences) == {"theirs"}
+    scene.close()
+
+
+def test_no_scheduler_has_a_say_in_anothers_lease(tmp_path: Path) -> None:
+    scene = Two(tmp_path)
+    offer = offer_of("mine", "o1", start=T0)
+    scene.say(0, offer)
+    scene.say(1, grant_of(offer, 7, "stolen"))
+    assert scene.spool.lease("stolen") is None, "a grant for an offer that another scheduler made"
+    scene.say(0, grant_of(offer, 1, "l1"))
+    scene.say(1, m.Withdrawal(job="mine", lease="l1", fence=1, why="not yours"))
+    scene.say(1, m.CancelRequest(job="mine", fence=1, why="not yours"))
+    scene.set_flags(bed_clear=True)
+    lease = scene.spool.lease("l1")
+    assert lease is not None
+    assert lease.state is LeaseState.INTENDED
+    scene.acknowledge_side(1)
+    assert not scene.bridge.runs, "nor can it permit the start"
+    scene.acknowledge_side(0)
+    assert len(scene.bridge.runs) == 1
+    scene.close()
+
+
+class Willing(ScriptedBridge):
+    """Runs every toolpath at once, on a thread of its own."""
+
+    def run(self, toolpath: b.Toolpath, from_line: int = 1) -> None:
+        super().run(toolpath, from_line)
+        threading.Thread(target=self._play, daemon=True).start()
+
+    def _play(self) -> None:
+        self.first_line()
+        self.finish()
+
+
+@pytest.mark.broker
+def test_two_brokers_and_one_machine(real_part: Callable[[str], Path], tmp_path: Path) -> None:
+    files = tmp_path / "files"
+    files.mkdir()
+    (files / "part.gcode").write_bytes(PROGRAM)
+    for name in ("west", "east"):
+        (tmp_path / name).mkdir()
+    program = real_part("mosquitto")
+    with (
+        mosquitto(program, tmp_path / "west") as west,
+        mosquitto(program, tmp_path / "east") as east,
+        file_server(files) as base,
+    ):
+        peers = (Peer(west.port), Peer(east.port))
+        lines = [MqttSettings(host="127.0.0.1", port=one.port, reconnect_s=0.5, keepalive_s=5) for one in (west, east)]
+        config = replace(
+            shop_config(tmp_path / "agent", machine_settings(), mqtt=lines[0]),
+            networks=(NetworkSettings("east", lines[1]),),
+        )
+        bridge = Willing()
+        agent = Agent(config, lambda _: bridge)
+        agent.start()
+        try:
+            for number, peer in enumerate(peers):
+                eventually(lambda peer=peer: peer.presence and peer.presence[-1].online, what="both know the agent")
+                start = datetime.now(UTC)
+                peer.offer(offer_of(f"j{number}", f"o{number}", start=start, url=f"{base}/part.gcode"))
+
+            def made() -> bool:
+                if not agent.spool.flags("m1").bed_clear and bridge.status().state is b.BridgeState.IDLE:
+                    Hands(agent).bed_clear("m1")
+                return all("Finished" in peer.kinds(f"j{number}") for number, peer in enumerate(peers))
+
+            eventually(made, 40, lambda: f"{[peer.kinds() for peer in peers]}")
+            assert len(bridge.runs) == 2
+            assert not peers[0].kinds("j1")
+            assert not peers[1].kinds("j0")
+        finally:
+            agent.end()
+            for peer in peers:
+                peer.close()
