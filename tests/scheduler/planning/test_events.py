@@ -19,6 +19,8 @@ from scheduler.planning.core import (
     COST,
     DUE,
     EARLIEST,
+    ELIG_HIGH,
+    ELIG_LOW,
     FAMILY,
     FAMILY_ON,
     FLOW,
@@ -88,7 +90,7 @@ def told(book: Compiled | Growing, rows: dict[str, int]) -> dict[str, Any]:
             sorted(name[q] for q in core.links[op[low] : op[high]].tolist() if q in name)
             for low, high in ((PRED_LOW, PRED_HIGH), (SUCC_LOW, SUCC_HIGH))
         ]
-        choices = range(op[13 + 4], op[13 + 5])
+        choices = range(int(op[ELIG_LOW]), int(op[ELIG_HIGH]))
         rising = [int(core.elig_machine[k]) for k in choices]
         assert rising == sorted(set(rising))
         out[job] = (
@@ -118,11 +120,12 @@ def told(book: Compiled | Growing, rows: dict[str, int]) -> dict[str, Any]:
     for a, i in registers.families.items():
         for b, j in registers.families.items():
             out[f"setup {a} {b}"] = core.setup[:, i, j].tolist()
-    for a in sorted(there):
-        for b in sorted(there):
-            out[f"leg {a} {b}"] = int(core.legs[registers.shops[a], registers.shops[b]])
+    for shop in sorted(there):
+        row = registers.shops[shop]
+        for to in sorted(there):
+            out[f"leg {shop} {to}"] = int(core.legs[row, registers.shops[to]])
         for place, z in registers.zones.items():
-            out[f"delivery {a} {place}"] = int(core.delivery[registers.shops[a], z])
+            out[f"delivery {shop} {place}"] = int(core.delivery[row, z])
     return out
 
 
