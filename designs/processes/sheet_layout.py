@@ -109,7 +109,25 @@ def lay_out(
     """
     if not pieces:
         raise CannotMake("Nothing to make", "no pieces were given")
-    drawings = []
+    drawings, findings = _read(pieces)
+    sheet = Sheet(
+        min(stock.width_mm or area_mm[0], area_mm[0]), min(stock.height_mm or area_mm[1], area_mm[1]), margin_mm=1.0
+    )
+    found = _place(pieces, drawings, sheet, stock, tool_mm, gap_mm)
+    laid = []
+    for placement in sorted(found.placements, key=lambda each: (int(each.key), each.copy)):
+        k = int(placement.key)
+        contours = tuple(c.moved(placement.matrix) for c in drawings[k].contours)
+        parts = tuple(placement.apply(region) for region in drawings[k].regions())
+        taken = placement.apply(footprint(drawings[k], tool_mm))
+        laid.append(Laid(pieces[k].file.stem, contours, parts, pieces[k].depth_mm, k, placement.copy, taken))
+    whole = stock_outline(stock)
+    return Layout(tuple(laid), found.used_mm, found.density, tuple(findings), whole, stock.label, gap_mm)
+
+
+def _read(pieces: Sequence[Piece]) -> tuple[list[Drawing], list[Finding]]:
+    """Every piece's drawing, and what was found in them."""
+    drawings: list[Drawing] = []
     findings: list[Finding] = []
     for piece in pieces:
         if piece.file.kind not in DRAWINGS:
@@ -128,19 +146,7 @@ def lay_out(
             raise CannotMake(f"{piece.file.name} cannot be made", errors[0].text.rstrip("."), "Mend the drawing.")
         drawings.append(drawing)
         findings.extend(drawing.findings)
-    sheet = Sheet(
-        min(stock.width_mm or area_mm[0], area_mm[0]), min(stock.height_mm or area_mm[1], area_mm[1]), margin_mm=1.0
-    )
-    found = _place(pieces, drawings, sheet, stock, tool_mm, gap_mm)
-    laid = []
-    for placement in sorted(found.placements, key=lambda each: (int(each.key), each.copy)):
-        k = int(placement.key)
-        contours = tuple(c.moved(placement.matrix) for c in drawings[k].contours)
-        parts = tuple(placement.apply(region) for region in drawings[k].regions())
-        taken = placement.apply(footprint(drawings[k], tool_mm))
-        laid.append(Laid(pieces[k].file.stem, contours, parts, pieces[k].depth_mm, k, placement.copy, taken))
-    whole = stock_outline(stock)
-    return Layout(tuple(laid), found.used_mm, found.density, tuple(findings), whole, stock.label, gap_mm)
+    return drawings, findings
 
 
 def stock_outline(stock: Stock) -> Polygon:

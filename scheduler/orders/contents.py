@@ -27,6 +27,19 @@ _Row = TypeVar("_Row")
 _NEEDS: Final = tuple(NeedClass)
 #: Pieces on one plate or sheet at most: a failed run costs them all.
 MOST_PIECES: Final[dict[str, int]] = {ProcessKind.FDM: 8, ProcessKind.LASER: 60, ProcessKind.CNC: 30}
+#: Columns of a job that nothing has happened to.
+_NEW: Final[dict[str, Any]] = {
+    "version": 1,
+    "fence": 0,
+    "attempt": 1,
+    "machine_s": 0.0,
+    "line": 0,
+    "progress": 0.0,
+    "good": 0,
+    "rejected": 0,
+    "flag": "",
+    "cancel_why": "",
+}
 _LONGEST_TITLE: Final = 120
 WHOSE: Final = "{rejected} of {pieces} pieces were rejected and nobody said whose: say it on the job's page"
 
@@ -82,23 +95,10 @@ def new_job(
     values: Mapping[str, Any] | None = None,
 ) -> None:
     """A job is born waiting, with fence 0 (no lease was ever given) and one line. `values`: columns set otherwise."""
-    start: dict[str, Any] = {
-        "version": 1,
-        "fence": 0,
-        "attempt": 1,
-        "created_at": now,
-        "since": now,
-        "machine_s": 0.0,
-        "line": 0,
-        "progress": 0.0,
-        "good": 0,
-        "rejected": 0,
-        "flag": "",
-        "cancel_why": "",
-    }
     c.execute(
         sa.insert(t.jobs).values(
-            **start | dict(values or {}),
+            **{"created_at": now, **_NEW, **(values or {})},
+            since=now,
             id=job_id,
             order=order,
             part=part,

@@ -20,7 +20,7 @@ from agents.contract.messages import MachineReport
 from designs.nesting import NestPart
 from designs.nesting_remnant import on_remnant
 from designs.processes.materials import canonical, density_g_cm3
-from designs.processes.model import ProcessKind, Ring, Stock
+from designs.processes.model import ProcessKind, Ring, SheetLayout, Stock
 from scheduler.orders.cards import read_layout
 from scheduler.orders.packing import ALLOWANCE_MM
 from scheduler.orders.recipes import JobBody, read_body, stock_for, thick_enough
@@ -137,25 +137,7 @@ def book_sheet(
         return []
     taken = content_queries.remnant(c, layout.sheet_label) if layout.sheet_label else None
     stuff = _stuff(job, taken, machine)
-    kept = []
-    for number, rings in enumerate(layout.offcuts_mm):
-        outline = Polygon(rings[0], rings[1:])
-        label = _label(job, number)
-        kept.append((label, round(float(outline.area), 2)))
-        c.execute(
-            sa.insert(ct.remnants).values(
-                **stuff,
-                id=label,
-                outline_mm=[[list(point) for point in ring] for ring in rings],
-                area_mm2=kept[-1][1],
-                state=RemnantState.AVAILABLE.value,
-                from_job=job.id,
-                from_remnant=None if taken is None else taken.id,
-                why="",
-                created_at=now,
-                changed_at=now,
-            )
-        )
+    kept = _keep_offcuts(c, job, layout, stuff, None if taken is None else taken.id, now)
     whole = round(float(Polygon(layout.sheet_mm[0], layout.sheet_mm[1:]).area), 2)
     if taken is not None:
         values = {"state": RemnantState.USED_UP.value, "used_by": job.id, "changed_at": now}
@@ -169,6 +151,32 @@ def book_sheet(
     for move in moves:
         _book(c, job, stuff, move, now)
     return [label for label, _ in kept]
+
+
+def _keep_offcuts(
+    c: sa.Connection, job: JobRow, layout: SheetLayout, stuff: dict[str, Any], parent: str | None, now: datetime
+) -> list[tuple[str, float]]:
+    """(label, area) of each offcut, now on the shelf."""
+    kept = []
+    for number, rings in enumerate(layout.offcuts_mm):
+        outline = Polygon(rings[0], rings[1:])
+        label = _label(job, number)
+        kept.append((label, round(float(outline.area), 2)))
+        c.execute(
+            sa.insert(ct.remnants).values(
+                **stuff,
+                id=label,
+                outline_mm=[[list(point) for point in ring] for ring in rings],
+                area_mm2=kept[-1][1],
+                state=RemnantState.AVAILABLE.value,
+                from_job=job.id,
+                from_remnant=parent,
+                why="",
+                created_at=now,
+                changed_at=now,
+            )
+        )
+    return kept
 
 
 def doubt(c: sa.Connection, job: JobRow, toolpath: ToolpathRow, now: datetime) -> None:
