@@ -22,6 +22,7 @@ from scheduler.planning.core import (
     ELIG_LOW,
     END,
     FAMILY,
+    GUIDE_DUE,
     MACHINE,
     MOVING,
     PINNED,
@@ -143,6 +144,8 @@ def relocate(p: Core, s: Schedule, j: Journal, rng: Longs, o: int, most: int, fr
     """Try the best of `samples` sampled places of o, if it costs `most` more or less. The cost change; 0: refused."""
     m1, i1, k1 = s.at[o, MACHINE], s.at[o, POS], s.at[o, CHOICE]
     gains = leaving_gains(p, s, o)
+    way = p.delivery[p.mach[m1, SHOP], p.ops[o, ZONE]] if p.ops[o, ZONE] >= 0 else 0
+    late = s.at[o, AVAIL] + way > p.ops[o, GUIDE_DUE]
     best, k2, i2 = gains + most + 1, -1, -1
     low, count = p.ops[o, ELIG_LOW], p.ops[o, ELIG_HIGH] - p.ops[o, ELIG_LOW]
     # What saves less than another shop costs stays in its shop.
@@ -161,11 +164,13 @@ def relocate(p: Core, s: Schedule, j: Journal, rng: Longs, o: int, most: int, fr
         ready = max(parts_ready(p, s, o, shop), frozen)
         if base + lateness_cost(p, o, shop, ready + p.elig_ticks[k]) >= best:
             continue
-        # Mostly earlier than now, sometimes later or anywhere in the queue: searches that only go earlier get trapped.
+        # What is late goes earlier; the rest sometimes later, all of it sometimes anywhere in the queue: searches that
+        # only go earlier get trapped.
         if draw(rng, 4) == 0 and s.length[m] > 0 and s.at[s.seq[m, s.length[m] - 1], END] > ready:
             t = ready + draw(rng, s.at[s.seq[m, s.length[m] - 1], END] - ready + 60)
         else:
-            t = ready + draw(rng, (max(0, s.at[o, START] - ready) * 13) // 10 + 720)
+            span = max(0, s.at[o, START] - ready)
+            t = ready + draw(rng, span + 60 if late else (span * 13) // 10 + 720)
         i = place_after(s, m, t)
         if i < s.length[m] and s.at[s.seq[m, i], START] < frozen:
             continue
