@@ -208,11 +208,12 @@ def _lay_table(picture: Picture) -> _Table:
         if job.id not in waiting or not _movable(job, lines, picture, now):
             continue
         machines = _machines(job, read_body(job.body), picture)
-        kind = _kind(job, lines, picture)
-        if not machines or (table.rooms.get(kind) or _room(job.process, machines)) != _room(job.process, machines):
+        if not machines:
             continue
+        room = _room(job.process, machines)
+        kind = f"{_kind(job, lines, picture)}|{room.width_mm:g}x{room.depth_mm:g}"
         table.loads.append(Load(job.id, kind, tuple((_key(line), line.pieces) for line in lines)))
-        table.rooms[kind] = _room(job.process, machines)
+        table.rooms[kind] = room
         table.capacity[kind] = _capacity(job.process, machines, picture)
         for line in lines:
             table.pieces[_key(line)] = _pieces(line, kind, job, lines, picture)

@@ -13,15 +13,18 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from agents.contract.vocabulary import CLOSED_STATES, FailureClass, JobState, NeedClass, Process
+from designs.processes.model import MadeToolpath
 from scheduler.api.views import overview
 from scheduler.dispatch import people
 from scheduler.orders.contents import WHOSE
+from scheduler.orders.making import Impossible
 from scheduler.orders.progress import good_pieces
-from scheduler.orders.recipes import read_body
+from scheduler.orders.recipes import Recipe, read_body
 from scheduler.orders.refusal import Refused
 from scheduler.store import content_queries, content_tables, queries
 from scheduler.store import tables as t
-from tests.scheduler.line import Agent, Line
+from tests.scheduler import line as line_module
+from tests.scheduler.line import Agent, Line, tiny_toolpath
 from tests.scheduler.shelf import ask, block, drawing
 
 
@@ -249,6 +252,30 @@ def test_plates_of_small_prints_are_shared_and_long_prints_divided(tmp_path: Pat
     bricks = [shared[long.id] for shared in contents(line).values() if long.id in shared]
     assert sum(bricks) == 4
     assert len(bricks) >= 2
+    conserved(line)
+    line.close()
+
+
+def test_what_turns_out_not_to_fit_is_divided_order_by_order_and_then_in_halves(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def at_most_two(recipe: Recipe, blobs: str) -> MadeToolpath | Impossible:
+        if sum(piece.quantity for piece in recipe.pieces) > 2:
+            return Impossible("They do not all fit on one plate: 2 fit. Make plates of 2 or fewer.")
+        return tiny_toolpath(recipe, blobs)
+
+    monkeypatch.setattr(line_module, "tiny_toolpath", at_most_two)
+    line = Line(tmp_path, Agent("mill", "pi", ("laser",), Process.LASER))
+    line.arrive()
+    one = ask(line, "coaster.svg", drawing(40, 40), 3)
+    other = ask(line, "tag.svg", drawing(30, 20), 1)
+    for _ in range(6):
+        line.plan()
+        line.clock.pass_(minutes=1)
+    lying = contents(line).values()
+    assert sorted(sum(shared.values()) for shared in lying) == [1, 1, 2]
+    assert sum(shared.get(one.id, 0) for shared in lying) == 3
+    assert sum(shared.get(other.id, 0) for shared in lying) == 1
     conserved(line)
     line.close()
 
