@@ -98,12 +98,12 @@ class Planner:
     def quote(self, job: PlanJob) -> Placement | Waiting:
         """Where and when the job would be made if it were ordered now; nothing changes."""
         if job.fixed is not None or job.id in self.book.view.job or self.book.circuits:
-            return self._copy().commit(job)
+            return self.copy().commit(job)
         return _answer(quoted(self.book, self.live, job))
 
     def would_displace(self, event: Event) -> Repaired:
         """What an event would move and what would lose its place, if it happened (a booking, say); nothing changes."""
-        return self._copy().repair(event)
+        return self.copy().repair(event)
 
     def current(self) -> Plan:
         """The whole plan as it stands, checked."""
@@ -209,7 +209,7 @@ class Planner:
         if book.circuits:
             stagger(book.core, live.schedule, book.circuits, book.power)
 
-    def _copy(self) -> Planner:
+    def copy(self) -> Planner:
         """Another planner at the same point."""
         other = Planner.__new__(Planner)
         other.seed, other._rounds, other.decisions, other._asked, other._told = self.seed, 0, [], None, None

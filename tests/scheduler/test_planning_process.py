@@ -94,6 +94,13 @@ def test_a_kept_plan_is_made_again_over_http_and_by_file(
         assert told == {"plan": number, "same": True, "whole": False, "differences": []}
         kept = client.get(f"/api/v1/plans/{number}")
         assert client.get("/api/v1/plans/999999").status_code == 404
+        (waits,) = line.order()
+        line.hear(line.agents["mill.pi"].presence(line.now, online=False))
+        line.plan()
+        line.plan()
+        (lift, *_) = client.get(f"/api/v1/jobs/{waits}/lifts").json()
+        assert (lift["checker"], lift["change"]) == ("machine", "switch it on and connect its agent")
+        assert client.get("/api/v1/jobs/nobody/lifts").status_code == 404
     line.close()
     file = tmp_path / "plan.json"
     file.write_bytes(kept.content)
