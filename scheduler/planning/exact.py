@@ -38,7 +38,7 @@ LARGEST: Final = 40
 #: Seconds beyond its budget after which a child is killed, and seconds it may take to load its libraries.
 GRACE_S: Final = 5.0
 START_S: Final = 30.0
-CHILD: Final = (sys.executable, "-m", "scheduler.planning.exact_child")
+CHILD: Final = (sys.executable, "-c", "from scheduler.planning.exact_child import main; raise SystemExit(main())")
 
 
 @dataclass(frozen=True, slots=True)

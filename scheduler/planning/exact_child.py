@@ -1,4 +1,4 @@
-"""The exact layer's process: `python -m scheduler.planning.exact_child` solves what comes in until nobody asks.
+"""The exact layer's process: solves what comes in until nobody asks any more (`exact.py` starts it).
 
 In and out go frames: four bytes of length (big-endian), then MessagePack of plain values. In: `Task`. Out: `Ready`
 once, then `News` while solving and `Done`. It ends when its input ends, even in the midst of solving, and when idle.
@@ -151,6 +151,3 @@ def main() -> int:
             return 0
         solve(msgspec.msgpack.decode(content, type=Task), out)
 
-
-if __name__ == "__main__":
-    sys.exit(main())
