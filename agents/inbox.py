@@ -110,7 +110,7 @@ class Inbox:
         self._config, self._spool, self._clock, self._boot = config, spool, clock, boot
         self._policy, self._view, self._told = policy, view, told
         self._machines = frozenset(machine.name for machine in config.machines)
-        self._schedulers = config.schedulers if network is None else network.schedulers
+        self._network = network
         self._channel = "" if network is None else network_channel(network.name)
         self._book = book_of(spool, self._channel)
         self._opening: int | None = None
@@ -128,7 +128,8 @@ class Inbox:
 
     def _check_sender(self, envelope: Envelope) -> None:
         kind, _, name = envelope.sender.partition("/")
-        if self._schedulers and not (kind == "scheduler" and name in self._schedulers):
+        schedulers = self._config.schedulers if self._network is None else self._network.schedulers
+        if schedulers and not (kind == "scheduler" and name in schedulers):
             raise RefusedMessage(f"{envelope.sender!r} is not one of the schedulers this shop listens to")
 
     def _receive(self, envelope: Envelope) -> tuple[Effect, ...]:

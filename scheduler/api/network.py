@@ -31,7 +31,7 @@ from scheduler.api.views import (
     shops,
 )
 from scheduler.app import Scheduler
-from scheduler.dispatch import people
+from scheduler.dispatch import board, people
 from scheduler.orders.refusal import Refused
 from scheduler.store import queries
 
@@ -79,6 +79,30 @@ def release_machine(machine: str, serving: Serving, who: MayOperate) -> MachineV
     serving.write(lambda c: people.release_machine(c, agent, name, serving.clock.now()))
     with serving.store.read() as c:
         return next(view for view in machines_live(c) if view.id == machine)
+
+
+class HomeLost(BaseModel):
+    """Why a home will never hand in its book, as a person knows."""
+
+    why: str = Field(min_length=1, max_length=500, examples=["the shop burnt down"])
+
+
+class HomeDeclaredLost(BaseModel):
+    """How many jobs may be offered again."""
+
+    jobs: int
+
+
+@router.post("/api/v1/homes/{agent}/lost")
+def declare_home_lost(agent: str, said: HomeLost, serving: Serving, who: MayOperate) -> HomeDeclaredLost:
+    """A person knows that a home (`{shop}.{agent}`) is gone for good: its jobs are the scheduler's own again.
+
+    If it is not gone, what it grants runs beside what the scheduler grants.
+    """
+    freed: list[int] = []
+    mover, now = serving.mover, serving.clock.now()
+    serving.write(lambda c: freed.append(board.declare_home_lost(c, mover, agent, said.why, now)))
+    return HomeDeclaredLost(jobs=freed[0])
 
 
 @router.get("/api/v1/shops")

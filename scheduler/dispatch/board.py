@@ -11,6 +11,7 @@ import logging
 from datetime import datetime, timedelta
 from typing import Final
 
+import msgspec
 import sqlalchemy as sa
 
 from agents.contract import PREFIX, RefusedMessage, decode
@@ -122,8 +123,10 @@ def post_marks(c: sa.Connection, mover: Mover, picture: Picture, reach: Reach, n
         if held is not None and not may_post(held.hold):
             continue
         home = held.home if held is not None and held.home in agents else _home_of(job, agents, volunteers)
+        if not home:
+            continue
         mark = _mark(job, picture, reach, home, agents.get(home), scheduler, epoch, now)
-        if mark is not None and home:
+        if mark is not None and (held is None or held.mark != msgspec.json.encode(mark)):
             post_mark(c, mark, home, now)
             posted += 1
     return posted

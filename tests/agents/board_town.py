@@ -78,7 +78,7 @@ class TownBroker:
             if payload:
                 self.kept[topic] = payload
         for shop in self.shops:
-            if shop.hears(topic):
+            if shop.hears(topic, *known):
                 self._send(shop, topic, payload, retained=False)
 
     def say_again(self, shop: TownShop, topic: str) -> None:
@@ -189,11 +189,9 @@ class TownShop:
             self.topics.add(topic)
             self.broker.say_again(self, topic)
 
-    def hears(self, topic: str) -> bool:
-        known = topics.identify(topic)
-        if known is None or topic in self.topics:
-            return topic in self.topics
-        kind, place = known
+    def hears(self, topic: str, kind: topics.Topic, place: dict[str, str]) -> bool:
+        if topic in self.topics:
+            return True
         if kind in (topics.BOARD, topics.HOME_BOARD, topics.SCHEDULER_PRESENCE):
             return True
         to = f"{place.get('to_shop')}/{place.get('to_agent')}"

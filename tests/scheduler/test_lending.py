@@ -8,14 +8,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from fastapi.testclient import TestClient
 
 from agents.contract import decode, encode, wrap
 from agents.contract import messages as m
 from agents.contract.granting import Hold, epoch_of
 from agents.contract.topics import PRESENCE
 from agents.contract.vocabulary import FailureClass, JobState
+from scheduler.api.application import create_app
 from scheduler.dispatch import lending
-from scheduler.dispatch.board import begin_epoch, declare_home_lost
+from scheduler.dispatch.board import begin_epoch
 from scheduler.store import queries
 from tests.scheduler.line import Agent, Line
 
@@ -279,8 +281,11 @@ def test_a_person_can_declare_a_home_lost(line: Line) -> None:
     job = ordered(line)
     line.send()
     new_epoch(line, SECOND)
-    with line.scheduler.store.write() as c:
-        assert declare_home_lost(c, line.scheduler.mover, HOME, "it burnt down", line.now) == 1
+    client = TestClient(create_app(line.settings, scheduler=line.scheduler))
+    path, said = f"/api/v1/homes/{HOME}/lost", {"why": "it burnt down"}
+    assert client.post(path, json=said).status_code == 401, "not without a person's token"
+    client.headers["Authorization"] = f"Bearer {(line.settings.data / 'admin.token').read_text().strip()}"
+    assert client.post(path, json=said).json() == {"jobs": 1}
     line.plan()
     line.exchange(line.agents["able.pi"])
     assert line.job(job).state is JobState.LEASED
