@@ -17,6 +17,7 @@ from scheduler.planning.flexible_shop import FlexibleShop, shop_of, shop_violati
 from scheduler.planning.improving import improve
 from scheduler.planning.makespan import solve_shop
 from scheduler.planning.microfab import microfab, weighted_tardiness
+from scheduler.planning.problem import Problem
 from scheduler.planning.public_formats import read_queues, read_shop_file, text_of
 from scheduler.planning.tardiness import solve_queue
 from scheduler.planning.unrelated import Unrelated, made_up, solve_unrelated
@@ -163,6 +164,8 @@ def least_late(s: Settings) -> list[Sample]:
 def against_optimum(s: Settings) -> list[Sample]:
     """P4: small networks against CP-SAT's optimum of the same problem; 2 s of search."""
     gaps, proofs = [], 0
+    tiny = microfab(6, 4, load=1.6, calendars=False, chains=False).problem
+    improve(make_core(tiny), append_first(tiny, make_core(tiny)), moves=500)  # loads the compiled code
     for jobs, machines, setups, seed in (
         (20, 4, False, 1), (30, 5, False, 1), (30, 5, False, 2), (15, 4, True, 3), (20, 4, True, 1), (25, 5, True, 2),
     ):  # fmt: skip
@@ -170,7 +173,8 @@ def against_optimum(s: Settings) -> list[Sample]:
         core = make_core(fab.problem)
         schedule = append_first(fab.problem, core)
         seconds = 0.5 if s.quick else 2.0
-        done = improve(core, schedule, seed=s.seed, budget_s=seconds, hot=3e5, cold=100.0, clock=s.clock).after
+        hot, cold = _temperatures(fab.problem)
+        done = improve(core, schedule, seed=s.seed, budget_s=seconds, hot=hot, cold=cold, clock=s.clock).after
         found = solve_exactly(fab.problem, core, schedule, budget_s=5 if s.quick else 30, workers=1)
         best = min(found.cost, done) if found is not None else done
         proven = found is not None and found.proven
@@ -192,11 +196,9 @@ def against_bound(s: Settings) -> list[Sample]:
     core = make_core(p)
     schedule = append_first(p, core)
     improve(core, append_first(p, core), moves=500)
-    # Hot enough that what an operation of mean weight costs in its mean duration is taken or left.
-    hot = float((p.weight * p.elig_ticks[p.elig_ptr[:-1]]).mean()) * 4
-    improve(
-        core, schedule, seed=s.seed, budget_s=3 if s.quick else 30, hot=hot, cold=hot / 750, samples=8, clock=s.clock
-    )
+    hot, cold = _temperatures(p)
+    seconds = 3 if s.quick else 30
+    improve(core, schedule, seed=s.seed, budget_s=seconds, hot=hot, cold=cold, samples=8, clock=s.clock)
     cost = weighted_tardiness(p, schedule.avail, schedule.machine)
     curve: list[list[float]] = []
     bound = weighted_tardiness_bound(
@@ -209,6 +211,12 @@ def against_bound(s: Settings) -> list[Sample]:
     gap = Sample("P5 gap to own bound", _over(cost, bound), "%", "≤ 10", {"prototype": 10.8},
                  {"bound": curve[:: max(1, len(curve) // 100)], "cost": [cost]})  # fmt: skip
     return [gap, Sample("P5 bound", bound, "min × weight", "-"), Sample("P5 cost", cost, "min × weight", "-")]
+
+
+def _temperatures(p: Problem) -> tuple[float, float]:
+    """Hot enough that several times what a mean operation costs, late by its own duration, is taken or left."""
+    hot = 4.0 * float((p.weight * p.elig_ticks[p.elig_ptr[:-1]]).mean())
+    return hot, hot / 750
 
 
 def _over(value: float, best: float) -> float:
