@@ -129,15 +129,19 @@ class PlannerProcess:
         refuse_doubles(snapshot)
         world = snapshot if self._world is None else difference(self._world, snapshot)
         self._world = snapshot
+        bound_s = self._budget_s + self._patience_s
+        assert self._child is not None, "a line has a child at its other end"
+        # Handing over a large world waits for a child that does not read: killing it ends that wait too.
+        watchdog = threading.Timer(bound_s, self._child.kill)
+        watchdog.start()
         try:
             line.send(Asked(world, self._budget_s))
-            if not line.poll(self._budget_s + self._patience_s):
-                _log.error("the planning process did not answer in %.0f s and is replaced", self._patience_s)
-                return None
             answer = line.recv()
         except (EOFError, OSError) as error:
-            _log.error("the planning process is gone and is replaced: %r", error)
+            _log.error("the planning process is gone, or did not answer in %.0f s, and is replaced: %r", bound_s, error)
             return None
+        finally:
+            watchdog.cancel()
         if isinstance(answer, Exception):
             # What cannot be planned is the caller's news; the child stays, without a world.
             self._world = None
