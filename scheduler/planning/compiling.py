@@ -160,10 +160,6 @@ def job_side(
     """The fields of `Problem` that have a row an operation or an alternative."""
     policy = view.policy
     unit = 100 * policy.tick_s / 60
-    succs: list[list[int]] = [[] for _ in preds]
-    for o, before in enumerate(preds):
-        for q in before:
-            succs[q].append(o)
     ptr = _pointers([len(one.machine) for one in alternatives])
     columns = (
         Alternatives(*(np.concatenate([*column, np.zeros(0, np.int64)]) for column in zip(*alternatives, strict=True)))
@@ -195,6 +191,17 @@ def job_side(
         "promise_weight": late * policy.promise_factor,
         "zone": np.array([registers.zone(job.delivery) for job in jobs], np.int32),
         "pinned": np.array([-1 if pin is None else pin[0] for pin in pins], np.int32),
+        **_chains(preds),
+    }
+
+
+def _chains(preds: Sequence[Sequence[int]]) -> dict[str, Any]:
+    """Who waits for whom, both ways round."""
+    succs: list[list[int]] = [[] for _ in preds]
+    for o, before in enumerate(preds):
+        for q in before:
+            succs[q].append(o)
+    return {
         "pred_ptr": _pointers([len(before) for before in preds]),
         "preds": np.array([q for before in preds for q in before], np.int32),
         "succ_ptr": _pointers([len(after) for after in succs]),
