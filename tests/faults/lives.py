@@ -158,7 +158,9 @@ class Life:
     def run(self) -> Lived:
         """Live it. Raises NotKept."""
         with same_ids(self.chance):
-            self._begin()
+            set_traps, self.steps.traps = self.steps.traps, []
+            self._begin()  # what was ordered after a backup is lost with it: no copy is made before the orders are in
+            self.steps.traps = set_traps
             while self.turn < _FAULTY_TURNS:
                 if self._over():
                     if not self._dues:
