@@ -198,9 +198,7 @@ class Model:
 
     def _comes(self, w: World, n: int) -> Iterator[Move]:
         """The agent connects anew: whoever has not heard it since it began asks what it holds."""
-        on_its_way = any(
-            told.kinds == ("holdings",) and told.seq > w.base.cursors[n] for told in w.agents[n].journal
-        )
+        on_its_way = any(told.kinds == ("holdings",) and told.seq > w.base.cursors[n] for told in w.agents[n].journal)
         if not w.base.heard[n] and ("ask",) not in w.down[n] and not on_its_way:
             asked = self._post(w, n, ("ask",))
             if asked is not None:

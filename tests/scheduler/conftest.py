@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.scheduler.line import Agent, Line
+
 
 @pytest.fixture(scope="session")
 def postgres_url() -> Iterator[str]:
@@ -32,3 +34,12 @@ def postgres_url() -> Iterator[str]:
         server.cleanup()
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture
+def line(tmp_path: Path) -> Iterator[Line]:
+    """A scheduler and one shop with two machines, come and reconciled."""
+    made = Line(tmp_path, Agent("mill", "pi", ("m1", "m2")))
+    made.arrive()
+    yield made
+    made.close()

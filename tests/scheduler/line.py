@@ -22,7 +22,7 @@ from designs.okh import licence_verdict, read_manifest
 from designs.processes.model import GeometryKind, MadeToolpath
 from scheduler.app import Parts, Scheduler
 from scheduler.config import Settings
-from scheduler.dispatch.ingest import Inbound
+from scheduler.dispatch.backlog import Inbound
 from scheduler.dispatch.limits import Limits
 from scheduler.orders.intake import CheckedDesign, CheckedFile, keep_design
 from scheduler.orders.recipes import Recipe
@@ -33,7 +33,19 @@ from scheduler.store import tables as t
 from scheduler.store.record import post
 from tests.scheduler.agent_half import Agent, HeldJob
 
-__all__ = ["Agent", "AtOnce", "HeldJob", "Line", "SetClock", "first_fit", "order_peg", "tiny_toolpath"]
+__all__ = [
+    "Agent",
+    "AtOnce",
+    "HeldJob",
+    "Line",
+    "SetClock",
+    "agent_of",
+    "first_fit",
+    "offer",
+    "order_peg",
+    "start",
+    "tiny_toolpath",
+]
 
 START = datetime(2026, 3, 2, 8, 0, tzinfo=UTC)
 
@@ -250,3 +262,26 @@ def order_peg(
         request = OrderRequest(design.address, quantity, accept=accept)
         order, _ = place_order(c, scheduler.blobs, request, now)
         return [job.id for job in queries.jobs(c, order=order.id)]
+
+
+def agent_of(line: Line) -> Agent:
+    """The only agent of a line, or its first."""
+    return next(iter(line.agents.values()))
+
+
+def offer(line: Line) -> None:
+    """Make the toolpaths, plan on them, offer, claim, grant."""
+    line.plan()
+    line.plan()
+    line.exchange(agent_of(line))
+
+
+def start(line: Line, job: str) -> None:
+    """From the lease to the first confirmed line."""
+    agent = agent_of(line)
+    agent.stage(job, line.now)
+    agent.ready(job, line.now)
+    agent.intend(job, line.now)
+    line.exchange(agent)
+    agent.run(job, line.now)
+    line.exchange(agent)

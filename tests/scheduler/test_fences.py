@@ -2,43 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
-
-import pytest
+from typing import Any
 
 from agents.contract import messages as m
 from agents.contract.vocabulary import JobState
-from tests.scheduler.line import Agent, Line
-
-
-@pytest.fixture
-def line(tmp_path: Path) -> Iterator[Line]:
-    made = Line(tmp_path, Agent("mill", "pi", ("m1", "m2")))
-    made.arrive()
-    yield made
-    made.close()
-
-
-def agent_of(line: Line) -> Agent:
-    return next(iter(line.agents.values()))
-
-
-def offer(line: Line) -> None:
-    """Make the toolpaths, plan on them, offer, claim, grant."""
-    line.plan()
-    line.plan()
-    line.exchange(agent_of(line))
-
-
-def start(line: Line, job: str) -> None:
-    agent = agent_of(line)
-    agent.stage(job, line.now)
-    agent.ready(job, line.now)
-    agent.intend(job, line.now)
-    line.exchange(agent)
-    agent.run(job, line.now)
-    line.exchange(agent)
+from tests.scheduler.line import Line, agent_of, offer
 
 
 def test_what_is_said_under_an_old_fence_changes_nothing(line: Line) -> None:
@@ -52,7 +20,7 @@ def test_what_is_said_under_an_old_fence_changes_nothing(line: Line) -> None:
     line.exchange(agent)
     assert line.job(job).fence == 2
     before = line.job(job)
-    under_old = {"job": job, "fence": 1, "machine": old.machine}
+    under_old: dict[str, Any] = {"job": job, "fence": 1, "machine": old.machine}
     agent.say(m.Staged(**under_old, sha256=old.sha256), line.now)
     seq = agent.say(m.StartIntended(**under_old), line.now)
     agent.say(m.Running(**under_old, started=line.now), line.now)

@@ -2,45 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
-
-import pytest
 
 from agents.contract import messages as m
 from agents.contract.vocabulary import FailureClass, JobState, MachineState
 from scheduler.dispatch import people
 from scheduler.store import queries
-from tests.scheduler.line import Agent, Line
-
-
-@pytest.fixture
-def line(tmp_path: Path) -> Iterator[Line]:
-    made = Line(tmp_path, Agent("mill", "pi", ("m1", "m2")))
-    made.arrive()
-    yield made
-    made.close()
-
-
-def agent_of(line: Line) -> Agent:
-    return next(iter(line.agents.values()))
-
-
-def offer(line: Line) -> None:
-    """Make the toolpaths, plan on them, offer, claim, grant."""
-    line.plan()
-    line.plan()
-    line.exchange(agent_of(line))
-
-
-def start(line: Line, job: str) -> None:
-    agent = agent_of(line)
-    agent.stage(job, line.now)
-    agent.ready(job, line.now)
-    agent.intend(job, line.now)
-    line.exchange(agent)
-    agent.run(job, line.now)
-    line.exchange(agent)
+from tests.scheduler.line import Agent, Line, agent_of, offer, start
 
 
 def test_an_order_becomes_inspected_parts(line: Line) -> None:
