@@ -1,4 +1,4 @@
-"""Real processes killed with -9 at named steps of a job: scheduler, agent, broker, and the link between the last two.
+"""Real processes killed with -9, stopped and cut off at named steps of a job.
 
 One network serves all: Mosquitto, `workshed serve`, `workshed-agent serve`, a printer's twin. After every fault the
 order must be made, no fence may have started twice, and what failed must have said so.
@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import sys
+import threading
 import urllib.error
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -89,6 +91,19 @@ class Town:
         peer.eventually(lambda: self.machine()["stale"], 60, "the scheduler sees that the agent is gone")
         self.link.heal()
 
+    def pause_scheduler(self) -> None:
+        """SIGSTOP for two seconds."""
+        self._stopped(self.scheduler.pid)
+
+    def pause_agent(self) -> None:
+        """SIGSTOP for two seconds: the machine empties its buffers and waits."""
+        self._stopped(self.agent.pid)
+
+    def _stopped(self, pid: int) -> None:
+        os.kill(pid, signal.SIGSTOP)
+        threading.Event().wait(2.0)  # the length of the fault; nothing waits for it
+        os.kill(pid, signal.SIGCONT)
+
     # --- what people do and see
 
     def machine(self) -> dict[str, Any]:
@@ -145,15 +160,16 @@ def town(tmp_path_factory: pytest.TempPathFactory, real_part: Callable[[str], Pa
         yield Town(folder, broker, stack)
 
 
-#: (fault, the step after which it happens). The long form (WORKSHED_LONG=1) takes every pair: 32.
+#: (fault, the step after which it happens). The long form (WORKSHED_LONG=1) takes every pair: 48.
 SHORT = [
     ("kill_scheduler", "running"),
     ("kill_agent", "running"),
     ("kill_broker", "claimed"),
     ("cut_link", "running"),
+    ("pause_agent", "running"),
 ]
 STEPS = ("created", "offered", "claimed", "staged", "ready", "start_intended", "running", "finished")
-FAULTS = ("kill_scheduler", "kill_agent", "kill_broker", "cut_link")
+FAULTS = ("kill_scheduler", "kill_agent", "kill_broker", "cut_link", "pause_scheduler", "pause_agent")
 LONG = [(fault, step) for step in STEPS for fault in FAULTS]
 PAIRS = LONG if os.environ.get("WORKSHED_LONG") == "1" else SHORT
 
