@@ -150,4 +150,3 @@ def main() -> int:
         except queue.Empty:
             return 0
         solve(msgspec.msgpack.decode(content, type=Task), out)
-
