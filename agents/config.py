@@ -341,6 +341,8 @@ def _tool(section: Section) -> Tool:
         number=section.whole("number"),
         kind=section.text("kind"),
         diameter_mm=section.number("diameter_mm", minval=0.0),
+        flutes=section.whole("flutes", 2, minval=1, maxval=12),
+        angle_deg=section.optional_number("angle_deg"),
     )
     section.done()
     return tool

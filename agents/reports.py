@@ -15,6 +15,11 @@ from agents.spool import Lease, MachineFlags
 from agents.windows import Interval
 from firmware_bridges.bridge import BridgeState, Status
 
+#: Settings that a toolpath's time and power depend on (grbl doc/markdown/settings.md; Marlin M201, M203, M204, M205).
+_LIMITS: Final = frozenset(
+    {"$11", "$12", "$30", *(f"$1{group}{axis}" for group in (1, 2) for axis in range(3))}
+    | {"M201", "M203", "M204", "M205"}
+)
 _STATES: Final = {
     BridgeState.OFFLINE: MachineState.OFFLINE,
     BridgeState.UNIDENTIFIED: MachineState.UNIDENTIFIED,
@@ -54,8 +59,10 @@ def machine_state(status: Status, flags: MachineFlags) -> tuple[MachineState, st
 
 def described(machine: MachineSettings, materials: tuple[LoadedMaterial, ...], status: Status) -> MachineDescription:
     """The declared machine with what is loaded now and the firmware that answered."""
-    firmware = "" if status.identity is None else f"{status.identity.firmware} {status.identity.version}".strip()
-    return structs.replace(machine.description, materials=materials, firmware=firmware)
+    identity = status.identity
+    firmware = "" if identity is None else f"{identity.firmware} {identity.version}".strip()
+    limits = () if identity is None else tuple(pair for pair in identity.settings if pair[0] in _LIMITS)
+    return structs.replace(machine.description, materials=materials, firmware=firmware, limits=limits)
 
 
 def report(

@@ -33,6 +33,8 @@ from firmware_bridges.wire_bridge import WireBridge
 BANNER_WAIT_S: Final = 2.5
 QUIET_S: Final = 0.15
 ANSWER_S: Final = 3.0
+#: Sixty lines at 115200 baud take 0.3 s; a busy display takes longer.
+LONG_ANSWER_S: Final = 6.0
 QUESTIONS: Final = 4
 LONGEST_SILENCE_S: Final = 900.0
 """Of a firmware that says nothing during long commands (homing, heating)."""
@@ -94,6 +96,7 @@ class MarlinScripts(WireBridge):
         if self.protocol.name in ("marlin", "prusa"):
             heard = yield Ask(b"M113\n", lambda line: isinstance(read(line), Ok), ANSWER_S)
             self._keeps_alive = heard.complete and not any("Unknown command" in line for line in heard.lines)
+        limits = yield from self._ask_limits()
         yield from self._set_up()
         version = re.search(r"FIRMWARE_VERSION:\s?(\S+)|FIRMWARE_NAME:\s?([^(]*)", name)
         firmware = re.search(r"FIRMWARE_NAME:\s?([\w.+-]+)", name)
@@ -103,8 +106,18 @@ class MarlinScripts(WireBridge):
             version=(version[1] or version[2] or "").strip() if version else "",
             fingerprint=_fingerprint(self.protocol.name, name),
             capabilities=self.protocol.capabilities | ({Capability.AUTO_REPORT} if self._auto_temperature else set()),
-            settings=tuple(sorted(caps.items())),
+            settings=(*sorted(caps.items()), *limits),
         )
+
+    def _ask_limits(self) -> Script[tuple[tuple[str, str], ...]]:
+        """Speeds, accelerations and jerk in force, from M503 (Marlin src/module/settings.cpp, `report`); in mm only."""
+        if self.protocol.name not in ("marlin", "prusa"):
+            return ()
+        heard = yield Ask(b"M503\n", lambda line: isinstance(read(line), Ok), LONG_ANSWER_S)
+        if not heard.complete or any(re.match(r"(echo:)?\s*G20\b", line) for line in heard.lines):
+            return ()
+        found = (re.match(r"(?:echo:)?\s*(M20[1345])\s+(.+)", line) for line in heard.lines)
+        return tuple((hit[1], hit[2].split(";")[0].strip()) for hit in found if hit)
 
     def _set_up(self) -> Script[None]:
         """Reports that the firmware offers; asked again after every reset."""

@@ -41,6 +41,9 @@ class Tool(Struct, frozen=True, kw_only=True, omit_defaults=True):
     number: int
     kind: str
     diameter_mm: float
+    flutes: int = 2
+    angle_deg: float | None = None
+    """Included angle of a V-bit's or an engraver's tip."""
 
 
 class MachineDescription(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -68,6 +71,9 @@ class MachineDescription(Struct, frozen=True, kw_only=True, omit_defaults=True):
     loadable: tuple[LoadedMaterial, ...] = ()
     """In the shop and not on the machine: a person can load it."""
     firmware: str = ""
+    limits: tuple[tuple[str, str], ...] = ()
+    """What the firmware itself told of its speeds, accelerations and full power, as (word, values): `$110`, `6000` for
+    the GRBL family, `M201`, `X3000 Y3000 …` for printers. Empty until the machine has answered once."""
 
 
 class GateReport(Struct, frozen=True, kw_only=True, omit_defaults=True):

@@ -122,6 +122,8 @@ class MachineProfile:
     laser_power_w: float | None = None
     power_s_max: float = 1000.0
     """S word for full beam power or spindle speed (GRBL `$30`)."""
+    limits: tuple[tuple[str, str], ...] = ()
+    """Speeds and accelerations as the firmware told them, (word, values); empty: the usual figures of its class."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -55,7 +55,12 @@ class Kinematics:
 
     @classmethod
     def of(cls, profile: MachineProfile) -> Kinematics:
-        """Limits for a class of machines, where its profile does not say more: GRBL's and Marlin's usual figures."""
+        """What the machine told of itself; else its profile's figures; else the usual ones of GRBL or Marlin."""
+        told = dict(profile.limits)
+        if is_marlin(profile.dialect) and {"M201", "M203"} <= told.keys():
+            return cls.from_marlin("\n".join(f"{word} {values}" for word, values in profile.limits), profile.dialect)
+        if not is_marlin(profile.dialect) and {"$110", "$120"} <= told.keys():
+            return replace(cls.from_grbl(profile.limits), dialect=profile.dialect)
         top = (profile.max_feed_mm_min or (9000.0 if profile.process is ProcessKind.FDM else 6000.0)) / 60.0
         accel = profile.accel_mm_s2 or (1000.0 if profile.process is ProcessKind.FDM else 500.0)
         if is_marlin(profile.dialect):

@@ -88,12 +88,25 @@ def profile_of(machine: MachineDescription) -> MachineProfile:
         process=ProcessKind(machine.process.value),
         dialect=machine.dialect,
         envelope_mm=machine.envelope_mm,
-        tools=tuple(ToolSpec(tool.number, tool.kind, tool.diameter_mm) for tool in machine.tools),
+        tools=tuple(
+            ToolSpec(tool.number, tool.kind, tool.diameter_mm, tool.flutes, tool.angle_deg) for tool in machine.tools
+        ),
         max_feed_mm_min=machine.max_feed_mm_min,
         accel_mm_s2=machine.accel_mm_s2,
         spindle_max_rpm=machine.spindle_max_rpm,
         laser_power_w=machine.laser_power_w,
+        power_s_max=_full_power(machine.limits),
+        limits=machine.limits,
     )
+
+
+def _full_power(limits: Sequence[tuple[str, str]]) -> float:
+    """GRBL's `$30`: a program for another scale would burn at the wrong power."""
+    try:
+        told = float(dict(limits).get("$30", ""))
+    except ValueError:
+        told = 0.0
+    return told if told > 0 else _USUAL_FULL_POWER
 
 
 def matching_material(body: JobBody, machine: MachineDescription) -> LoadedMaterial | None:
@@ -107,6 +120,8 @@ def matching_material(body: JobBody, machine: MachineDescription) -> LoadedMater
 
 
 _THICKNESS_TOLERANCE_MM: Final = 0.3
+#: GRBL's own default of `$30` (grbl/defaults.h).
+_USUAL_FULL_POWER: Final = 1000.0
 
 
 def thick_enough(wanted: float | None, there: float | None) -> bool:

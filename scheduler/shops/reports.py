@@ -53,6 +53,7 @@ def machine_reports(c: sa.Connection, reports: Mapping[tuple[str, str], m.Machin
     new_rows, updates, changed = [], [], False
     for (agent, machine), report in reports.items():
         before = known.get((agent, machine))
+        report = _remembering(report, None if before is None else before[1])
         values = _machine_values(agent, machine, report, now)
         differs = before is None or _matters(before[1]) != _matters(values["report"])
         changed = changed or differs
@@ -68,6 +69,17 @@ def machine_reports(c: sa.Connection, reports: Mapping[tuple[str, str], m.Machin
     if updates:
         c.execute(_UPDATE, updates)
     return changed
+
+
+def _remembering(report: m.MachineReport, before: dict[str, Any] | None) -> m.MachineReport:
+    """A machine that has not answered since its agent's start keeps the limits that it told before.
+
+    Without them every toolpath would be made anew, for limits nobody believes.
+    """
+    if report.description.limits or before is None:
+        return report
+    known = msgspec.convert(before["description"].get("limits", []), tuple[tuple[str, str], ...])
+    return msgspec.structs.replace(report, description=msgspec.structs.replace(report.description, limits=known))
 
 
 def _machine_values(agent: str, machine: str, report: m.MachineReport, now: datetime) -> dict[str, Any]:

@@ -173,7 +173,7 @@ def test_an_emergency_stop_works_with_the_broker_dead_and_the_buffers_full(shop:
     shop.agent.post("/api/machines/m1/stop")
     eventually(lambda: shop.printer.state()["killed"], within_s=2, what="M112 arrived")
     assert shop.printer.state()["heaters"]["E0"][1] == 0
-    eventually(lambda: not shop.agent.machine("m1")["jobs"])
+    eventually(lambda: [job["state"] for job in shop.agent.machine("m1")["jobs"]] == ["failed"])
     shop.broker.start()
     failed = shop.peer.await_kind(m.Failed, "j1", within_s=30)
     assert failed.failure is FailureClass.EMERGENCY_STOP

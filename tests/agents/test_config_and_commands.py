@@ -12,8 +12,11 @@ import pytest
 from agents import cli, install
 from agents.config import OnOpen, load
 from agents.contract.vocabulary import Process
+from agents.reports import described
 from agents.sd_notify import notify, watchdog_s
 from agents.section import ConfigError
+from firmware_bridges import bridge as b
+from tests.agents.scene import machine_settings
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -194,3 +197,12 @@ def test_every_process_but_the_unattended_ones_needs_a_person() -> None:
     from agents.config import ATTENDED_PROCESSES
 
     assert {Process.LASER, Process.CNC} == ATTENDED_PROCESSES
+
+
+def test_the_report_says_what_the_firmware_told_of_its_limits() -> None:
+    machine = machine_settings("l1", Process.LASER)
+    told = (("$110", "6000"), ("$120", "500"), ("$30", "255"), ("$32", "1"), ("$100", "250"))
+    identity = b.Identity("grbl", "Grbl", "1.1h", "f", frozenset(), told)
+    said = described(machine, (), b.Status(b.BridgeState.IDLE, identity=identity))
+    assert said.limits == told[:3], "steps a millimetre and laser mode say nothing of time or power"
+    assert described(machine, (), b.Status(b.BridgeState.OFFLINE)).limits == ()

@@ -143,3 +143,23 @@ def test_usage_counts_filament_once_and_energy_by_power():
     used = usage(laser, Consumers(idle_w=0.0, motion_w=0.0, heaters_w=0.0, tool_w=360.0), 1000.0)
     assert used.energy_wh == pytest.approx(360.0 * 0.5 * used.tool_on_s / 3600.0)
     assert used.tool_on_s == pytest.approx(10.0, abs=0.2)
+
+
+def test_a_machines_own_limits_count_before_the_usual_ones():
+    laser = MachineProfile("k40", ProcessKind.LASER, "grbl", (300.0, 200.0, 0.0), max_feed_mm_min=9000.0)
+    program = b"G21 G90\nG1 X200 F9000\nG1 X0\n" * 3
+    told = (("$110", "3000"), ("$111", "3000"), ("$112", "500"), ("$120", "100"), ("$121", "100"), ("$122", "50"))
+    usual, own = (estimate(program, Kinematics.of(p)).duration_s for p in (laser, replace(laser, limits=told)))
+    # Each of six moves: 200 mm at 50 mm/s, and 0.5 s up to speed and 0.5 s down at 100 mm/s².
+    moves = 6
+    assert own == pytest.approx(moves * (200.0 / 50.0 + 0.5), rel=0.02)
+    assert usual < own / 1.8
+
+
+def test_a_printers_own_limits_come_from_its_m503():
+    printer = MachineProfile("mk3", ProcessKind.FDM, "marlin", (200.0, 200.0, 200.0))
+    told = (("M203", "X50 Y50 Z5 E25"), ("M201", "X100 Y100 Z100 E1000"), ("M204", "P100 R100 T100"), ("M205", "J0.01"))
+    own = Kinematics.of(replace(printer, limits=told))
+    assert own.max_speed_mm_s[:2] == (50.0, 50.0)
+    assert (own.accel_mm_s2, own.junction_deviation_mm, own.dialect) == (100.0, 0.01, "marlin")
+    assert Kinematics.of(replace(printer, limits=told[:1])) == Kinematics.of(printer), "half an answer is none"
