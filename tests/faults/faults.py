@@ -232,8 +232,11 @@ def noisy_cable(life: Life) -> None:
 
 
 def person_leaves(life: Life) -> None:
-    """Whoever was beside the laser goes away; nobody says so."""
+    """Whoever was beside the laser goes away, and the heartbeat ends."""
     life.somebody_there = False
+    for shop in life.shops:
+        if shop.agent is not None:
+            shop.agent.presence.beat(tuple(shop.benches), 0.3)  # their last heartbeat runs out
 
     def comes_back() -> None:
         life.somebody_there = True
