@@ -114,10 +114,6 @@ def _under_lease(c: sa.Connection, mover: Mover, agent: str, job: JobRow, event:
         why = _no_start(c, job, lease, now)
         if why is not None:
             return why
-        unproven = unproven_before(c, mover.limits, now, asker=agent)
-        if unproven is not None and lease is not None and lease.granted_at <= unproven:
-            mover.move(c, job, Happening(JobEvent.LEASE_WITHDRAWN, now, agent=agent, why=_ANEW))
-            return _ANEW
     happening = Happening(_event_of(job, event), now, agent=agent, machine=event_machine(event, lease), **_said(event))
     mover.move(c, job, happening)
     return None

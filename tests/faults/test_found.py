@@ -102,17 +102,6 @@ def test_what_an_old_database_offered_is_not_granted_before_all_were_heard(line:
     assert line.job(job).state is JobState.OFFERED
 
 
-def test_a_start_under_an_old_databases_lease_waits_for_all_to_be_heard(line: Line) -> None:
-    (job,) = line.order()
-    agent = to_lease(line, job)
-    agent.stage(job, line.now)
-    agent.intend(job, line.now)
-    line.restart_scheduler()
-    line.exchange(agent)
-    assert agent.starts == []
-    assert line.job(job).state is JobState.WAITING
-
-
 def test_a_fence_from_the_future_stays_in_doubt_whatever_an_old_attempt_says(line: Line) -> None:
     (job,) = line.order()
     agent = to_lease(line, job)
