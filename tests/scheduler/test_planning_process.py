@@ -78,9 +78,7 @@ def test_promises_that_a_plan_breaks_are_counted() -> None:
     assert late_promises(snapshot, plan(snapshot, moves=50)) == 2
 
 
-def test_a_kept_plan_is_made_again_over_http_and_by_file(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_kept_plan_is_made_again_over_http_and_by_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     line = Line(tmp_path, Agent("mill", "pi", ("m1", "m2")), planner=PlannerHere(0.05))
     line.arrive()
     jobs = [line.order()[0] for _ in range(3)]

@@ -29,14 +29,15 @@ OLD_ROWS = (
     ),
     (
         "INSERT INTO orders (id, design, title, state, quantity, need_class, ring, own_use, requester, delivery, note,"
-        " created_at) VALUES ('o1', 'd1', 'Hook', 'making', 3, 'personal', 'city', false, '', '', '', '2026-03-02 08:00')"
+        " created_at) VALUES ('o1', 'd1', 'Hook', 'making', 3, 'personal', 'city', false, '', '', '',"
+        " '2026-03-02 08:00')"
     ),
     "INSERT INTO order_parts (\"order\", part, quantity, process, body) VALUES ('o1', 'hook', 3, 'fdm', '{}')",
     (
-        'INSERT INTO jobs (id, "order", part, pieces, process, state, version, fence, attempt, file_key, body, created_at,'
-        " since, machine_s, line, progress, good, rejected, flag, cancel_why) VALUES ('j1', 'o1', 'hook', 3, 'fdm',"
-        " 'inspected', 9, 1, 1, 'k', '{\"title\": \"hook\"}', '2026-03-02 08:00:00', '2026-03-02 09:00:00', 60.0, 10, 1.0,"
-        " 2, 1, '', '')"
+        'INSERT INTO jobs (id, "order", part, pieces, process, state, version, fence, attempt, file_key, body,'
+        " created_at, since, machine_s, line, progress, good, rejected, flag, cancel_why) VALUES ('j1', 'o1', 'hook', 3, 'fdm',"
+        " 'inspected', 9, 1, 1, 'k', '{\"title\": \"hook\"}', '2026-03-02 08:00:00', '2026-03-02 09:00:00', 60.0, 10,"
+        " 1.0, 2, 1, '', '')"
     ),
 )
 
