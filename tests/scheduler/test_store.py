@@ -35,9 +35,9 @@ OLD_ROWS = (
     "INSERT INTO order_parts (\"order\", part, quantity, process, body) VALUES ('o1', 'hook', 3, 'fdm', '{}')",
     (
         'INSERT INTO jobs (id, "order", part, pieces, process, state, version, fence, attempt, file_key, body,'
-        " created_at, since, machine_s, line, progress, good, rejected, flag, cancel_why) VALUES ('j1', 'o1', 'hook', 3, 'fdm',"
-        " 'inspected', 9, 1, 1, 'k', '{\"title\": \"hook\"}', '2026-03-02 08:00:00', '2026-03-02 09:00:00', 60.0, 10,"
-        " 1.0, 2, 1, '', '')"
+        " created_at, since, machine_s, line, progress, good, rejected, flag, cancel_why)"
+        " VALUES ('j1', 'o1', 'hook', 3, 'fdm', 'inspected', 9, 1, 1, 'k', '{\"title\": \"hook\"}',"
+        " '2026-03-02 08:00:00', '2026-03-02 09:00:00', 60.0, 10, 1.0, 2, 1, '', '')"
     ),
 )
 
