@@ -12,7 +12,7 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 from prometheus_client.registry import Collector
 
-from agents.contract.vocabulary import CLOSED_STATES, JobState, MachineState, Process
+from agents.contract.vocabulary import CLOSED_STATES, JobState, MachineState, NeedClass, Process
 from scheduler.clock import Clock
 from scheduler.dispatch.ingest import Ingest
 from scheduler.orders import quotes
@@ -160,7 +160,10 @@ def _waits(c: sa.Connection) -> HistogramMetricFamily:
         .join(t.orders, t.orders.c.id == t.jobs.c.order)
         .where(t.jobs.c.started_at.is_not(None))
     )
-    waits: dict[tuple[str, str], list[float]] = defaultdict(list)
+    # Every series from the start: a first wait that begins a series is no increase to Prometheus.
+    waits: dict[tuple[str, str], list[float]] = {
+        (kind, need): [] for kind in map(str, Process) for need in map(str, NeedClass)
+    }
     for process, need, created, started in c.execute(query):
         waits[process, need].append(max(0.0, (started - created).total_seconds()))
     text = "From a job's creation to the first line its machine confirmed"

@@ -2,19 +2,31 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
+
+from agents.contract.logs import JsonFormatter, TextFormatter
 
 settings.register_profile("workshed", deadline=None, max_examples=60, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "workshed"))
 
 _NO_SKIPS = os.environ.get("WORKSHED_NO_SKIPS") == "1"
 _SBIN = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/sbin", "/usr/local/sbin"])
+
+
+@pytest.fixture(autouse=True)
+def _no_logs_of_ended_programs() -> Iterator[None]:
+    """Programs send every log to the standard error of their test, which is closed when the next one begins."""
+    yield
+    root = logging.getLogger()
+    for handler in [one for one in root.handlers if isinstance(one.formatter, JsonFormatter | TextFormatter)]:
+        root.removeHandler(handler)
 
 
 @pytest.fixture(scope="session")

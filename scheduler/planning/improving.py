@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 
@@ -12,6 +13,14 @@ from scheduler.planning.core import NUMBER, Core, Schedule, copy_schedule, resto
 from scheduler.planning.propagation import new_journal
 from scheduler.planning.search import MASK, anneal
 from scheduler.planning.timing import retime_all, total_cost
+
+#: Moves that tell how fast this computer is.
+_PROBED: Final = 1_000
+#: Moves an operation after which one cooling finds little more.
+_ENOUGH_MOVES: Final = 1_000
+_MOST_ROUNDS: Final = 12
+#: Overloaded networks want it hotter by far, and nothing cheap tells beforehand which ones are.
+_HEATS: Final = (1.0, 8.0, 64.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,40 +57,87 @@ def improve(
     """Search from `s` and leave the best schedule found in it: never worse than it came.
 
     Give `moves` for a deterministic search, else `budget_s` (seconds). Temperatures are costs in hundredths of a
-    weight-minute. `progress` is told the share done and the best cost after each of the `steps`. `clock` counts the
-    budget's seconds: the wall's, or `time.process_time` for those of this process alone.
+    weight-minute. Where there are more moves than one cooling can use (small problems), several share them: each starts
+    from `s` anew, every second and third one hotter. `progress` is told the share done and the best cost after each of
+    the steps. `clock` counts the seconds of the budget: of the wall, or (`time.process_time`) of this process alone.
     """
-    began = clock()
-    rng = np.array([(seed * 2_654_435_761 + 88_172_645) % MASK or 1], np.int64)
-    journal = new_journal(len(p.ops))
-    late, movable = np.zeros(len(p.ops) + 1, NUMBER), np.zeros(len(p.ops) + 1, NUMBER)
-    first = best = current = int(total_cost(p, s))
-    kept = copy_schedule(s)
-    tried = taken = 0
-    speed = 20_000.0
-    for step in range(steps):
-        a, b = (hot * (cold / hot) ** (share / steps) for share in (step, step + 1))
-        if moves is not None:
-            batch = moves * (step + 1) // steps - moves * step // steps
-        else:
-            assert budget_s is not None, "give moves or a budget"
-            left = budget_s - (clock() - began)
-            if left <= 0:
-                break
-            batch = max(64, int(speed * left / (steps - step)))
-            if tried == 0:
-                batch = min(batch, 2_000)
-        delta, won = anneal(p, s, journal, rng, batch, a, b, frozen, samples, late, movable)
-        current += int(delta)
-        tried, taken = tried + batch, taken + int(won)
-        speed = tried / max(1e-6, clock() - began)
-        if current < best:
-            best = current
-            restore_schedule(kept, s)
+    assert moves is not None or budget_s is not None, "give moves or a budget"
+    search = _Search(p, s, seed, frozen, samples, clock)
+    budget = _Budget(moves, budget_s, clock, search.began)
+    first = search.best
+    if moves is None:
+        search.cool(hot, hot, _PROBED)
+    rounds = max(1, min(_MOST_ROUNDS, budget.expected(search.speed) // (_ENOUGH_MOVES * max(1, len(p.ops)))))
+    for step in range(rounds * steps):
+        if step % steps == 0 and step:
+            search.start_again()
+        batch = budget.batch(step, rounds * steps, search)
+        if batch <= 0:
+            break
+        heat = hot * (_HEATS[step // steps % len(_HEATS)] if rounds > 1 else 1.0)
+        a, b = (heat * (cold / heat) ** (share / steps) for share in (step % steps, step % steps + 1))
+        search.cool(a, b, batch)
         if progress is not None:
-            progress((step + 1) / steps, best)
-    restore_schedule(s, kept)
-    return Improved(first, best, tried, taken, clock() - began)
+            progress((step + 1) / (rounds * steps), search.best)
+    restore_schedule(s, search.kept)
+    return Improved(first, search.best, search.tried, search.taken, clock() - search.began)
+
+
+@dataclass(frozen=True, slots=True)
+class _Budget:
+    """Moves to share out, or seconds."""
+
+    moves: int | None
+    seconds: float | None
+    clock: Callable[[], float]
+    began: float
+
+    def expected(self, speed: float) -> int:
+        """About how many moves there will be."""
+        return self.moves if self.moves is not None else int(speed * (self.seconds or 0.0))
+
+    def batch(self, step: int, steps: int, search: _Search) -> int:
+        """Moves of one step; 0 when the time is over."""
+        if self.moves is not None:
+            return self.moves * (step + 1) // steps - self.moves * step // steps
+        left = (self.seconds or 0.0) - (self.clock() - self.began)
+        return 0 if left <= 0 else max(64, int(search.speed * left / (steps - step)))
+
+
+class _Search:
+    """The search's own memory: the schedule it changes, the best it met, and the one it came from."""
+
+    def __init__(self, p: Core, s: Schedule, seed: int, frozen: int, samples: int, clock: Callable[[], float]) -> None:
+        self._p, self._s, self._frozen, self._samples, self._clock = p, s, frozen, samples, clock
+        self.began = clock()
+        self._rng = np.array([(seed * 2_654_435_761 + 88_172_645) % MASK or 1], np.int64)
+        self._journal = new_journal(len(p.ops))
+        self._late, self._movable = np.zeros(len(p.ops) + 1, NUMBER), np.zeros(len(p.ops) + 1, NUMBER)
+        self.best = self._current = self._came = int(total_cost(p, s))
+        self._start, self.kept = copy_schedule(s), copy_schedule(s)
+        self.tried = self.taken = 0
+
+    @property
+    def speed(self) -> float:
+        """Moves a second so far."""
+        return self.tried / max(1e-6, self._clock() - self.began)
+
+    def start_again(self) -> None:
+        """Back to the schedule that came; the best is kept."""
+        restore_schedule(self._s, self._start)
+        self._current = self._came
+
+    def cool(self, hot: float, cold: float, moves: int) -> None:
+        """So many moves between two temperatures."""
+        delta, won = anneal(
+            *(self._p, self._s, self._journal, self._rng, moves, hot, cold),
+            *(self._frozen, self._samples, self._late, self._movable),
+        )
+        self._current += int(delta)
+        self.tried, self.taken = self.tried + moves, self.taken + int(won)
+        if self._current < self.best:
+            self.best = self._current
+            restore_schedule(self.kept, self._s)
 
 
 def times_agree(p: Core, s: Schedule) -> bool:

@@ -186,10 +186,10 @@ def test_from_the_command_line(line: Line, monkeypatch: pytest.MonkeyPatch) -> N
         assert job in asked.output
         assert CliRunner().invoke(cli.app, [*words, "--yes"]).exit_code == 0
         assert line.job(job).state is JobState.WAITING
-        shown = json.loads(CliRunner().invoke(cli.app, ["reservations", "--json"]).output)
+        shown = json.loads(CliRunner().invoke(cli.app, ["reservations", "--json"]).stdout)
         assert [one["why"] for one in shown] == ["class"]
         assert CliRunner().invoke(cli.app, ["unreserve", shown[0]["id"]]).exit_code == 0
-        assert json.loads(CliRunner().invoke(cli.app, ["reservations", "--json"]).output) == []
+        assert json.loads(CliRunner().invoke(cli.app, ["reservations", "--json"]).stdout) == []
 
 
 # --- owners' own jobs -------------------------------------------------------------------------------------------------
