@@ -18,6 +18,7 @@ from scheduler.planning.timing import retime_all, total_cost
 _PROBED: Final = 1_000
 #: Moves an operation after which one cooling finds little more.
 _ENOUGH_MOVES: Final = 1_000
+_SMALL: Final = 200
 _MOST_ROUNDS: Final = 12
 #: Overloaded networks want it hotter by far, and nothing cheap tells beforehand which ones are.
 _HEATS: Final = (1.0, 8.0, 64.0)
@@ -67,7 +68,7 @@ def improve(
     first = search.best
     if moves is None:
         search.cool(hot, hot, _PROBED)
-    rounds = max(1, min(_MOST_ROUNDS, budget.expected(search.speed) // (_ENOUGH_MOVES * max(1, len(p.ops)))))
+    rounds = _rounds(len(p.ops), budget.expected(search.speed))
     for step in range(rounds * steps):
         if step % steps == 0 and step:
             search.start_again()
@@ -81,6 +82,13 @@ def improve(
             progress((step + 1) / (rounds * steps), search.best)
     restore_schedule(s, search.kept)
     return Improved(first, search.best, search.tried, search.taken, clock() - search.began)
+
+
+def _rounds(operations: int, moves: int) -> int:
+    """How many coolings share the moves: larger problems use all they get in one."""
+    if operations > _SMALL:
+        return 1
+    return max(1, min(_MOST_ROUNDS, moves // (_ENOUGH_MOVES * max(1, operations))))
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ from scheduler.planning.microfab import MicroFab, weighted_tardiness
 FREEZE = 30
 PERIOD = 60
 #: Cost of moving an operation to another shop when re-planning, in hundredths of a weight-minute.
-NERVOUSNESS = 9_000
+NERVOUSNESS = 10_500
 #: What a re-plan may take.
 REPLAN_S = 0.22
 
