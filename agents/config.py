@@ -298,6 +298,8 @@ def _machine(section: Section, here: Path) -> MachineSettings:
         laser_power_w=section.optional_number("laser_power_w"),
         power_w=section.optional_number("power_w"),
         circuit=section.text("circuit", ""),
+        circuit_limit_w=section.optional_number("circuit_limit_w"),
+        loadable=tuple(loaded_material(item) for item in section.tables("loadable")),
     )
     bridge = MachineConfig(
         port=section.text("port", "") if description.dialect == "manual" else section.text("port"),

@@ -25,6 +25,8 @@ def test_the_shops_file(examples: list[str], tmp_path: Path) -> None:
     laser = config.machine("l1")
     assert laser.description.attended
     assert laser.interlocks[0].on_open is OnOpen.STOP
+    assert [item.material for item in laser.description.loadable] == ["acrylic"]
+    assert laser.description.circuit_limit_w == 3000.0
 
 
 def test_the_owners_rules(examples: list[str], tmp_path: Path) -> None:
