@@ -22,7 +22,7 @@ from agents.lease import LIVE, WAITING, LeaseEvent, LeaseState
 from agents.local_state import shop_state
 from agents.machine import Supervisor
 from agents.policy import Accept, Decline
-from agents.restart import DONE, INTERRUPTED, CannotRestart, RestartPoint, half_made, restart_point
+from agents.restart import CannotRestart, RestartPoint, half_made, restart_point
 from agents.safety import all_open, shut
 from agents.spool import Lease, SpoolFull
 from firmware_bridges.bridge import BLOCKED_STATES, BUSY_STATES, BridgeError
@@ -296,7 +296,7 @@ class Hands:
         if newest is None:
             raise Unknown(f"there is no job {job!r} here")
         waiting = newest if newest.state in WAITING else None
-        before = half_made(spool.leases(newest.machine, INTERRUPTED | DONE))
+        before = half_made(spool.last_run(newest.machine))
         if before is None or before.job != job or before.toolpath.sha256 != newest.toolpath.sha256:
             raise NotPossible(f"no half-made part of {job} is the last thing that {newest.machine} worked on")
         if waiting is None and not before.own:

@@ -12,7 +12,7 @@ import msgspec
 from agents.agent import Agent
 from agents.lease import LeaseState
 from agents.machine import Supervisor
-from agents.restart import DONE, INTERRUPTED, half_made
+from agents.restart import half_made
 from agents.spool import Lease
 from firmware_bridges.manual import ManualBridge, WorkCard
 
@@ -43,7 +43,7 @@ def _machine_state(agent: Agent, supervisor: Supervisor) -> dict[str, Any]:
     status = supervisor.bridge.status()
     told: dict[str, Any] = msgspec.to_builtins(agent.report(supervisor.name))
     leases = agent.spool.leases(supervisor.name) + agent.spool.leases(supervisor.name, _FINISHED)[-5:]
-    interrupted = half_made(agent.spool.leases(supervisor.name, INTERRUPTED | DONE))
+    interrupted = half_made(agent.spool.last_run(supervisor.name))
     if interrupted is not None and not agent.spool.flags(supervisor.name).bed_clear:
         leases += (interrupted,)
     card = supervisor.bridge.card() if isinstance(supervisor.bridge, ManualBridge) else None

@@ -7,7 +7,6 @@ cleared (safety.py).
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
@@ -19,8 +18,6 @@ from firmware_bridges.start_at_line import preamble_lines
 
 #: Ends after which something half made may lie on the bed.
 INTERRUPTED: Final = frozenset({LeaseState.FAILED, LeaseState.CANCELLED})
-#: Ends of a whole run.
-DONE: Final = frozenset({LeaseState.FINISHED, LeaseState.INSPECTED})
 
 
 class CannotRestart(Exception):
@@ -35,13 +32,9 @@ class RestartPoint:
     preamble: tuple[str, ...]
 
 
-def half_made(ended: Iterable[Lease]) -> Lease | None:
-    """Of a machine's ended leases, the interrupted run after which nothing else ran: what it made may lie there."""
-    run = [
-        lease for lease in ended if lease.state in INTERRUPTED | DONE and lease.ended is not None and lease.last_line
-    ]
-    last = max(run, key=lambda lease: lease.ended or lease.at, default=None)
-    return last if last is not None and last.state in INTERRUPTED else None
+def half_made(last_run: Lease | None) -> Lease | None:
+    """The run that ended last on a machine, if it was interrupted: what it made may lie there."""
+    return last_run if last_run is not None and last_run.state in INTERRUPTED else None
 
 
 def restart_point(

@@ -199,6 +199,15 @@ class Spool:
         )
         return tuple(read_lease(row) for row in rows)
 
+    def last_run(self, machine: str) -> Lease | None:
+        """The run that ended last on a machine, of those that the machine confirmed a line of."""
+        row = self.row(
+            "SELECT * FROM leases WHERE machine = ? AND ended IS NOT NULL AND last_line > 0"
+            " ORDER BY ended DESC LIMIT 1",
+            machine,
+        )
+        return None if row is None else read_lease(row)
+
     def lease_of_job(self, job: str) -> Lease | None:
         """The lease of a job with the highest fence."""
         row = self.row("SELECT * FROM leases WHERE job = ? ORDER BY fence DESC, at DESC LIMIT 1", job)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Iterable
 from typing import Final
 
 from firmware_bridges.bridge import (
@@ -114,10 +115,7 @@ class MarlinScripts(WireBridge):
         if self.protocol.name not in ("marlin", "prusa"):
             return ()
         heard = yield Ask(b"M503\n", lambda line: isinstance(read(line), Ok), LONG_ANSWER_S)
-        if not heard.complete or any(re.match(r"(echo:)?\s*G20\b", line) for line in heard.lines):
-            return ()
-        found = (re.match(r"(?:echo:)?\s*(M20[1345])\s+(.+)", line) for line in heard.lines)
-        return tuple((hit[1], hit[2].split(";")[0].strip()) for hit in found if hit)
+        return limits_of(heard.lines) if heard.complete else ()
 
     def _set_up(self) -> Script[None]:
         """Reports that the firmware offers; asked again after every reset."""
@@ -211,3 +209,12 @@ def _fingerprint(dialect: str, answer: str) -> str:
         match = re.search(rf"{name}:\s?(.*?)(?=\s[A-Z_]+:|$)", answer)
         facts.append(match[1] if match else "")
     return f"{dialect}-{hashlib.sha256('|'.join(facts).encode()).hexdigest()[:12]}"
+
+
+def limits_of(lines: Iterable[str]) -> tuple[tuple[str, str], ...]:
+    """(word, values) of M201, M203, M204 and M205 in an answer to M503; none where it is in inches (G20)."""
+    lines = tuple(lines)
+    if any(re.match(r"(echo:)?\s*G20\b", line) for line in lines):
+        return ()
+    found = (re.match(r"(?:echo:)?\s*(M20[1345])\s+(.+)", line) for line in lines)
+    return tuple((hit[1], hit[2].split(";")[0].strip()) for hit in found if hit)

@@ -15,6 +15,7 @@ import sqlalchemy as sa
 from agents.contract import messages as m
 from agents.contract.vocabulary import MOTION_STATES, JobState, MachineState, Process
 from scheduler.dispatch.actions import NewOffer
+from scheduler.dispatch.hearing import hearing
 from scheduler.dispatch.limits import Limits
 from scheduler.dispatch.moves import Happening, Mover
 from scheduler.dispatch.picture import Picture, SeenMachine, orders_of
@@ -59,7 +60,7 @@ def carry_out(c: sa.Connection, mover: Mover, picture: Picture, plan: Plan, now:
     jobs = {job.id: job for job in queries.jobs(c, states=[JobState.WAITING])}
     _store_waiting(c, picture, plan, jobs)
     room = _room(c, mover.limits)
-    unheard = _unheard(c, now, mover.limits, reach)
+    unheard = _unheard(c, now, mover.limits)
     offered: list[str] = []
     for placement in sorted(plan.placements, key=lambda placement: (placement.start, placement.job)):
         job = jobs.get(placement.job)
@@ -87,17 +88,12 @@ def carry_out(c: sa.Connection, mover: Mover, picture: Picture, plan: Plan, now:
     return offered
 
 
-def _unheard(c: sa.Connection, now: datetime, limits: Limits, reach: Reach) -> str:
-    """Just after a start: which agent has not yet said what it holds. One that stays away is not waited for.
-
-    Until they have, an old copy of the database may pass for the truth, and work that one did be offered to another.
-    """
-    began = c.execute(sa.select(sa.func.max(t.schedulers.c.started_at)).where(t.schedulers.c.term == reach.term))
-    since = began.scalar()
-    if since is None or not since <= now < since + limits.reconcile:
+def _unheard(c: sa.Connection, now: datetime, limits: Limits) -> str:
+    """Just after a start: until all have spoken, work that one of them did might be offered to another."""
+    going_on = hearing(c, limits, now)
+    if going_on is None:
         return ""
-    silent = [agent.id for agent in queries.agents(c) if agent.holdings_term != reach.term]
-    return f"the scheduler came just now, and {silent[0]} has not said yet what it holds" if silent else ""
+    return f"the scheduler came just now, and {going_on.silent[0]} has not said yet what it holds"
 
 
 def _not_yet(machine: SeenMachine, placement: Placement, room: int, now: datetime, limits: Limits, term: int) -> str:

@@ -12,7 +12,6 @@ import json
 import math
 import os
 import pty
-import resource
 import subprocess
 import sys
 import tempfile
@@ -24,15 +23,17 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from firmware_bridges.bridge import Event, MachineConfig, RunCancelled, RunFailed, RunFinished
+from firmware_bridges.bridge import MachineConfig
 from firmware_bridges.marlin import MarlinBridge
 from firmware_bridges.toolpath_file import ToolpathFile
 from firmware_bridges.twins.host import TwinHost
 from firmware_bridges.twins.marlin import MarlinTwin
 from tests.benchmarks.bridge_memory import large_file, memory_bar, memory_client
+from tests.benchmarks.bridge_runs import client, stream
 from tests.benchmarks.bridges_grbl import ask
 from tests.benchmarks.report import Bar, write
 
+_MODULE = "tests.benchmarks.bridges"
 _PEER_SCRIPT = """
 import json, resource, sys, threading
 from printrun.printcore import printcore
@@ -122,46 +123,6 @@ def instant() -> Iterator[str]:
         process.wait(10)
 
 
-def stream(port: str, path: Path, within_s: float = 600.0) -> dict[str, Any]:
-    """One run through the bridge: how it ended and what it cost this process."""
-    ended = threading.Event()
-    outcome: list[Event] = []
-
-    def listen(event: Event) -> None:
-        if isinstance(event, RunFinished | RunFailed | RunCancelled):
-            outcome.append(event)
-            ended.set()
-
-    bridge = MarlinBridge(MachineConfig(port=port, dialect="marlin", options=(("banner_wait_s", "1.0"),)))
-    bridge.listen(listen)
-    bridge.connect()
-    toolpath = ToolpathFile(path)
-    before, began = resource.getrusage(resource.RUSAGE_SELF), time.monotonic()
-    out_before = bridge.link.bytes_out
-    bridge.run(toolpath)
-    ended.wait(within_s)
-    wall = time.monotonic() - began
-    after = resource.getrusage(resource.RUSAGE_SELF)
-    sent = bridge.link.bytes_out - out_before
-    bridge.close()
-    return {
-        "finished": bool(outcome) and isinstance(outcome[0], RunFinished),
-        "outcome": str(outcome[:1]),
-        "cpu_s": after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime,
-        "wall_s": wall,
-        "bytes": sent,
-        "lines": toolpath.total_lines,
-    }
-
-
-def client(port: str | Path, path: Path) -> dict[str, Any]:
-    """`stream` in a process of its own."""
-    command = [sys.executable, "-m", "tests.benchmarks.bridges", "--client", str(port), str(path)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=900, check=True)
-    result: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-    return result
-
-
 def wire_use(folder: Path) -> list[Bar]:
     """Short segments over a wire paced at its true rate: the share of the wire that carried the file."""
     found = []
@@ -169,7 +130,7 @@ def wire_use(folder: Path) -> list[Bar]:
         path = folder / f"segments{baud}.gcode"
         short_segments(path, count)
         with twin(folder, baud=baud) as (port, control):
-            result = client(port, path)
+            result = client(_MODULE, port, path)
             record = ask(control)
         share = result["bytes"] / result["wall_s"] / (baud / 10)
         holds = share >= 0.98 and result["finished"] and record["overruns"] == 0
@@ -183,7 +144,7 @@ def starvation(folder: Path) -> list[Bar]:
     path = folder / "arcs.gcode"
     short_segments(path, 20_000, feed=3600)
     with twin(folder, baud=250000) as (port, control):
-        result = client(port, path)
+        result = client(_MODULE, port, path)
         record = ask(control)
     good = result["finished"] and record["overruns"] == 0 and record["starved"] == 0
     return [Bar("marlin planner starved in 20,000", float(record["starved"]), "times", "0", good)]
@@ -204,7 +165,7 @@ def processor(folder: Path) -> list[Bar]:
     path = folder / "cpu.gcode"
     short_segments(path, count)
     with instant() as port:
-        ours = client(port, path)
+        ours = client(_MODULE, port, path)
     figure = count / ours["cpu_s"]
     found = [
         Bar("marlin cpu per line", ours["cpu_s"] / count * 1e6, "us", "reported", ours["finished"]),
@@ -280,10 +241,14 @@ def memory(folder: Path) -> list[Bar]:
     block = "".join(path.read_text().splitlines(keepends=True)[6:]).encode()
     large_file(path, b"G21\nG90\nM83\nG92 E0\nG92 X60 Y60\nG1 F12000\n", block)
     with instant() as port:
-        return [memory_bar("marlin memory, 200 MB file", "tests.benchmarks.bridges", port, path)]
+        return [memory_bar("marlin memory, 200 MB file", _MODULE, port, path)]
 
 
 PARTS = (wire_use, starvation, processor, stops, memory)
+
+
+def _bridge(port: str) -> MarlinBridge:
+    return MarlinBridge(MachineConfig(port=port, dialect="marlin", options=(("banner_wait_s", "1.0"),)))
 
 
 def bars(parts: tuple[Any, ...] = PARTS) -> list[Bar]:
@@ -301,11 +266,9 @@ def main() -> int:
         case ["--instant"]:
             answer_at_once()
         case ["--client"]:
-            print(json.dumps(stream(sys.argv[2], Path(sys.argv[3]))))
+            print(json.dumps(stream(_bridge(sys.argv[2]), Path(sys.argv[3]))))
         case ["--memory"]:
-            options = (("banner_wait_s", "1.0"),)
-            bridge = MarlinBridge(MachineConfig(port=sys.argv[2], dialect="marlin", options=options))
-            memory_client(bridge, Path(sys.argv[3]))
+            memory_client(_bridge(sys.argv[2]), Path(sys.argv[3]))
         case ["--only"]:
             write("bridges_part", bars(tuple(part for part in PARTS if part.__name__ in sys.argv[2:])))
         case _:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import math
 import os
-import resource
 import select
 import subprocess
 import sys
@@ -22,33 +21,35 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from firmware_bridges.bridge import Event, MachineConfig, RunCancelled, RunFailed, RunFinished
+from firmware_bridges.bridge import MachineConfig
 from firmware_bridges.grbl import GrblBridge
 from firmware_bridges.link import PortSettings, open_serial
 from firmware_bridges.toolpath_file import ToolpathFile
 from firmware_bridges.twins.grbl import GrblTwin
 from firmware_bridges.twins.host import TwinHost
 from tests.benchmarks.bridge_memory import large_file, memory_bar, memory_client
+from tests.benchmarks.bridge_runs import client, stream
 from tests.benchmarks.report import Bar, write
 
+_MODULE = "tests.benchmarks.bridges_grbl"
 BAUD = 115200
 FAST = ("$110=60000", "$111=60000", "$120=30000", "$121=30000")
 _PEER = Path(os.environ.get("GRBL_STREAMER_PYTHON", "build/peers/bin/python"))
 _PEER_SCRIPT = """
 import json, resource, sys, threading, time
 from grbl_streamer import GrblStreamer
-booted, done, started = threading.Event(), threading.Event(), threading.Event()
+booted, told, done, started = (threading.Event() for _ in range(4))
 def heard(event, *data):
     if event == "on_boot": booted.set()
+    if event == "on_stateupdate": told.set()
     if event == "on_job_completed" and started.is_set(): done.set()
 machine = GrblStreamer(heard)
 machine.setup_logging()
 machine.cnect(sys.argv[1], 115200)
 booted.wait(20)
-time.sleep(1.0)
 machine.poll_interval = 0.1
 machine.poll_start()
-time.sleep(0.5)
+told.wait(20)
 before, began = resource.getrusage(resource.RUSAGE_SELF), time.monotonic()
 machine.load_file(sys.argv[2])
 started.set()
@@ -102,50 +103,6 @@ def ask(control: Path) -> dict[str, Any]:
         return answer
 
 
-def stream(
-    port: str, path: Path, *, within_s: float = 600.0, connected: threading.Event | None = None
-) -> dict[str, Any]:
-    """One run through the bridge: how it ended and what it cost this process."""
-    ended = threading.Event()
-    outcome: list[Event] = []
-
-    def listen(event: Event) -> None:
-        if isinstance(event, RunFinished | RunFailed | RunCancelled):
-            outcome.append(event)
-            ended.set()
-
-    bridge = GrblBridge(MachineConfig(port=port, dialect="grbl", process="laser"))
-    bridge.listen(listen)
-    bridge.connect()
-    if connected is not None:
-        connected.set()
-    before, began = resource.getrusage(resource.RUSAGE_SELF), time.monotonic()
-    out_before = bridge.link.bytes_out
-    toolpath = ToolpathFile(path)
-    bridge.run(toolpath)
-    ended.wait(within_s)
-    wall = time.monotonic() - began
-    after = resource.getrusage(resource.RUSAGE_SELF)
-    sent = bridge.link.bytes_out - out_before
-    bridge.close()
-    return {
-        "finished": bool(outcome) and isinstance(outcome[0], RunFinished),
-        "outcome": str(outcome[:1]),
-        "cpu_s": after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime,
-        "wall_s": wall,
-        "bytes": sent,
-        "lines": toolpath.total_lines,
-    }
-
-
-def client(port: Path, path: Path) -> dict[str, Any]:
-    """`stream` in a process of its own."""
-    command = [sys.executable, "-m", "tests.benchmarks.bridges_grbl", "--client", str(port), str(path)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=900, check=True)
-    result: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-    return result
-
-
 def count_only(port: str, path: Path) -> dict[str, Any]:
     """The same file by a client that counts characters and does nothing else: what this computer allows."""
     opened = open_serial(PortSettings(port, BAUD))
@@ -181,10 +138,10 @@ def wire_use(folder: Path) -> list[Bar]:
     path = folder / "short.nc"
     short_segments(path, 9000)
     with twin(folder, baud=BAUD) as (port, control):
-        result = client(port, path)
+        result = client(_MODULE, port, path)
         record = ask(control)
     with twin(folder, baud=BAUD) as (port, _):
-        command = [sys.executable, "-m", "tests.benchmarks.bridges_grbl", "--count-only", str(port), str(path)]
+        command = [sys.executable, "-m", _MODULE, "--count-only", str(port), str(path)]
         done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=True)
     bare = json.loads(done.stdout.splitlines()[-1])
     possible = bare["bytes"] * 10 / BAUD / bare["wall_s"]
@@ -203,7 +160,7 @@ def starvation(folder: Path) -> list[Bar]:
     path = folder / "arcs.nc"
     short_segments(path, 20_000, feed=3600)
     with twin(folder, baud=BAUD) as (port, control):
-        result = client(port, path)
+        result = client(_MODULE, port, path)
         record = ask(control)
     starved = record["planner"]["starved"]
     good = result["finished"] and record["overruns"] == 0 and starved == 0
@@ -216,7 +173,7 @@ def processor(folder: Path) -> list[Bar]:
     short_segments(path, 20_000)
     count = 20_000
     with twin(folder, speed=300.0) as (port, _):
-        ours = client(port, path)
+        ours = client(_MODULE, port, path)
     figure = count / ours["cpu_s"]
     bars = [Bar("grbl cpu per line", ours["cpu_s"] / count * 1e6, "us", "reported", ours["finished"])]
     peer = None
@@ -288,7 +245,7 @@ def memory(folder: Path) -> list[Bar]:
     block = ("\n".join(path.read_text().splitlines()[3:-1]) + "\n").encode()
     large_file(path, b"G21 G90\nM4 S500\nG1 X0 Y0 F30000\n", block)
     with twin(folder, speed=300.0) as (port, _):
-        return [memory_bar("grbl memory, 200 MB file", "tests.benchmarks.bridges_grbl", str(port), path)]
+        return [memory_bar("grbl memory, 200 MB file", _MODULE, str(port), path)]
 
 
 def bars() -> list[Bar]:
@@ -302,7 +259,7 @@ def bars() -> list[Bar]:
 
 def main() -> int:
     if sys.argv[1:2] == ["--client"]:
-        print(json.dumps(stream(sys.argv[2], Path(sys.argv[3]))))
+        print(json.dumps(stream(GrblBridge(MachineConfig(sys.argv[2], "grbl", process="laser")), Path(sys.argv[3]))))
         return 0
     if sys.argv[1:2] == ["--count-only"]:
         print(json.dumps(count_only(sys.argv[2], Path(sys.argv[3]))))

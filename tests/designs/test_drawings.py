@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from designs.drawing_conventions import Operation
 from designs.drawings import BadDrawing, Drawing, read_drawing
 from designs.processes.model import GeometryKind, PartFile, Severity
+from tests.designs.bad_files import dxf_blocks
 from tests.designs.drawing_zoo import dxf, dxf_square, laser_plate, layer, plate, svg
 
 
@@ -127,21 +128,6 @@ def bomb_by_use() -> bytes:
     return "".join(lines).encode()
 
 
-def block_bomb(self_containing: bool) -> bytes:
-    document = ezdxf.new()
-    blocks = [document.blocks.new(f"B{k}") for k in range(9)]
-    blocks[0].add_line((0, 0), (10, 0))
-    for k in range(1, 9):
-        for n in range(10):
-            blocks[k].add_blockref(f"B{k - 1}", (n, k))
-    if self_containing:
-        blocks[0].add_blockref("B8", (0, 0))
-    document.modelspace().add_blockref("B8", (0, 0))
-    out = io.StringIO()
-    document.write(out)
-    return out.getvalue().encode()
-
-
 ENTITIES = b"""<?xml version="1.0"?><!DOCTYPE svg [<!ENTITY a "aaaaaaaaaa"><!ENTITY b "&a;&a;&a;&a;&a;&a;&a;&a;">]>
 <svg xmlns="http://www.w3.org/2000/svg"><text>&b;</text></svg>"""
 DEEP = b'<svg xmlns="http://www.w3.org/2000/svg">' + b"<g>" * 5000 + b"</g>" * 5000 + b"</svg>"
@@ -168,8 +154,8 @@ WHOLE = dxf_square()
         ("binary.dxf", bytes(range(256)) * 20, ""),
         ("words.dxf", b"hello, I am no drawing\n" * 50, ""),
         ("truncated.dxf", WHOLE[: len(WHOLE) * 2 // 3], ""),
-        ("recursion.dxf", block_bomb(True), "itself"),
-        ("bomb.dxf", block_bomb(False), "expand to over"),
+        ("recursion.dxf", dxf_blocks(loop=True), "itself"),
+        ("bomb.dxf", dxf_blocks(loop=False), "expand to over"),
     ],
 )
 def test_bad_file_zoo(name: str, data: bytes, says: str):

@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-import sys
 import threading
 import urllib.error
 from collections import Counter
@@ -25,6 +24,7 @@ import trimesh
 from tests.agents import peer
 from tests.agents.processes import AgentProcess, Process, Twin, ending, printer, write_shop
 from tests.faults.link import Link
+from tests.scheduler.process import administrator, begin_scheduler
 
 pytestmark = [pytest.mark.processes, pytest.mark.broker]
 
@@ -42,30 +42,14 @@ class Town:
         self.config, self.port = write_shop(folder, self.link.port, printer("m1", self.twin.port))
         self.scheduler = self.begin_scheduler()
         self.agent = self.begin_agent()
-        token = (folder / "scheduler" / "admin.token").read_text().strip()
-        headers = {"Authorization": f"Bearer {token}"}
-        self.client = httpx.Client(base_url=f"http://127.0.0.1:{self.http}", headers=headers, timeout=30)
-        stack.callback(self.client.close)
+        self.client = stack.enter_context(administrator(folder, self.http))
         mesh = trimesh.creation.box((12, 12, 0.6)).export(file_type="stl")
         said = {"licence": "CC0-1.0", "material": "PLA"}
         answer = self.client.post("/api/v1/designs", files={"files": ("tile.stl", mesh)}, data=said)
         self.design = answer.json()["design"]
 
     def begin_scheduler(self) -> Process:
-        command = [sys.executable, "-m", "scheduler.cli", "serve", "--data", str(self.folder / "scheduler")]
-        command += ["--http", f"127.0.0.1:{self.http}", "--mqtt", f"127.0.0.1:{self.broker.port}"]
-        process = Process(command, self.folder / "scheduler.log")
-        self._stack.enter_context(ending(process))
-
-        def serves() -> bool:
-            if process.process.poll() is not None:
-                raise AssertionError(f"the scheduler ended: {process.said()[-2000:]}")
-            with contextlib.suppress(httpx.HTTPError):
-                return httpx.get(f"http://127.0.0.1:{self.http}/health", timeout=2).status_code == 200
-            return False
-
-        peer.eventually(serves, 60, "the scheduler serves")
-        return process
+        return begin_scheduler(self.folder, self.http, self.broker.port, self._stack)
 
     def begin_agent(self) -> AgentProcess:
         agent = AgentProcess(self.config, self.port, self.folder / "agent.log")

@@ -11,6 +11,7 @@ import pytest
 from firmware_bridges.bridge import BridgeState, MachineConfig, Notice, NotNow, Position, RunFinished
 from firmware_bridges.marlin import MarlinBridge
 from firmware_bridges.marlin_answers import Card, Ok, Unclear, Where, read
+from firmware_bridges.marlin_scripts import limits_of
 from firmware_bridges.printer_flow import PrinterFlow
 from firmware_bridges.twins.host import TwinHost
 from firmware_bridges.twins.marlin import MarlinBuild, MarlinTwin
@@ -132,3 +133,21 @@ def test_reports_are_off_when_the_bridge_has_gone() -> None:
     line.bridge.close()
     assert line.run_until(lambda: not any(line.twin._reports.values()), 2)
     assert line.twin.unknown == 0
+
+
+def test_limits_are_read_from_the_settings_report() -> None:
+    told = ["echo:  G21 ; (mm)", "echo:  M203 X300.00 Y300.00 Z5.00 E25.00", "  M201 X3000 Y3000 ; units/s2", "M92 X80"]
+    assert limits_of(told) == (("M203", "X300.00 Y300.00 Z5.00 E25.00"), ("M201", "X3000 Y3000"))
+
+
+def test_limits_in_inches_are_not_taken_for_millimetres() -> None:
+    assert limits_of(["echo:  G20 ; (in)", "echo:  M203 X11.81 Y11.81"]) == ()
+
+
+def test_a_bridge_knows_the_limits_of_its_machine() -> None:
+    with TwinHost(MarlinTwin(), speed=20.0) as host:
+        bridge = MarlinBridge(MachineConfig(port=host.port, dialect="marlin"))
+        told = dict(bridge.connect().settings)
+        bridge.close()
+    assert {"M201", "M203", "M204", "M205"} <= told.keys()
+    assert told["M203"].startswith("X300")

@@ -28,28 +28,14 @@ from tests.scheduler.line import Agent, Line, tiny_toolpath
 from tests.scheduler.shelf import ask, block, drawing
 
 
-@pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
-def database(request: pytest.FixtureRequest) -> Iterator[str]:
-    if request.param == "sqlite":
-        yield ""
-        return
-    address: str = request.getfixturevalue("postgres_url")
-    yield address
-    engine = sa.create_engine(address)
-    with engine.begin() as c:
-        c.execute(sa.text("DROP SCHEMA public CASCADE"))
-        c.execute(sa.text("CREATE SCHEMA public"))
-    engine.dispose()
-
-
 @pytest.fixture
 def cutter() -> Agent:
     return Agent("mill", "pi", ("laser",), Process.LASER)
 
 
 @pytest.fixture
-def line(tmp_path: Path, cutter: Agent, database: str) -> Iterator[Line]:
-    made = Line(tmp_path, cutter, database=database)
+def line(tmp_path: Path, cutter: Agent, url: str) -> Iterator[Line]:
+    made = Line(tmp_path, cutter, database=url)
     made.arrive()
     yield made
     made.close()

@@ -30,20 +30,6 @@ from tests.scheduler.test_over_a_broker import Wire
 LEASE = timedelta(seconds=10)
 
 
-@pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
-def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
-    if request.param == "sqlite":
-        yield f"sqlite:///{tmp_path / 'store.db'}"
-        return
-    address: str = request.getfixturevalue("postgres_url")
-    yield address
-    engine = sa.create_engine(address)
-    with engine.begin() as c:
-        c.execute(sa.text("DROP SCHEMA public CASCADE"))
-        c.execute(sa.text("CREATE SCHEMA public"))
-    engine.dispose()
-
-
 class One:
     """One process's part, with a clock of its own that a test moves."""
 
@@ -126,8 +112,8 @@ def test_the_next_run_of_the_same_instance_takes_over_at_once(url: str) -> None:
 
 
 @pytest.mark.postgres
-def test_a_write_under_way_is_over_before_a_successor_begins(postgres_url: str) -> None:
-    first, second = One(postgres_url, "a"), One(postgres_url, "b")
+def test_a_write_under_way_is_over_before_a_successor_begins(empty_postgres: str) -> None:
+    first, second = One(empty_postgres, "a"), One(empty_postgres, "b")
     first.leadership.take()
     second.leadership.take()
     second.seconds += 11
@@ -148,11 +134,6 @@ def test_a_write_under_way_is_over_before_a_successor_begins(postgres_url: str) 
     assert (written(second.store), second.leadership.term) == ([1], 2)
     for one in (first, second):
         one.store.close()
-    engine = sa.create_engine(postgres_url)
-    with engine.begin() as c:
-        c.execute(sa.text("DROP SCHEMA public CASCADE"))
-        c.execute(sa.text("CREATE SCHEMA public"))
-    engine.dispose()
 
 
 STEPS = st.lists(

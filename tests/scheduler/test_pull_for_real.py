@@ -11,7 +11,6 @@ import contextlib
 import os
 import signal
 import sqlite3
-import sys
 import urllib.error
 from collections import Counter
 from collections.abc import Callable
@@ -19,12 +18,12 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 import trimesh
 
 from tests.agents import peer
 from tests.agents.processes import AgentProcess, Process, Twin, ending, printer, write_shop
+from tests.scheduler.process import administrator, begin_scheduler
 
 pytestmark = [pytest.mark.processes, pytest.mark.broker, pytest.mark.timeout(300)]
 
@@ -81,26 +80,10 @@ class Network:
         self.http = peer.free_port()
         self.scheduler = self.begin()
         self.shops = [Shop(folder, name, broker.port, stack) for name in SHOPS]
-        token = (folder / "scheduler" / "admin.token").read_text().strip()
-        headers = {"Authorization": f"Bearer {token}"}
-        self.client = httpx.Client(base_url=f"http://127.0.0.1:{self.http}", headers=headers, timeout=30)
-        stack.callback(self.client.close)
+        self.client = stack.enter_context(administrator(folder, self.http))
 
     def begin(self) -> Process:
-        command = [sys.executable, "-m", "scheduler.cli", "serve", "--data", str(self.folder / "scheduler")]
-        command += ["--http", f"127.0.0.1:{self.http}", "--mqtt", f"127.0.0.1:{self.broker.port}"]
-        process = Process(command, self.folder / "scheduler.log")
-        self._stack.enter_context(ending(process))
-
-        def serves() -> bool:
-            if process.process.poll() is not None:
-                raise AssertionError(f"the scheduler ended: {process.said()[-2000:]}")
-            with contextlib.suppress(httpx.HTTPError):
-                return httpx.get(f"http://127.0.0.1:{self.http}/health", timeout=2).status_code == 200
-            return False
-
-        peer.eventually(serves, 60, "the scheduler serves")
-        return process
+        return begin_scheduler(self.folder, self.http, self.broker.port, self._stack)
 
     def order(self) -> str:
         mesh = trimesh.creation.box(_TILE_MM).export(file_type="stl")

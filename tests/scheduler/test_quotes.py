@@ -7,7 +7,6 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-import sqlalchemy as sa
 
 from agents.contract.vocabulary import JobState
 from scheduler.dispatch import people
@@ -27,19 +26,12 @@ def printer() -> Agent:
     return Agent("shed", "pi", ("m1",))
 
 
-@pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
-def line(request: pytest.FixtureRequest, tmp_path: Path, printer: Agent) -> Iterator[Line]:
-    address = "" if request.param == "sqlite" else str(request.getfixturevalue("postgres_url"))
-    made = Line(tmp_path, printer, database=address, planner=lambda snapshot: plan(snapshot, budget_s=0.2))
+@pytest.fixture
+def line(url: str, tmp_path: Path, printer: Agent) -> Iterator[Line]:
+    made = Line(tmp_path, printer, database=url, planner=lambda snapshot: plan(snapshot, budget_s=0.2))
     made.arrive()
     yield made
     made.close()
-    if address:
-        engine = sa.create_engine(address)
-        with engine.begin() as c:
-            c.execute(sa.text("DROP SCHEMA public CASCADE"))
-            c.execute(sa.text("CREATE SCHEMA public"))
-        engine.dispose()
 
 
 def asked(line: Line, name: str = "clip.stl", side: int = 150) -> OrderRow:

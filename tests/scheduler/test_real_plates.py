@@ -7,8 +7,6 @@ from pathlib import Path
 import pytest
 
 from agents.contract.vocabulary import JobState, Process
-from designs.processes.slicers.mandoline import Mandoline
-from designs.processes.slicers.prusaslicer import PrusaSlicer
 from scheduler.orders import making
 from scheduler.orders.cards import read_layout, sheet_drawing, work_card
 from scheduler.store import content_queries, queries
@@ -69,9 +67,6 @@ def test_two_orders_are_cut_from_one_sheet(tmp_path: Path, monkeypatch: pytest.M
     line.close()
 
 
-@pytest.mark.skipif(
-    Mandoline().version() is None and PrusaSlicer().version() is None, reason="no slicer is installed here"
-)
 def test_two_orders_are_printed_on_one_plate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(line_module, "tiny_toolpath", making.make)
     line = Line(tmp_path, Agent("shed", "pi", ("m1",)))

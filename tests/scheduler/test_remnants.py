@@ -67,22 +67,13 @@ def cutter() -> Cutter:
     return Cutter("mill", "pi", ("laser",), Process.LASER)
 
 
-@pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
-def line(
-    request: pytest.FixtureRequest, tmp_path: Path, cutter: Cutter, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[Line]:
+@pytest.fixture
+def line(url: str, tmp_path: Path, cutter: Cutter, monkeypatch: pytest.MonkeyPatch) -> Iterator[Line]:
     monkeypatch.setattr(line_module, "tiny_toolpath", making.make)
-    address = "" if request.param == "sqlite" else str(request.getfixturevalue("postgres_url"))
-    made = Line(tmp_path, cutter, database=address)
+    made = Line(tmp_path, cutter, database=url)
     made.arrive()
     yield made
     made.close()
-    if address:
-        engine = sa.create_engine(address)
-        with engine.begin() as c:
-            c.execute(sa.text("DROP SCHEMA public CASCADE"))
-            c.execute(sa.text("CREATE SCHEMA public"))
-        engine.dispose()
 
 
 def begin(line: Line, cutter: Agent, job: str) -> None:

@@ -30,6 +30,16 @@ def test_ports_and_passwords_outlive_a_restart(tmp_path: Path) -> None:
         assert second.credential_file("agent.garage.pi").read_text() == password
 
 
+def test_a_broker_that_dies_is_started_again_on_its_port(tmp_path: Path) -> None:
+    with StandingBroker(tmp_path, "main") as standing:
+        address, first = standing.address, standing.broker.pid
+        assert first is not None
+        os.kill(first, signal.SIGKILL)
+        assert await_state(lambda: int((tmp_path / "running").read_text() or first) != first, 20)
+        assert int((tmp_path / "running").read_text()) == standing.broker.pid
+        assert probe(*address, standing.username, standing.password)
+
+
 def test_a_name_that_would_widen_rights_is_refused(tmp_path: Path) -> None:
     for name in ("garage", "gar+age/pi", "garage/#"):
         with pytest.raises(ValueError, match=r"SHOP/AGENT|topic"):
