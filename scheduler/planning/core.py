@@ -24,7 +24,9 @@ GUIDE_DUE, GUIDE_WEIGHT, PINNED, FAMILY, HOME = range(8, 13)
 PRED_LOW, PRED_HIGH, SUCC_LOW, SUCC_HIGH, ELIG_LOW, ELIG_HIGH = range(13, 19)
 # ANCHOR: the shop that it was planned in before; elsewhere costs `rates[MOVING]`. -1: none.
 ANCHOR: Final = 19
-OP_COLUMNS: Final = 20
+# LATEST: its part must be free by then, because another shard's search counts on it. NEVER: nobody does.
+LATEST: Final = 20
+OP_COLUMNS: Final = 21
 # Columns of `Core.mach`.
 SHOP, FREE, FAMILY_ON, MATRIX, ATTENDED, RUN, HOME_RUN, STAFF = range(8)
 # Columns of `Core.elig_more`.
@@ -135,6 +137,7 @@ def make_core(p: Problem) -> Core:
     for column, values in columns.items():  # type: ignore[assignment]
         ops[:, column] = values
     ops[:, ANCHOR] = -1
+    ops[:, LATEST] = NEVER
     more = np.zeros((0, 3), NUMBER)
     if p.elig_tail.any() or p.elig_cost.any() or len(p.elig_after):
         after = p.elig_after if len(p.elig_after) else np.zeros_like(p.elig_tail)

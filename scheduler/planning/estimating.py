@@ -24,6 +24,7 @@ from scheduler.planning.core import (
     FREE,
     GUIDE_DUE,
     GUIDE_WEIGHT,
+    LATEST,
     MACHINE,
     MATRIX,
     PINNED,
@@ -111,7 +112,7 @@ def time_anew(p: Core, s: Schedule, m: int, o: int, free: int, family: int) -> t
     end = start + setup + ticks
     avail = freed(p, m, end)
     change = 0
-    if start >= NEVER or avail >= NEVER:
+    if start >= NEVER or avail >= NEVER or avail > p.ops[o, LATEST]:
         end = NEVER
     else:
         change = p.rates[SETUP_COST] * (setup - s.at[o, SETUP])

@@ -29,6 +29,7 @@ from scheduler.planning.core import (
     GUIDE_WEIGHT,
     HOME,
     HOME_RUN,
+    LATEST,
     LEG_COST,
     MACHINE,
     MATRIX,
@@ -177,7 +178,8 @@ def time_one(p: Core, s: Schedule, o: int) -> tuple[int, int, int, int]:
     if start >= NEVER:
         return start, start, NEVER, x
     end = start + x + s.at[o, TICKS]
-    return start, end, freed(p, m, end), x
+    avail = freed(p, m, end)
+    return start, end, avail if avail <= p.ops[o, LATEST] else NEVER, x
 
 
 @inlined
