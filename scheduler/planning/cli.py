@@ -51,8 +51,8 @@ def main(argv: list[str] | None = None) -> int:
     if asked.out is not None:
         asked.out.write_text(planfile.dump(made))
     if asked.gantt is not None:
-        picture = gantt.png(made) if asked.gantt.suffix == ".png" else gantt.svg(made).encode()
-        asked.gantt.write_bytes(picture)
+        png = asked.gantt.suffix.lower() == ".png"
+        asked.gantt.write_bytes(gantt.png(made, snapshot) if png else gantt.svg(made, snapshot).encode())
     print(planfile.dump(made) if asked.json else told(made))
     return 1 if made.waiting else 0
 

@@ -12,8 +12,8 @@ from scheduler.planning.answering import answer
 from scheduler.planning.claimed import ClaimedPlan
 from scheduler.planning.compiling import Compiled, compile_snapshot
 from scheduler.planning.construction import append_first, construct
-from scheduler.planning.core import Schedule
-from scheduler.planning.exact import LARGEST, solve_exactly
+from scheduler.planning.core import EARLIEST, Schedule, copy_schedule
+from scheduler.planning.exact import LARGEST, ExactAnswer, solve_exactly
 from scheduler.planning.improving import improve
 from scheduler.planning.power import stagger
 from scheduler.planning.refusing import only_possible
@@ -37,8 +37,9 @@ def plan(
 ) -> Plan:
     """Which machines make which jobs when, and why.
 
-    Up to 40 jobs are solved whole, with a bound; more go through exact insertion and the anytime search. The same
-    snapshot, seed and `moves` give the same plan; a search ended by its budget may differ with the computer's speed.
+    Up to 40 jobs are solved whole, with a bound, and searched too where half of the budget proves nothing; more go
+    through exact insertion and the anytime search. The same snapshot, seed and `moves` give the same plan; a search
+    ended by its budget may differ with the computer's speed.
 
     Args:
         budget_s: seconds that improving may take. The first plan is made whatever the budget.
@@ -53,14 +54,20 @@ def plan(
     n = compiled.problem.operations
     first = construct if n <= INSERTED_UP_TO else append_first
     schedule = first(compiled.problem, compiled.core)
-    engine, bound = "insertion", None
-    exact = _exactly(compiled, schedule, seed, budget_s) if 0 < n <= LARGEST and moves is None else None
+    engine, bound, proven = "insertion", None, False
+    exact = _exactly(compiled, schedule, seed, budget_s / 2) if 0 < n <= LARGEST and moves is None else None
     if exact is not None:
-        (schedule, bound), engine = exact, "exact"
-    elif n > 0 and (budget_s > 0 or moves is not None):
-        improve(compiled.core, schedule, seed=seed, budget_s=budget_s, moves=moves, progress=progress)
-        engine = "search"
-    if exact is None:
+        schedule, engine, bound, proven = exact.schedule, "exact", exact.bound, exact.proven
+    left_s = budget_s if exact is None else budget_s / 2
+    if n > 0 and not proven and (left_s > 0 or moves is not None):
+        searched, undelayed = copy_schedule(schedule), compiled.core.ops[:, EARLIEST].copy()
+        improve(compiled.core, searched, seed=seed, budget_s=left_s, moves=moves, progress=progress)
+        stagger(compiled.core, searched, compiled.circuits, compiled.power)
+        if exact is None or _better(compiled, searched, schedule):
+            schedule, engine = searched, "search"
+        else:
+            compiled.core.ops[:, EARLIEST] = undelayed
+    elif exact is None:
         stagger(compiled.core, schedule, compiled.circuits, compiled.power)
     if ration(compiled.jobs, compiled.machines, ClaimedPlan(compiled.core, schedule)):
         bound = None
@@ -78,7 +85,7 @@ def plan(
     return only_possible(snapshot, replace(made, moves=moves))
 
 
-def _exactly(compiled: Compiled, schedule: Schedule, seed: int, budget_s: float) -> tuple[Schedule, int | None] | None:
+def _exactly(compiled: Compiled, schedule: Schedule, seed: int, budget_s: float) -> ExactAnswer | None:
     """The exact answer where it is at least as good."""
     if budget_s <= 0 or np.any(schedule.machine < 0):
         return None
@@ -93,4 +100,10 @@ def _exactly(compiled: Compiled, schedule: Schedule, seed: int, budget_s: float)
     )
     if found is None or (found.cost > int(total_cost(compiled.core, schedule)) and not compiled.circuits):
         return None
-    return found.schedule, found.bound
+    return found
+
+
+def _better(compiled: Compiled, one: Schedule, other: Schedule) -> bool:
+    """Whether `one` places every operation too, and costs less."""
+    cheaper = int(total_cost(compiled.core, one)) < int(total_cost(compiled.core, other))
+    return cheaper and not np.any(one.machine < 0)

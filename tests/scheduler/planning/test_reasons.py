@@ -25,10 +25,16 @@ from scheduler.planning import (
     plan,
 )
 from scheduler.planning.checker import violations
+from scheduler.planning.core import Core, Schedule
 from scheduler.planning.engine import Planner
 from scheduler.planning.events import Cancelled, Down, Ended, MachineChanged, Pinned
+from scheduler.planning.exact import ExactAnswer
 from scheduler.planning.feasibility import CHECKERS, View, first_shut
+from scheduler.planning.planfile import load_snapshot
+from scheduler.planning.problem import Problem
 from scheduler.planning.refusing import CORRECTED, only_possible
+from scheduler.planning.timing import total_cost
+from tests.scheduler.planning.test_files_and_learning import EXAMPLE
 from tests.scheduler.planning.worlds import HOUR, NOW, hours, print_job, printer, world
 
 ABLE = printer("m", model="a", tools=(PlanTool("nozzle", 0.4),))
@@ -195,6 +201,17 @@ def test_one_circuit_carries_one_heater_at_a_time() -> None:
         assert len(starts) == 3
         assert starts[1] == NOW
         assert starts[2] >= NOW + HOUR
+
+
+def test_what_the_exact_layer_cannot_prove_is_searched_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    def at_once(problem: Problem, core: Core, warm: Schedule, **_: object) -> ExactAnswer:
+        return ExactAnswer(warm, int(total_cost(core, warm)), 1, False)
+
+    monkeypatch.setattr("scheduler.planning.planner.solve_exactly", at_once)
+    snapshot = load_snapshot(EXAMPLE.read_text())
+    first, searched = plan(snapshot, budget_s=0), plan(snapshot, budget_s=1)
+    assert searched.cost < first.cost
+    assert searched.bound == 1
 
 
 def test_the_live_plan_keeps_the_circuit_too() -> None:
