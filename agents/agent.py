@@ -15,25 +15,22 @@ from datetime import UTC, datetime, timedelta
 from importlib import metadata
 from typing import Final
 
-from msgspec import structs
-
 from agents import inbox as i
-from agents.board import OwnMachine
 from agents.board_room import BoardRoom
 from agents.clock import Clock, SystemClock
 from agents.config import AgentConfig, MachineSettings
 from agents.contract import logs, topics
 from agents.contract.envelope import RefusedMessage, encode, wrap
 from agents.contract.messages import AgentPresence, AnyMessage, MachineReport, Telemetry
-from agents.contract.vocabulary import FailureClass, MachineState
+from agents.contract.vocabulary import FailureClass
 from agents.inputs import Fetched, Wake
 from agents.interlocks import Interlocks, open_interlocks
-from agents.lease import WAITING, LeaseState
+from agents.lease import LeaseState
 from agents.machine import Supervisor
+from agents.machine_views import MachineViews
 from agents.mqtt import Line, MqttLine
 from agents.networks import Around, FurtherNetwork
-from agents.policy import MachineView, Policy, PolicyFile, open_hours
-from agents.reports import Home, described, machine_state, report
+from agents.policy import Policy, PolicyFile
 from agents.safe_down import safe_down
 from agents.safety import Presence, Watch, Watched
 from agents.spool import Lease, Spool, SpoolFull
@@ -78,11 +75,20 @@ class Agent:
         self.store = ToolpathStore(config.data_dir / "toolpaths", self.spool, config.cache, self.clock)
         self.interlocks: Interlocks = open_interlocks(config)
         self.supervisors = {machine.name: self._supervisor(machine, open_bridge) for machine in config.machines}
+        self.views = MachineViews(
+            config,
+            self.spool,
+            self.presence,
+            self.clock,
+            supervisors=self.supervisors,
+            policy=self.policy,
+            publish=self._publish_report,
+        )
         self.inbox = i.Inbox(
             config,
             self.spool,
             policy=self.policy,
-            view=self.view,
+            view=self.views.view,
             told=lambda: self.teller.told,
             clock=self.clock,
             boot=self.boot,
@@ -95,7 +101,7 @@ class Agent:
             self.clock,
             self.inbox,
             line=lambda: self.line,
-            machines=self._own_machines,
+            machines=self.views.own_machines,
             policy=self.policy,
             tell=lambda machine, item: self.supervisors[machine].post(item),
             effect=self._carry_out,
@@ -103,7 +109,7 @@ class Agent:
         )
         self.line = MqttLine(config.mqtt, self._line()) if config.mqtt.host else None
         self.teller = Teller(self.spool, self._send_journal, self.clock)
-        around = Around(self.policy, self.view, self._carry_out, self._presence_message, self.report)
+        around = Around(self.policy, self.views.view, self._carry_out, self._presence_message, self.views.report)
         self.networks = tuple(
             FurtherNetwork(config, one, self.spool, self.clock, self.boot, around) for one in config.networks
         )
@@ -111,8 +117,6 @@ class Agent:
         self._fetchers = ThreadPoolExecutor(config.cache.parallel, thread_name_prefix="fetch")
         self._ending = threading.Event()
         self._threads: list[threading.Thread] = []
-        self._reports: dict[str, tuple[MachineReport, float]] = {}
-        self._report_lock = threading.Lock()
         self.beats: dict[str, float] = {}
         """Monotonic time of each supervisor's last turn, for the system's watchdog."""
         for supervisor in self.supervisors.values():
@@ -300,25 +304,6 @@ class Agent:
             failure, why = FailureClass.TOOLPATH_UNAVAILABLE, str(error)
         supervisor.post(Fetched(lease.lease, problems, failure, why))
 
-    def view(self, machine: str) -> MachineView:
-        """What the policy may know of a machine."""
-        supervisor = self.supervisors[machine]
-        flags = self.spool.flags(machine)
-        waiting = len(self.spool.leases(machine, WAITING | {LeaseState.INTENDED}))
-        claims = self.spool.claims_open(machine, self.clock.now() - _CLAIM_COUNTS)
-        description = structs.replace(supervisor.machine.description, materials=supervisor.materials(flags))
-        return MachineView(description, waiting + claims, flags.disabled, self.presence.present(machine))
-
-    def _own_machines(self) -> tuple[OwnMachine, ...]:
-        """The machines as the board's puller sees them."""
-        return tuple(self._own_machine(supervisor) for supervisor in self.supervisors.values())
-
-    def _own_machine(self, supervisor: Supervisor) -> OwnMachine:
-        flags = self.spool.flags(supervisor.name)
-        idle = machine_state(supervisor.bridge.status(), flags)[0] is MachineState.IDLE
-        free = idle and not self.spool.leases(supervisor.name)
-        return OwnMachine(supervisor.machine, self.view(supervisor.name), free)
-
     # --- the network ---------------------------------------------------------------------------------------------
 
     def _received(self, topic: str, payload: bytes) -> bool:
@@ -357,11 +342,8 @@ class Agent:
             return
         where = {"shop": self.config.shop, "agent": self.config.agent}
         line.publish(topics.PRESENCE.of(**where), self._presence_message(True), retain=True)
-        with self._report_lock:
-            self._reports.clear()
         self.board.line_up()
-        for name in self.supervisors:
-            self.machine_changed(name)
+        self.views.all_new()
         self.teller.connected()
 
     def _send_journal(self, payload: bytes) -> bool:
@@ -380,46 +362,18 @@ class Agent:
             where = {"shop": self.config.shop, "agent": self.config.agent, "machine": telemetry.machine}
             self.line.publish(topics.TELEMETRY.of(**where), self._wrapped(telemetry), qos=topics.TELEMETRY.qos)
 
-    # --- reports -------------------------------------------------------------------------------------------------
-
-    def report(self, name: str) -> MachineReport:
-        """The machine's report as of now."""
-        supervisor = self.supervisors[name]
-        flags, now = self.spool.flags(name), self.clock.now()
-        policy, status = self.policy(), supervisor.bridge.status()
-        windows = open_hours(name, now.replace(minute=0, second=0, microsecond=0), policy)
-        always = not policy.windows and not policy.quiet
-        return report(
-            Home(self.config.shop, self.config.agent, self.config.ring),
-            described(supervisor.machine, supervisor.materials(flags), status),
-            status,
-            flags,
-            running=supervisor.running(),
-            since=now,
-            accepts_pool_work=policy.pool and name not in policy.closed_machines and not flags.disabled,
-            present=self.presence.present(name),
-            gates=supervisor.gates,
-            windows=() if always else windows,
-        )
-
     def machine_changed(self, machine: str) -> None:
-        """Publish the report if it says something new (progress alone at most once a second)."""
+        """Tell all networks what is new of a machine."""
         for network in self.networks:
             network.tell_report(machine)
-        line = self.line
-        if line is None or not line.is_up:
-            return
-        with self._report_lock:
-            fresh, now = self.report(machine), self.clock.monotonic()
-            last, at = self._reports.get(machine, (None, float("-inf")))
-            if last is not None:
-                if fresh.state is last.state and fresh.why == last.why:
-                    fresh = structs.replace(fresh, since=last.since)
-                if fresh == last or (now - at < _REPORT_EVERY_S and _but_progress(fresh) == _but_progress(last)):
-                    return
-            where = {"shop": self.config.shop, "agent": self.config.agent, "machine": machine}
-            if line.publish(topics.MACHINE.of(**where), self._wrapped(fresh), retain=True):
-                self._reports[machine] = (fresh, now)
+        if self.line is not None and self.line.is_up:
+            self.views.changed(machine)
+
+    def _publish_report(self, told: MachineReport) -> bool:
+        where = {"shop": self.config.shop, "agent": self.config.agent, "machine": told.description.machine}
+        return self.line is not None and self.line.publish(topics.MACHINE.of(**where), self._wrapped(told), retain=True)
+
+    # --- what the service manager asks -----------------------------------------------------------------------------
 
     def healthy(self, longest_s: float = 30.0) -> bool:
         """Whether the watch is kept and every supervisor took a turn lately."""
@@ -430,7 +384,3 @@ class Agent:
         """Whether nothing runs here: the moment for an upgrade."""
         still = {BridgeState.IDLE, BridgeState.OFFLINE, BridgeState.UNIDENTIFIED}
         return all(s.running() is None and s.bridge.status().state in still for s in self.supervisors.values())
-
-
-def _but_progress(told: MachineReport) -> MachineReport:
-    return structs.replace(told, progress=None, since=_NEVER, windows=())

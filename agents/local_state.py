@@ -41,7 +41,9 @@ def shop_state(agent: Agent) -> dict[str, Any]:
 
 def _machine_state(agent: Agent, supervisor: Supervisor) -> dict[str, Any]:
     status = supervisor.bridge.status()
-    told: dict[str, Any] = msgspec.to_builtins(agent.report(supervisor.name))
+    told: dict[str, Any] = msgspec.to_builtins(agent.views.report(supervisor.name))
+    # To the network, what the owner leaves alone with nobody counts as attended; here it has no work card for that.
+    told["description"]["attended"] = supervisor.machine.description.attended
     leases = agent.spool.leases(supervisor.name) + agent.spool.leases(supervisor.name, _FINISHED)[-5:]
     interrupted = half_made(agent.spool.last_run(supervisor.name))
     if interrupted is not None and not agent.spool.flags(supervisor.name).bed_clear:

@@ -26,7 +26,7 @@ from agents.interlocks import Interlocks, power_permitted
 from agents.journal import Detail, failure_class, told
 from agents.lease import LIVE, MOVING, WAITING, Action, LeaseEvent, LeaseState, step
 from agents.material import left_of
-from agents.policy import may_run
+from agents.policy import is_down, may_run
 from agents.safety import Facts, Presence, Purpose, all_open, gates, shut
 from agents.spool import Lease, MachineFlags, Spool, SpoolFull
 from agents.toolpaths import ToolpathStore
@@ -246,7 +246,8 @@ class Supervisor:
 
     def facts(self, lease: Lease, now: datetime) -> Facts:
         """What the gates may look at, gathered now."""
-        flags = self._spool.flags(self.name)
+        flags, policy = self._spool.flags(self.name), self._shop.policy()
+        length, description = timedelta(seconds=lease.p90_s), self.machine.description
         return Facts(
             machine=self.machine,
             lease=lease,
@@ -256,7 +257,9 @@ class Supervisor:
             present=self._presence.present(self.name),
             interlocks=tuple((item, self._interlocks.good(self.name, item)) for item in self.machine.interlocks),
             power=power_permitted(self.machine),
-            in_hours=lease.own or may_run(self.name, now, timedelta(seconds=lease.p90_s), self._shop.policy()),
+            in_hours=lease.own or may_run(description, now, length, policy),
+            down=is_down(self.name, now, policy),
+            beside_person=not policy.unattended,
             highest_fence=self._spool.highest_fence(lease.job),
             lapsed=lease.state in WAITING and lease.start_by is not None and now >= lease.start_by,
             restart=self._spool.restart_of(lease.lease) is not None,

@@ -119,7 +119,7 @@ class FurtherNetwork:
         """What a machine is and does, by exception. A job is named to nobody but, in its journal, who granted it."""
         if not self.line.is_up:
             return
-        said = structs.replace(self._around.report(machine), job=None, progress=None, windows=())
+        said = structs.replace(self._around.report(machine), job=None, progress=None)
         known = self._told.get(machine)
         if known is not None and structs.replace(said, since=known.since) == known:
             return

@@ -17,7 +17,19 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from agents.contract.messages import MachineDescription, Offer
 from agents.contract.vocabulary import NeedClass, Process, Ring
 from agents.section import ConfigError, Section, read_toml
-from agents.windows import LONGEST_WINDOW, Interval, QuietHours, Window, allowed, first_fit, read_rule
+from agents.windows import (
+    LONGEST_WINDOW,
+    Interval,
+    Once,
+    QuietHours,
+    Window,
+    allowed,
+    common,
+    first_fit,
+    read_rule,
+    stretches,
+    without,
+)
 
 _log = logging.getLogger(__name__)
 
@@ -48,6 +60,11 @@ class Policy:
     horizon: timedelta = timedelta(days=7)
     windows: tuple[Window, ...] = ()
     quiet: tuple[QuietHours, ...] = ()
+    attended: tuple[Window, ...] = ()
+    """When somebody is there to start, clear and unload, and stays beside what may not run alone. A machine that none
+    speaks of: nobody said."""
+    maintenance: tuple[Window | Once, ...] = ()
+    """When a machine is down, whoever's the work."""
     materials: frozenset[str] = frozenset()
     processes: frozenset[Process] = frozenset()
     closed_machines: frozenset[str] = frozenset()
@@ -99,7 +116,7 @@ Decision = Accept | Decline | Ask
 def decide(offer: Offer, machine: MachineView, now: datetime, policy: Policy) -> Decision:
     """Apply the owner's rules to one offer. Every rule that says no gives its reason."""
     reasons = [reason for rule in _RULES if (reason := rule(offer, machine, policy))]
-    outside, not_before = _outside_windows(offer, now, policy)
+    outside, not_before = _outside_windows(offer, machine.description, now, policy)
     if outside:
         reasons.append(outside)
     if reasons:
@@ -112,26 +129,59 @@ def p90_length(offer: Offer) -> timedelta:
     return max(offer.finish_p90 - offer.planned_start, timedelta(seconds=offer.toolpath.duration_s))
 
 
-def may_run(machine: str, start: datetime, length: timedelta, policy: Policy) -> bool:
+def may_run(machine: MachineDescription, start: datetime, length: timedelta, policy: Policy) -> bool:
     """Whether a run of `length` from `start` stays inside the owner's hours (the start gate asks this again)."""
     span = Interval(start, start + length)
-    return span.length <= timedelta() or span in allowed(policy.windows, policy.quiet, machine, policy.zone, span)
+    return span.length <= timedelta() or span in _hours_for(machine, span, policy)
 
 
 def open_hours(machine: str, now: datetime, policy: Policy) -> tuple[Interval, ...]:
     """When pool work may run, as far ahead as the horizon; empty with pool work switched off."""
     if not policy.pool or machine in policy.closed_machines:
         return ()
-    return allowed(policy.windows, policy.quiet, machine, policy.zone, Interval(now, now + policy.horizon))
+    return _pool_hours(machine, Interval(now, now + policy.horizon), policy)
 
 
-def _outside_windows(offer: Offer, now: datetime, policy: Policy) -> tuple[str, datetime | None]:
+def attended_hours(machine: str, now: datetime, policy: Policy) -> tuple[Interval, ...] | None:
+    """When somebody is there, as far ahead as the horizon; None where nobody said."""
+    return stretches(policy.attended, machine, policy.zone, Interval(now, now + policy.horizon))
+
+
+def maintenance_of(machine: str, now: datetime, policy: Policy) -> tuple[Interval, ...]:
+    """When the machine is down, as far ahead as the horizon."""
+    return stretches(policy.maintenance, machine, policy.zone, Interval(now, now + policy.horizon)) or ()
+
+
+def is_down(machine: str, now: datetime, policy: Policy) -> bool:
+    """Whether the owner's maintenance is now."""
+    return bool(stretches(policy.maintenance, machine, policy.zone, Interval(now, now + timedelta(seconds=1))))
+
+
+def needs_person(machine: MachineDescription, policy: Policy) -> bool:
+    """Whether pool work runs there only beside somebody: by the machine's kind, or by its owner's word."""
+    return machine.attended or not policy.unattended
+
+
+def _pool_hours(machine: str, span: Interval, policy: Policy) -> tuple[Interval, ...]:
+    hours = allowed(policy.windows, policy.quiet, machine, policy.zone, span)
+    return without(hours, stretches(policy.maintenance, machine, policy.zone, span) or ())
+
+
+def _hours_for(machine: MachineDescription, span: Interval, policy: Policy) -> tuple[Interval, ...]:
+    hours = _pool_hours(machine.machine, span, policy)
+    there = stretches(policy.attended, machine.machine, policy.zone, span)
+    return hours if there is None or not needs_person(machine, policy) else common(hours, there)
+
+
+def _outside_windows(
+    offer: Offer, machine: MachineDescription, now: datetime, policy: Policy
+) -> tuple[str, datetime | None]:
     start, length = max(now, offer.planned_start), p90_length(offer)
     if length > LONGEST_WINDOW:
         return f"the run may take {length.days} days; no window is that long", None
-    if may_run(offer.machine, start, length, policy):
+    if may_run(machine, start, length, policy):
         return "", None
-    later = first_fit(open_hours(offer.machine, now, policy), now, length)
+    later = first_fit(_hours_for(machine, Interval(now, now + policy.horizon), policy), now, length)
     when = "no window within the horizon is long enough" if later is None else f"it would fit from {later.isoformat()}"
     return f"the run may take until {(start + length).isoformat()}, outside the hours of this machine; {when}", later
 
@@ -196,6 +246,8 @@ def _wrong_licence(offer: Offer, machine: MachineView, policy: Policy) -> str:
 def _nobody_there(offer: Offer, machine: MachineView, policy: Policy) -> str:
     if policy.unattended or machine.person_present or machine.description.attended:
         return ""
+    if any(not window.machines or offer.machine in window.machines for window in policy.attended):
+        return ""  # the hours decide
     return "the owner lets no machine run unattended, and nobody is present"
 
 
@@ -233,6 +285,8 @@ def read_policy(path: Path) -> Policy:
         horizon=timedelta(days=root.number("horizon_days", 7.0, above=0.0, maxval=60.0)),
         windows=tuple(_window(section) for section in root.tables("window")),
         quiet=tuple(_quiet(section) for section in root.tables("quiet")),
+        attended=tuple(_window(section) for section in root.tables("attended")),
+        maintenance=tuple(_maintenance(section) for section in root.tables("maintenance")),
         materials=frozenset(name.casefold() for name in root.texts("materials", ())),
         processes=frozenset(root.choices("processes", Process, ())),
         closed_machines=frozenset(root.texts("closed_machines", ())),
@@ -258,6 +312,22 @@ def _window(section: Section) -> Window:
     window = Window(rule, timedelta(hours=hours), frozenset(section.texts("machines", ())))
     section.done()
     return window
+
+
+def _maintenance(section: Section) -> Window | Once:
+    """Recurring (`rrule`) or once (`start`, in local time), for so many `hours`."""
+    if section.has("rrule"):
+        return _window(section)
+    try:
+        wall = datetime.fromisoformat(section.text("start"))
+    except ValueError:
+        raise section.wrong("start", "a local time such as 2026-05-30T08:00, or an `rrule`") from None
+    if wall.tzinfo is not None:
+        raise section.wrong("start", "a local time without an offset, as in 2026-05-30T08:00")
+    hours = section.number("hours", above=0.0, maxval=LONGEST_WINDOW.total_seconds() / 3600)
+    once = Once(wall, timedelta(hours=hours), frozenset(section.texts("machines", ())))
+    section.done()
+    return once
 
 
 def _quiet(section: Section) -> QuietHours:

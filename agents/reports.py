@@ -43,6 +43,20 @@ class Home:
     ring: Ring
 
 
+@dataclass(frozen=True, slots=True)
+class Hours:
+    """When a machine is there for the network. None: always (`pool`), or that nobody said (`attended`)."""
+
+    pool: tuple[Interval, ...] | None = None
+    attended: tuple[Interval, ...] | None = None
+    maintenance: tuple[Interval, ...] = ()
+
+    @property
+    def any_left(self) -> bool:
+        """Whether pool work can begin at all: an empty list would read as always."""
+        return self.pool != () and self.attended != ()
+
+
 def machine_state(status: Status, flags: MachineFlags) -> tuple[MachineState, str]:
     """The state to report, and why it is so where that needs saying. A hold counts once the machine confirmed it."""
     state = _STATES.get(status.state, MachineState.IDLE)
@@ -76,7 +90,7 @@ def report(
     accepts_pool_work: bool,
     present: bool,
     gates: tuple[GateReport, ...],
-    windows: tuple[Interval, ...],
+    hours: Hours,
 ) -> MachineReport:
     """The retained report. The owner's own jobs are not named to the network: the machine is simply running."""
     state, why = machine_state(status, flags)
@@ -96,5 +110,11 @@ def report(
         accepts_pool_work=accepts_pool_work,
         person_present=present,
         gates=gates,
-        windows=tuple((window.start, window.end) for window in windows),
+        windows=_pairs(hours.pool or ()),
+        attended_windows=_pairs(hours.attended or ()),
+        maintenance=_pairs(hours.maintenance),
     )
+
+
+def _pairs(stretches: tuple[Interval, ...]) -> tuple[tuple[datetime, datetime], ...]:
+    return tuple((stretch.start, stretch.end) for stretch in stretches)

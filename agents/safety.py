@@ -54,6 +54,10 @@ class Facts:
     lapsed: bool = False
     restart: bool = False
     """It goes on with a half-made part, which must still lie on the bed."""
+    down: bool = False
+    """Whether the owner's maintenance is now; it holds for own jobs too: somebody's hands may be in the machine."""
+    beside_person: bool = False
+    """Whether the owner lets pool work start only beside somebody, though the machine may run alone."""
 
 
 def gates(facts: Facts, purpose: Purpose = Purpose.START) -> tuple[GateReport, ...]:
@@ -151,6 +155,12 @@ def _hours(facts: Facts) -> GateReport | None:
     )
 
 
+def _maintenance(facts: Facts) -> GateReport | None:
+    if not facts.down:
+        return None
+    return _gate("maintenance", False, "the owner's maintenance is now", "wait for its end, or change the policy")
+
+
 def _power(facts: Facts) -> GateReport | None:
     if facts.machine.power_file is None:
         return None
@@ -161,6 +171,13 @@ def _presence(facts: Facts) -> GateReport | None:
     if not facts.machine.description.attended:
         return None
     return _gate("presence", facts.present, "no trained person is present", "stand beside the machine and say so")
+
+
+def _beside_person(facts: Facts) -> GateReport | None:
+    if facts.machine.description.attended or facts.lease.own or not facts.beside_person:
+        return None
+    why = "the owner lets nothing run unattended, and nobody is present"
+    return _gate("beside_person", facts.present, why, "stand beside the machine and say so")
 
 
 def _work_card(facts: Facts) -> GateReport | None:
@@ -188,7 +205,7 @@ def _interlock(item: InterlockInput, good: bool | None) -> GateReport:
 
 _START_GATES: Final = (
     *(_lease, _enabled, _machine, _armed, _bed, _toolpath, _material, _homed),
-    *(_laser_mode, _hours, _power, _presence, _work_card),
+    *(_laser_mode, _hours, _maintenance, _power, _presence, _beside_person, _work_card),
 )
 _RESUME_GATES: Final = (_held, _armed, _power, _presence)
 

@@ -45,6 +45,15 @@ class Window:
 
 
 @dataclass(frozen=True, slots=True)
+class Once:
+    """One stretch, from a local wall time on. Empty `machines` means all."""
+
+    wall: datetime
+    length: timedelta
+    machines: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
 class QuietHours:
     """Daily hours without pool work, on some weekdays (0 is Monday). `end` not after `start` passes midnight."""
 
@@ -91,7 +100,28 @@ def allowed(
         if not hours.machines or machine in hours.machines
         for interval in _silences(hours, zone, span)
     ]
-    return _without(_merged(opened), _merged(silent))
+    return without(_merged(opened), _merged(silent))
+
+
+def stretches(
+    windows: tuple[Window | Once, ...], machine: str, zone: ZoneInfo, span: Interval
+) -> tuple[Interval, ...] | None:
+    """The windows of `machine` inside `span`, in order, apart from each other; None where none speaks of it at all."""
+    of_machine = [window for window in windows if not window.machines or machine in window.machines]
+    if not of_machine:
+        return None
+    return _merged([interval for window in of_machine for interval in _openings(window, zone, span)])
+
+
+def common(first: tuple[Interval, ...], second: tuple[Interval, ...]) -> tuple[Interval, ...]:
+    """What lies in both; both in order, apart from each other."""
+    found = []
+    for one in first:
+        for other in second:
+            start, end = max(one.start, other.start), min(one.end, other.end)
+            if start < end:
+                found.append(Interval(start, end))
+    return tuple(found)
 
 
 def first_fit(intervals: tuple[Interval, ...], earliest: datetime, length: timedelta) -> datetime | None:
@@ -112,7 +142,11 @@ def _clipped(start: datetime, end: datetime, span: Interval) -> Interval | None:
     return Interval(start, end) if start < end else None
 
 
-def _openings(window: Window, zone: ZoneInfo, span: Interval) -> list[Interval]:
+def _openings(window: Window | Once, zone: ZoneInfo, span: Interval) -> list[Interval]:
+    if isinstance(window, Once):
+        start = _utc(window.wall, zone)
+        clipped = _clipped(start, start + window.length, span)
+        return [] if clipped is None else [clipped]
     day = timedelta(days=1)  # wall time and UTC differ by less
     first = span.start.replace(tzinfo=None) - window.length - day
     last = span.end.replace(tzinfo=None) + day
@@ -151,7 +185,8 @@ def _merged(intervals: list[Interval]) -> tuple[Interval, ...]:
     return tuple(merged)
 
 
-def _without(intervals: tuple[Interval, ...], holes: tuple[Interval, ...]) -> tuple[Interval, ...]:
+def without(intervals: tuple[Interval, ...], holes: tuple[Interval, ...]) -> tuple[Interval, ...]:
+    """What is left of `intervals` outside `holes`; both in order, apart from each other."""
     left: list[Interval] = []
     for interval in intervals:
         start = interval.start

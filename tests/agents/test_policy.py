@@ -23,14 +23,17 @@ from agents.policy import (
     MachineView,
     Policy,
     PolicyFile,
+    attended_hours,
     decide,
+    is_down,
+    maintenance_of,
     may_run,
     open_hours,
     p90_length,
     read_policy,
 )
 from agents.section import ConfigError
-from agents.windows import Interval, QuietHours, Window, allowed, first_fit, read_rule
+from agents.windows import Interval, Once, QuietHours, Window, allowed, first_fit, read_rule
 from tests.agents.scene import T0, machine_settings, offer_of
 
 VIEW = MachineView(machine_settings().description)
@@ -110,8 +113,48 @@ def test_an_understated_p90_is_not_believed() -> None:
 
 def test_windows_for_other_machines_do_not_open_this_one() -> None:
     policy = Policy(windows=(daily(0, 24, frozenset({"m2"})),))
-    assert not may_run("m1", T0, timedelta(minutes=5), policy)
-    assert may_run("m2", T0, timedelta(minutes=5), policy)
+    assert not may_run(VIEW.description, T0, timedelta(minutes=5), policy)
+    assert may_run(structs.replace(VIEW.description, machine="m2"), T0, timedelta(minutes=5), policy)
+
+
+def test_maintenance_and_who_is_there_shut_the_hours_too() -> None:
+    three = T0.replace(hour=15)
+    down = Policy(maintenance=(Once(three.replace(tzinfo=None), timedelta(hours=2), frozenset({"m1"})),))
+    into = decide(offer_of(minutes=240), VIEW, T0, down)
+    assert isinstance(into, Decline)
+    assert into.not_before == T0.replace(hour=17)
+    assert decide(offer_of(minutes=180), VIEW, T0, down) == Accept(), "it ends as the maintenance begins"
+    other = MachineView(structs.replace(VIEW.description, machine="m2"))
+    assert decide(structs.replace(offer_of(minutes=240), machine="m2"), other, T0, down) == Accept()
+    assert [is_down("m1", T0.replace(hour=hour), down) for hour in (14, 15, 16, 17)] == [False, True, True, False]
+
+    there = (daily(13, 3),)
+    alone = Policy(attended=there)
+    assert decide(offer_of(minutes=600), VIEW, T0, alone) == Accept(), "a printer may run on by itself"
+    beside = Policy(attended=there, unattended=False)
+    decision = decide(offer_of(minutes=60), VIEW, T0, beside)
+    assert isinstance(decision, Decline)
+    assert decision.not_before == T0.replace(hour=13)
+    assert decide(offer_of(start=T0.replace(hour=13), minutes=180), VIEW, T0, beside) == Accept()
+    assert isinstance(decide(offer_of(start=T0.replace(hour=13), minutes=181), VIEW, T0, beside), Decline)
+    laser = MachineView(structs.replace(VIEW.description, attended=True))
+    assert isinstance(decide(offer_of(minutes=60), laser, T0, alone), Decline)
+    unsaid = Policy(attended=(daily(13, 3, frozenset({"m2"})),))
+    assert decide(offer_of(minutes=60), laser, T0, unsaid) == Accept(), "nobody said when somebody is beside m1"
+    assert attended_hours("m1", T0, unsaid) is None
+
+
+def test_maintenance_is_read_once_or_recurring(tmp_path: Path) -> None:
+    path = tmp_path / "policy.toml"
+    path.write_text(
+        'timezone = "Europe/Berlin"\n[[maintenance]]\nstart = "2030-05-06T20:00"\nhours = 2\nmachines = ["m1"]\n'
+        '[[maintenance]]\nrrule = "FREQ=WEEKLY;BYDAY=TU;BYHOUR=8;BYMINUTE=0"\nhours = 1\n'
+        '[[attended]]\nrrule = "FREQ=DAILY;BYHOUR=9;BYMINUTE=0"\nhours = 8\n'
+    )
+    policy = read_policy(path)
+    assert [(i.start.day, i.start.hour) for i in maintenance_of("m1", T0, policy)] == [(6, 18), (7, 6)], "UTC"
+    assert [i.start.day for i in maintenance_of("m2", T0, policy)] == [7]
+    assert len(attended_hours("m1", T0, policy) or ()) == 8
 
 
 def test_windows_that_touch_make_one_and_quiet_hours_cut_it() -> None:
@@ -241,6 +284,9 @@ def test_the_file(tmp_path: Path) -> None:
         ('[[window]]\nrrule = "FREQ=DAILY"\nhours = 0', "above 0"),
         ('[[quiet]]\nstart = "25:00"\nend = "07:00"', "22:00"),
         ('[[quiet]]\nstart = "22:00"\nend = "07:00"\ndays = ["noday"]', "mo, tu"),
+        ('[[maintenance]]\nstart = "soon"\nhours = 3', "a local time such as"),
+        ('[[maintenance]]\nstart = "2030-05-06T20:00+02:00"\nhours = 3', "without an offset"),
+        ("[[attended]]\nhours = 3", "rrule"),
         ("queue_at_most = 0", "at least 1"),
         ("this is not toml", "not TOML"),
     ],

@@ -98,6 +98,7 @@ assert IDENTITY is not None
         ("lease", {"highest_fence": 4}),
         ("lease", {"lapsed": True}),
         ("owners_hours", {"in_hours": False}),
+        ("maintenance", {"down": True}),
         ("power", {"power": False}),
         ("power", {"power": None}),
         ("presence", {"present": False}),
@@ -114,6 +115,16 @@ def test_each_gate_shuts_alone_and_says_what_lifts_it(gate: str, changes: dict[s
     shut = next(report for report in gates(facts) if not report.open)
     assert shut.why
     assert shut.lift
+
+
+def test_a_printer_waits_for_somebody_where_its_owner_lets_nothing_run_alone() -> None:
+    alone = replace(open_facts(Process.FDM), present=False)
+    assert names(alone) == []
+    assert names(replace(alone, beside_person=True)) == ["beside_person"]
+    assert names(replace(alone, beside_person=True, present=True)) == []
+    own = replace(alone.lease, own=True)
+    assert names(replace(alone, beside_person=True, lease=own)) == [], "the owner's own job is the owner's word"
+    assert names(replace(alone, down=True, lease=own)) == ["maintenance"], "nobody's job starts under a spanner"
 
 
 def test_a_machine_that_was_never_identified_is_shut() -> None:
