@@ -284,12 +284,12 @@ class GrblTwin(GrblHolds):
 
     def _consume(self, line: str) -> None:
         """A line of a program was carried out (refused ones and those of check mode are not counted)."""
-        if not line or line[0] == "$":
-            return
-        self.consumed_count += 1
-        self._hash.update(line.encode() + b"\n")
-        if self.keep_lines:
-            self.consumed.append(line)
+        self.witness(line)
+        if line and line[0] != "$":
+            self.consumed_count += 1
+            self._hash.update(line.encode() + b"\n")
+            if self.keep_lines:
+                self.consumed.append(line)
 
     def _next_line(self) -> str | None:
         """The next whole line from the ring, stripped as GRBL strips it; a lone NUL stands for one too long."""

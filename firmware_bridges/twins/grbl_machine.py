@@ -15,6 +15,7 @@ from firmware_bridges.modal_cnc import CncInterpreter
 from firmware_bridges.twins import grbl_reports
 from firmware_bridges.twins.grbl_variants import FACTORY, PROFILES, Variant
 from firmware_bridges.twins.physics import Beam, Planner
+from firmware_bridges.twins.witness import Witness, nobody
 
 
 class GrblMachine:
@@ -41,6 +42,7 @@ class GrblMachine:
         self.physical_offset = ORIGIN
         self.overrides = [100, 100, 100]
         self.beam = Beam()
+        self.witness: Witness = nobody
         self._fields = grbl_reports.StatusFields()
         self._power = 0.0
         self._dynamic = self._spindle_stopped = False

@@ -277,6 +277,7 @@ class MarlinTwin:
         self._say(f'echo:Unknown command: "{text}"')
 
     def _record(self, text: str) -> None:
+        self.machine.witness(text)
         self.executed_count += 1
         self._before = self._hash.copy()
         self._hash.update(text.encode("latin-1") + b"\n")

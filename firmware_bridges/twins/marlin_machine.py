@@ -15,6 +15,7 @@ from typing import Final
 from firmware_bridges.twins.marlin_heat import Guard
 from firmware_bridges.twins.marlin_words import ACCEPTED, centre_from_radius, positive_zero
 from firmware_bridges.twins.physics import Beam, Heater, Planner
+from firmware_bridges.twins.witness import Witness, nobody
 
 STEPS_PER_MM: Final = (80.0, 80.0, 400.0, 500.0)
 MAX_RATE_MM_S: Final = (300.0, 300.0, 5.0, 25.0)
@@ -42,6 +43,7 @@ class MarlinMachine:
             "bed": Heater("bed", power_w=200.0, mass_j_per_k=107.0, loss_w_per_k=1.0, most_c=150.0),
         }
         self.beam = Beam()
+        self.witness: Witness = nobody
         self.start_over(0.0)
 
     def start_over(self, now: float) -> None:

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any, Final, cast
 
 from firmware_bridges.twins.host import Twin, TwinHost
+from firmware_bridges.twins.witness import Record, witnessed
 
 #: Kind → module; each has `build_twin(options: TwinOptions) -> Twin`.
 KINDS: Final = {
@@ -111,6 +112,7 @@ def _arguments(argv: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--baud", type=int, default=0, help="pace the wire as this rate would; 0 does not pace")
     parser.add_argument("--control", type=Path, help="a unix socket for state and faults")
     parser.add_argument("--state-file", type=Path, help="keep the controller's EEPROM here")
+    parser.add_argument("--record", type=Path, help="append every line carried out, with its time, here")
     parser.add_argument("--setting", action="append", default=[], metavar="NAME=VALUE", help="a setting, repeatable")
     parser.add_argument("--profile", default="", choices=["", "printer", "router", "laser"])
     parser.add_argument("--work-offset", metavar="X,Y,Z", help="where the work's zero is, in machine coordinates")
@@ -125,6 +127,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         offset = _offset(given.work_offset)
         settings = tuple((name, value) for name, _, value in (item.partition("=") for item in given.setting))
         twin = make_twin(TwinOptions(given.kind, given.profile, settings, offset, given.seed, given.state_file))
+        if given.record is not None and not witnessed(twin, Record(given.record)):
+            raise ValueError(f"a {given.kind} twin keeps no record of its lines")
     except ValueError as error:
         print(error, file=sys.stderr)
         return 2
