@@ -14,10 +14,10 @@ from typing import Any, Final
 import msgspec
 
 from agents.agent import Agent
-from agents.contract.messages import JobTicket, LoadedMaterial, MaterialNeed, ToolpathRef
+from agents.contract.messages import JobTicket, LoadedMaterial, MaterialNeed, RejectedPieces, ToolpathRef
 from agents.contract.vocabulary import NeedClass, Process, Ring
 from agents.inputs import Wake
-from agents.journal import Detail
+from agents.journal import Detail, wrongly_named
 from agents.lease import LIVE, WAITING, LeaseEvent, LeaseState
 from agents.local_state import shop_state
 from agents.machine import Supervisor
@@ -241,12 +241,22 @@ class Hands:
         supervisor.post(Wake())
         return f"the work card of {job} is confirmed"
 
-    def inspect(self, job: str, good: int, rejected: int, note: str) -> str:
-        """A person looked at the parts."""
+    def inspect(
+        self, job: str, good: int, rejected: int, note: str, rejected_of: tuple[RejectedPieces, ...] = ()
+    ) -> str:
+        """A person looked at the parts. `rejected_of`: whose the bad ones are, on a plate that several orders share."""
         supervisor, lease = self._lease(job, frozenset({LeaseState.FINISHED}), "inspecting")
+        if not lease.own and good + rejected != lease.ticket.pieces:
+            raise NotPossible(
+                f"{good} good and {rejected} bad are not the {lease.ticket.pieces} pieces of {job}; count again"
+            )
+        wrong = wrongly_named(lease.ticket, rejected, rejected_of)
+        if wrong:
+            raise NotPossible(wrong)
+        detail = Detail(why=note, good=good, rejected=rejected, rejected_of=rejected_of)
         with supervisor.lock:
             fresh = self._agent.spool.lease(lease.lease) or lease
-            supervisor.apply(fresh, LeaseEvent.INSPECTED, Detail(why=note, good=good, rejected=rejected))
+            supervisor.apply(fresh, LeaseEvent.INSPECTED, detail)
         return f"{job}: {good} good, {rejected} rejected"
 
     def cancel_job(self, job: str) -> str:

@@ -28,6 +28,7 @@ class Detail:
     gates: tuple[m.GateReport, ...] = ()
     good: int = 0
     rejected: int = 0
+    rejected_of: tuple[m.RejectedPieces, ...] = ()
 
 
 def failure_class(failure: Failure) -> FailureClass:
@@ -87,7 +88,27 @@ def told(action: Action, lease: Lease, detail: Detail, now: datetime) -> m.Journ
             return m.GivenUp(job=job, fence=fence, machine=machine, why=why)
         case Action.JOURNAL_INSPECTED:
             return m.Inspected(
-                job=job, fence=fence, machine=machine, good=detail.good, rejected=detail.rejected, note=why
+                job=job,
+                fence=fence,
+                machine=machine,
+                good=detail.good,
+                rejected=detail.rejected,
+                note=why,
+                rejected_of=detail.rejected_of,
             )
         case _:
             return None
+
+
+def wrongly_named(ticket: m.JobTicket, rejected: int, rejected_of: tuple[m.RejectedPieces, ...]) -> str:
+    """What does not add up in the word of whose the rejected pieces are; empty where it does, or nobody said."""
+    if not rejected_of:
+        return ""
+    lying = {(line.order, line.part): line.pieces for line in ticket.contents}
+    said = {(line.order, line.part): line.rejected for line in rejected_of}
+    for key, bad in said.items():
+        if bad > lying.get(key, 0):
+            return f"{bad} pieces of {key[1]} for order {key[0]} cannot be bad: {lying.get(key, 0)} lie on {ticket.job}"
+    if len(said) < len(rejected_of) or sum(said.values()) != rejected:
+        return f"{rejected} pieces are bad, and those named are not so many: name each order and part once"
+    return ""

@@ -22,7 +22,7 @@ from urllib.parse import parse_qs, urlsplit
 import msgspec
 
 from agents.config import HttpSettings
-from agents.contract.messages import LoadedMaterial
+from agents.contract.messages import LoadedMaterial, RejectedPieces
 from agents.hands import Hands, NotPossible, Unknown
 from agents.policy import Accept, Decline
 from agents.toolpath_serving import PLACE as TOOLPATHS
@@ -201,6 +201,7 @@ class _Inspection(msgspec.Struct):
     good: int
     rejected: int = 0
     note: str = ""
+    rejected_of: tuple[RejectedPieces, ...] = ()
 
 
 def look(hands: Hands, parts: tuple[str, ...], query: dict[str, list[str]]) -> object:
@@ -243,7 +244,7 @@ def operate(hands: Hands, parts: tuple[str, ...], body: bytes, query: dict[str, 
             seen = _read(body, _Inspection)
             if seen.good < 0 or seen.rejected < 0:
                 raise BadRequest("`good` and `rejected` count pieces: 0 or more")
-            return hands.inspect(job, seen.good, seen.rejected, seen.note[:2000])
+            return hands.inspect(job, seen.good, seen.rejected, seen.note[:2000], seen.rejected_of)
         case _:
             raise Unknown(f"there is no operation at /{'/'.join(parts)}")
 

@@ -78,6 +78,7 @@ def _job(lease: Lease, from_line: int | None) -> dict[str, Any]:
         "own": lease.own,
         "title": lease.ticket.title,
         "pieces": lease.ticket.pieces,
+        "contents": [msgspec.to_builtins(line) for line in lease.ticket.contents],
         "work_card": lease.ticket.work_card,
         "card_confirmed": lease.card,
         "last_line": lease.last_line,

@@ -150,6 +150,14 @@ class CancelConfirmed(Message, frozen=True, kw_only=True, tag="cancel_confirmed"
     machine_s: Seconds = 0.0
 
 
+class RejectedPieces(Struct, frozen=True, kw_only=True):
+    """So many pieces of one part of one order were bad."""
+
+    order: Identifier
+    part: Text
+    rejected: Annotated[int, Meta(ge=1)]
+
+
 class Inspected(Message, frozen=True, kw_only=True, tag="inspected"):
     """A person looked at the parts: how many are good, how many not."""
 
@@ -159,6 +167,8 @@ class Inspected(Message, frozen=True, kw_only=True, tag="inspected"):
     good: Annotated[int, Meta(ge=0)]
     rejected: Annotated[int, Meta(ge=0)]
     note: Text = ""
+    rejected_of: tuple[RejectedPieces, ...] = ()
+    """Whose the rejected ones are, where the job carries several orders' pieces and the person said so."""
 
 
 class Holding(Struct, frozen=True, kw_only=True, omit_defaults=True):

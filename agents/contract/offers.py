@@ -38,6 +38,16 @@ class MaterialNeed(Struct, frozen=True, kw_only=True, omit_defaults=True):
     height_mm: float | None = None
 
 
+class PieceLine(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """So many pieces of one part of one order on a shared plate or sheet. The order of the lines is the numbering on
+    its drawing and its work card. No names: orders only."""
+
+    order: Identifier
+    part: Text
+    pieces: Annotated[int, Meta(ge=1)]
+    title: Text = ""
+
+
 class JobTicket(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What an owner's policy may know of a job before saying yes. No price, bid or balance: there is none to know."""
 
@@ -58,6 +68,8 @@ class JobTicket(Struct, frozen=True, kw_only=True, omit_defaults=True):
     tolerance_mm: float | None = None
     work_card: str = ""
     """What the person at the machine must know: stock, clamping, orientation."""
+    contents: tuple[PieceLine, ...] = ()
+    """Whose pieces it carries, where several orders or parts share it."""
 
 
 class Offer(Message, frozen=True, kw_only=True, tag="offer"):

@@ -17,7 +17,7 @@ from scheduler.dispatch.hearing import unproven_before
 from scheduler.dispatch.lending import put_off
 from scheduler.dispatch.moves import Happening, Mover
 from scheduler.dispatch.states import ImpossibleTransition, JobEvent
-from scheduler.store import queries
+from scheduler.store import content_queries, queries
 from scheduler.store.record import record
 from scheduler.store.rows import JobRow, LeaseRow
 
@@ -98,10 +98,23 @@ def _inspected(
         machine=lease.machine,
         fence=event.fence,
         values={"good": event.good, "rejected": event.rejected},
-        body={"good": event.good, "rejected": event.rejected, "note": event.note},
+        body={
+            "good": event.good,
+            "rejected": event.rejected,
+            "note": event.note,
+            **({"rejected_of": msgspec.to_builtins(event.rejected_of)} if event.rejected_of else {}),
+        },
+        rejected_of=_whose(c, job, event),
     )
     mover.move(c, job, happening)
     return None
+
+
+def _whose(c: sa.Connection, job: JobRow, event: m.Inspected) -> dict[tuple[str, str], int]:
+    """Rejected pieces by (order, part); empty where what was said is not about this job's pieces: people are asked."""
+    lying = {(line.order, line.part) for line in content_queries.lines(c, job.id)}
+    said = {(one.order, one.part): one.rejected for one in event.rejected_of}
+    return said if set(said) <= lying and len(said) == len(event.rejected_of) else {}
 
 
 def _under_lease(c: sa.Connection, mover: Mover, agent: str, job: JobRow, event: Any, now: datetime) -> str | None:

@@ -27,6 +27,7 @@ from scheduler.orders.recipes import matching_material, read_body
 from scheduler.planning.snapshot import Placement, Plan, Waiting
 from scheduler.store import queries
 from scheduler.store import tables as t
+from scheduler.store.content_queries import LineRow
 from scheduler.store.rows import JobRow, ToolpathRow
 
 #: A machine in one of these may be offered work.
@@ -255,6 +256,17 @@ def ticket_of(job: JobRow, picture: Picture, machine: SeenMachine, toolpath: Too
         due=urgency.earliest(urgency.date_of(each) for each in orders),
         pieces=job.pieces,
         work_card=work_card(toolpath, picture.lines.get(job.id, [])),
+        contents=_contents(picture.lines.get(job.id, [])),
+    )
+
+
+def _contents(lines: Sequence[LineRow]) -> tuple[m.PieceLine, ...]:
+    """Whose pieces lie there, numbered as on the work card; nothing to tell apart where one line is all."""
+    if len(lines) < 2:
+        return ()
+    return tuple(
+        m.PieceLine(order=line.order, part=line.part, pieces=line.pieces, title=read_body(line.body).title[:2000])
+        for line in lines
     )
 
 

@@ -13,9 +13,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec import structs
 
 from agents.agent import Agent
-from agents.contract.envelope import encode, wrap
+from agents.contract import messages as m
+from agents.contract.envelope import decode, encode, wrap
 from agents.contract.vocabulary import MachineState, Process
 from agents.hands import Hands
 from agents.lease import LeaseState
@@ -63,8 +65,14 @@ class House:
         message = wrap(body, sender="scheduler/main", now=self.agent.clock.now(), valid_for=timedelta(minutes=1))
         assert self.agent._received("inbox", encode(message))
 
+    def told(self) -> dict[str, Any]:
+        """What the journal holds, the last of each kind."""
+        rows = self.agent.spool._db.execute("SELECT body FROM journal ORDER BY seq").fetchall()
+        bodies = [decode(row[0]).body for row in rows]
+        return {type(body).__name__: body for body in bodies}
+
     def machine(self, name: str) -> Any:
-        return next(m for m in self.call("/api/state")[1]["machines"] if m["machine"] == name)
+        return next(one for one in self.call("/api/state")[1]["machines"] if one["machine"] == name)
 
     def close(self) -> None:
         self.server.shutdown()
@@ -261,3 +269,50 @@ def test_metrics_have_base_units_states_and_no_job_names(house: House) -> None:
     assert 'workshed_agent_machine_state{machine="m1",state="occupied"} 1.0' in text
     assert text.count('workshed_agent_machine_state{machine="m1"') == len(MachineState)
     assert "own-" not in text
+
+
+SHARED = (
+    m.PieceLine(order="or1", part="coaster", pieces=3, title="a coaster"),
+    m.PieceLine(order="or2", part="tag", pieces=2, title="a tag"),
+)
+
+
+def finish_shared(house: House) -> None:
+    """A plate with pieces of two orders, claimed, granted, run and finished."""
+    offer = offer_of(start=house.agent.clock.now())
+    ticket = structs.replace(offer.ticket, pieces=5, contents=SHARED)
+    offer = structs.replace(offer, ticket=ticket, finish_p90=offer.planned_start + timedelta(minutes=30))
+    house.agent.store.put(PROGRAM)
+    house.call("/api/machines/m1/bed-clear", {})
+    house.hear(offer)
+    house.hear(grant_of(offer))
+    eventually(lambda: "StartIntended" in house.told(), what="the start is intended")
+    house.agent.teller.told = house.agent.spool.last_seq
+    house.hear(m.JournalAck(upto=house.agent.spool.last_seq))
+    bridge = house.bridges["marlin"]
+    eventually(lambda: bridge.runs, what="it runs")
+    bridge.first_line()
+    bridge.finish()
+    eventually(lambda: "Finished" in house.told(), what="it is finished")
+
+
+def test_whose_pieces_were_bad_is_kept_in_the_journal_while_no_broker_is_there(house: House) -> None:
+    finish_shared(house)
+    (job,) = house.machine("m1")["jobs"]
+    assert [line["order"] for line in job["contents"]] == ["or1", "or2"]
+    one = {"order": "or2", "part": "tag", "rejected": 1}
+    for body, word in (
+        ({"good": 3, "rejected": 1}, "not the 5 pieces"),
+        ({"good": 3, "rejected": 2, "rejected_of": [one]}, "not so many"),
+        ({"good": 3, "rejected": 2, "rejected_of": [one, one]}, "once"),
+        ({"good": 2, "rejected": 3, "rejected_of": [{**one, "rejected": 3}]}, "2 lie on j1"),
+        ({"good": 4, "rejected": 1, "rejected_of": [{**one, "order": "or9"}]}, "0 lie on j1"),
+    ):
+        status, problem, _ = house.call("/api/jobs/j1/inspect", body)
+        assert (status, word in problem["detail"]) == (409, True), problem
+    assert "Inspected" not in house.told()
+    assert house.call("/api/jobs/j1/inspect", {"good": 4, "rejected": 1, "rejected_of": [one]})[0] == 200
+    told = house.agent.spool.unacknowledged_count()
+    assert told >= 1
+    inspected = house.told()["Inspected"]
+    assert inspected.rejected_of == (m.RejectedPieces(order="or2", part="tag", rejected=1),)

@@ -11,7 +11,7 @@ import pytest
 from firmware_bridges import bridge as b
 from tests.agents.peer import eventually
 from tests.agents.scene import PROGRAM
-from tests.agents.test_local_api import House
+from tests.agents.test_local_api import House, finish_shared
 
 pytestmark = [pytest.mark.browser]
 
@@ -60,7 +60,9 @@ def test_a_shop_worked_from_the_phone(house: House, page: Any) -> None:
     page.mouse.up()
     page.get_by_role("button", name="I looked: re-arm").first.wait_for()
     assert bridge.snapshot.state is b.BridgeState.FAULT
-    assert house.agent.spool.lease_of_job(job).ended is not None
+    stopped = house.agent.spool.lease_of_job(job)
+    assert stopped is not None
+    assert stopped.ended is not None
     assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth"), "it fits a phone"
 
 
@@ -70,3 +72,32 @@ def test_without_the_token_it_asks_for_it(house: House, page: Any) -> None:
     page.get_by_label("Token of this agent").fill(house.token)
     page.get_by_role("button", name="Open").click()
     page.get_by_text("alder / pi1").wait_for()
+
+
+def test_on_a_shared_plate_the_person_says_whose_pieces_were_bad(house: House, page: Any) -> None:
+    finish_shared(house)
+    page.get_by_role("button", name="Inspect").first.click()
+    form = page.get_by_role("dialog", name="How many are bad?")
+    form.get_by_label("Bad of 2: a tag, for order or2 (numbers 4 to 5)").fill("3")
+    form.get_by_role("button", name="Say so").click()
+    assert form.is_visible(), "only two of them lie there"
+    page.keyboard.press("Escape")
+    assert "Inspected" not in house.told(), "who goes back said nothing"
+    page.get_by_role("button", name="Inspect").first.press("Enter")
+    form.get_by_label("Bad of 2: a tag").fill("1")
+    form.get_by_label("What is wrong").fill("warped")
+    page.keyboard.press("Enter")
+    eventually(lambda: "Inspected" in house.told(), what="it is in the journal")
+    inspected = house.told()["Inspected"]
+    assert (inspected.good, inspected.rejected, inspected.note) == (4, 1, "warped")
+    assert [(one.order, one.part, one.rejected) for one in inspected.rejected_of] == [("or2", "tag", 1)]
+
+
+def test_what_is_loaded_is_said_in_one_form(house: House, page: Any) -> None:
+    page.get_by_role("button", name="Load").first.click()
+    form = page.get_by_role("dialog", name="On m1 now")
+    form.get_by_label("Material").fill("PETG")
+    form.get_by_label("Grams left").fill("250")
+    form.get_by_role("button", name="Say so").click()
+    eventually(lambda: house.machine("m1")["description"]["materials"][0]["material"] == "PETG", what="it is known")
+    assert house.machine("m1")["description"]["materials"][0]["remaining_g"] == 250

@@ -222,8 +222,24 @@ class Agent:
         )
         self.say(body, now)
 
-    def inspect(self, held: HeldJob, now: datetime, *, good: int, rejected: int = 0) -> None:
-        self.say(m.Inspected(job=held.job, fence=held.fence, machine=held.machine, good=good, rejected=rejected), now)
+    def inspect(
+        self,
+        held: HeldJob,
+        now: datetime,
+        *,
+        good: int,
+        rejected: int = 0,
+        rejected_of: tuple[m.RejectedPieces, ...] = (),
+    ) -> None:
+        body = m.Inspected(
+            job=held.job,
+            fence=held.fence,
+            machine=held.machine,
+            good=good,
+            rejected=rejected,
+            rejected_of=rejected_of,
+        )
+        self.say(body, now)
 
     def _wrap(self, body: Any, now: datetime, seq: int | None = None) -> bytes:
         return encode(wrap(body, sender=f"agent/{self.shop}/{self.name}", now=now, seq=seq))

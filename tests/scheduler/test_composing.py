@@ -12,6 +12,7 @@ import sqlalchemy as sa
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from agents.contract import messages as m
 from agents.contract.vocabulary import CLOSED_STATES, FailureClass, JobState, NeedClass, Process
 from designs.processes.model import MadeToolpath
 from scheduler.api.views import overview
@@ -202,6 +203,52 @@ def test_rejected_pieces_of_a_shared_sheet_are_somebodys(line: Line, cutter: Age
         assert good_pieces(c, other.id) == {"tag": 1}
     assert list(contents(line).values()) == [{other.id: 1}]
     conserved(line)
+
+
+def test_at_the_machine_it_is_said_whose_pieces_were_bad_and_only_those_are_made_again(
+    line: Line, cutter: Agent
+) -> None:
+    one = ask(line, "coaster.svg", drawing(40, 40), 3)
+    other = ask(line, "tag.svg", drawing(30, 20), 2)
+    line.plan()
+    (job,) = contents(line)
+    run(line, cutter, job)
+    (ticket,) = (offer.ticket for offer in cutter.spool.offers.values())
+    assert {(lying.order, lying.pieces) for lying in ticket.contents} == {(one.id, 3), (other.id, 2)}
+    tag = next(lying for lying in ticket.contents if lying.order == other.id)
+    assert [lying.order in ticket.work_card for lying in ticket.contents] == [True, True]
+    held = cutter.finish(job, line.now)
+    bad = m.RejectedPieces(order=other.id, part=tag.part, rejected=1)
+    cutter.inspect(held, line.now, good=4, rejected=1, rejected_of=(bad,))
+    line.exchange(cutter)
+    assert line.job(job).flag == ""
+    again = contents(line)
+    assert list(again.values()) == [{other.id: 1}]
+    assert all(line.job(name).replaces == job for name in again)
+    conserved(line)
+
+
+@pytest.mark.parametrize("wrong", ["another order", "another part", "named twice", "too few named"])
+def test_a_word_about_pieces_that_do_not_lie_there_leaves_the_question_open(
+    line: Line, cutter: Agent, wrong: str
+) -> None:
+    one = ask(line, "coaster.svg", drawing(40, 40), 3)
+    ask(line, "tag.svg", drawing(30, 20), 2)
+    line.plan()
+    (job,) = contents(line)
+    run(line, cutter, job)
+    with line.scheduler.store.read() as c:
+        part = next(x.part for x in content_queries.lines(c, job) if x.order == one.id)
+    said = {
+        "another order": (m.RejectedPieces(order="elsewhere", part=part, rejected=2),),
+        "another part": (m.RejectedPieces(order=one.id, part="leg", rejected=2),),
+        "named twice": (m.RejectedPieces(order=one.id, part=part, rejected=1),) * 2,
+        "too few named": (m.RejectedPieces(order=one.id, part=part, rejected=1),),
+    }[wrong]
+    cutter.inspect(cutter.finish(job, line.now), line.now, good=3, rejected=2, rejected_of=said)
+    line.exchange(cutter)
+    assert line.job(job).state is JobState.INSPECTED, "what the person counted stands"
+    assert line.job(job).flag == WHOSE.format(rejected=2, pieces=5)
 
 
 def test_what_must_not_share_does_not(line: Line) -> None:
