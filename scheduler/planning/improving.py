@@ -12,10 +12,12 @@ import numpy as np
 from scheduler.planning.core import NUMBER, Core, Schedule, copy_schedule, restore_schedule
 from scheduler.planning.propagation import new_journal
 from scheduler.planning.search import MASK, anneal
+from scheduler.planning.team import Heat, Team
 from scheduler.planning.timing import retime_all, total_cost
 
 #: Moves that tell how fast this computer is.
 _PROBED: Final = 1_000
+_PROBED_TOGETHER: Final = 40_000
 #: Moves an operation after which one cooling finds little more.
 _ENOUGH_MOVES: Final = 1_000
 _SMALL: Final = 200
@@ -54,6 +56,7 @@ def improve(
     steps: int = 20,
     progress: Callable[[float, int], None] | None = None,
     clock: Callable[[], float] = time.perf_counter,
+    team: Team | None = None,
 ) -> Improved:
     """Search from `s` and leave the best schedule found in it: never worse than it came.
 
@@ -61,13 +64,14 @@ def improve(
     weight-minute. Where there are more moves than one cooling can use (small problems), several share them: each starts
     from `s` anew, every second and third one hotter. `progress` is told the share done and the best cost after each of
     the steps. `clock` counts the seconds of the budget: of the wall, or (`time.process_time`) of this process alone.
+    With a `team` that has loaded the problem, its workers do the moves; see `Team.clock` for their seconds.
     """
     assert moves is not None or budget_s is not None, "give moves or a budget"
-    search = _Search(p, s, seed, frozen, samples, clock)
+    search = _Search(p, s, seed, frozen, samples, clock, team)
     budget = _Budget(moves, budget_s, clock, search.began)
     first = search.best
     if moves is None:
-        search.cool(hot, hot, _PROBED)
+        search.cool(hot, hot, _PROBED if team is None else _PROBED_TOGETHER)
     rounds = _rounds(len(p.ops), budget.expected(search.speed))
     for step in range(rounds * steps):
         if step % steps == 0 and step:
@@ -115,8 +119,17 @@ class _Budget:
 class _Search:
     """The search's own memory: the schedule it changes, the best it met, and the one it came from."""
 
-    def __init__(self, p: Core, s: Schedule, seed: int, frozen: int, samples: int, clock: Callable[[], float]) -> None:
-        self._p, self._s, self._frozen, self._samples, self._clock = p, s, frozen, samples, clock
+    def __init__(
+        self,
+        p: Core,
+        s: Schedule,
+        seed: int,
+        frozen: int,
+        samples: int,
+        clock: Callable[[], float],
+        team: Team | None,
+    ) -> None:
+        self._p, self._s, self._frozen, self._samples, self._clock, self._team = p, s, frozen, samples, clock, team
         self.began = clock()
         self._rng = np.array([(seed * 2_654_435_761 + 88_172_645) % MASK or 1], np.int64)
         self._journal = new_journal(len(p.ops))
@@ -137,15 +150,25 @@ class _Search:
 
     def cool(self, hot: float, cold: float, moves: int) -> None:
         """So many moves between two temperatures."""
+        done = None
+        if self._team is not None:
+            done = self._team.cool(self._s, self._current, moves, Heat(hot, cold, self._frozen, self._samples))
+        if done is not None:
+            delta, won, moves = done.delta, done.accepted, done.moves
+        else:
+            delta, won = self._alone(hot, cold, moves)
+        self._current += delta
+        self.tried, self.taken = self.tried + moves, self.taken + won
+        if self._current < self.best:
+            self.best = self._current
+            restore_schedule(self.kept, self._s)
+
+    def _alone(self, hot: float, cold: float, moves: int) -> tuple[int, int]:
         delta, won = anneal(
             *(self._p, self._s, self._journal, self._rng, moves, hot, cold),
             *(self._frozen, self._samples, self._late, self._movable),
         )
-        self._current += int(delta)
-        self.tried, self.taken = self.tried + moves, self.taken + int(won)
-        if self._current < self.best:
-            self.best = self._current
-            restore_schedule(self.kept, self._s)
+        return int(delta), int(won)
 
 
 def times_agree(p: Core, s: Schedule) -> bool:
