@@ -1,7 +1,7 @@
 """Pulling work: which open jobs of the board this shop's machines ask for, and what it says of leases it held.
 
-Only while a mark's scheduler is away. The owner's policy decides as it does for offers, the machine must be idle with a
-clear bed and the right material, and one claim a machine is out at a time.
+Only while a mark's scheduler is away. The owner's policy decides as it does for offers (or asks the owner, and only a
+yes claims), the machine must be idle with a clear bed and the right material, and one claim a machine is out at a time.
 """
 
 from __future__ import annotations
@@ -23,8 +23,9 @@ from agents.home import Deed, Say
 from agents.inputs import Asked
 from agents.lease import WAITING, LeaseEvent, LeaseState
 from agents.material import missing_of
-from agents.policy import Accept, MachineView, Policy, decide
+from agents.policy import Accept, Decline, MachineView, Policy, decide
 from agents.pull import delay_s, draw, evaporated, pressing
+from agents.questions import Questions
 from agents.sight import BoardSight, ReadMark
 from agents.spool import Spool
 
@@ -75,6 +76,8 @@ class Puller:
         self._due: dict[tuple[str, int, str], float] = {}
         self._out: dict[str, _Claim] = {}
         """The claim that is out, by machine."""
+        self._questions = Questions(spool)
+        self._up_since: float | None = None
 
     @property
     def _me(self) -> str:
@@ -93,7 +96,19 @@ class Puller:
             elif mark.held.agent == self._me and mark is read.mark:
                 self._leave(mark, mark.held)
         self._withdraw({mark.ticket.job: mark for _, mark in open_marks}, now)
+        if self._sees_all(now):
+            self._questions.keep_only({mark.ticket.job for _, mark in open_marks}, self._clock.now())
         return self._ask(open_marks, now)
+
+    def _sees_all(self, now: float) -> bool:
+        """Whether what is not seen open is not open: after a start or a cut the marks come anew, and schedulers that
+        were away long ago seem to have gone just now."""
+        if not self._sight.connected:
+            self._up_since = None
+            return False
+        self._up_since = now if self._up_since is None else self._up_since
+        back = any(seen.online for seen in self._sight.schedulers.values())
+        return back or now - self._up_since >= self._config.board.patience_s + CLAIM_STANDS_S
 
     def next_due(self) -> float | None:
         """When a claim may be due next (monotonic seconds); None where no open mark is seen."""
@@ -151,12 +166,29 @@ class Puller:
                 continue
             turns = sorted((self._due_at(mark, name, now), mark.ticket.job) for _, mark in open_marks)
             places = {mark.ticket.job: (read, mark) for read, mark in open_marks}
-            for job in [job for due, job in turns if due <= now]:
-                offer = self._fitting(places[job][1], machine)
-                if offer is not None:
-                    deeds.append(self._claim(*places[job], offer, now))
-                    break
+            offer = self._agreed(machine, {job: mark for job, (_, mark) in places.items()})
+            for job in [job for due, job in turns if due <= now and offer is None]:
+                offer = self._wanted(places[job][1], machine)
+            if offer is not None:
+                deeds.append(self._claim(*places[offer.ticket.job], offer, now))
         return tuple(deeds)
+
+    def _agreed(self, machine: OwnMachine, open_marks: dict[str, m.BoardMark]) -> m.Offer | None:
+        """What the owner said yes to, where the mark is still open and the rules still allow it."""
+        for offer in self._questions.agreed(machine.settings.name):
+            mark = open_marks.get(offer.ticket.job)
+            if mark is not None and mark.attempt == offer.attempt and self._fitting(mark, machine) is not None:
+                return offer
+        return None
+
+    def _wanted(self, mark: m.BoardMark, machine: OwnMachine) -> m.Offer | None:
+        """What to claim at once; where the owner wants to be asked first, the question is put."""
+        offer = self._fitting(mark, machine)
+        if offer is None or isinstance(decide(offer, machine.view, self._clock.now(), self._policy()), Accept):
+            return offer
+        if self._questions.may_ask(offer):
+            self._questions.ask(offer, mark.home, mark.evaporates, self._clock.now())
+        return None
 
     def _due_at(self, mark: m.BoardMark, machine: str, now: float) -> float:
         key = (mark.ticket.job, mark.attempt, machine)
@@ -174,7 +206,7 @@ class Puller:
         if all(missing_of(mark.ticket.material, loaded) for loaded in description.materials):
             return None
         offer = offer_of(mark, toolpath, f"{self._me}.{machine.settings.name}", machine.settings.name, wall)
-        return offer if isinstance(decide(offer, machine.view, wall, self._policy()), Accept) else None
+        return None if isinstance(decide(offer, machine.view, wall, self._policy()), Decline) else offer
 
     def _claim(self, read: ReadMark, mark: m.BoardMark, offer: m.Offer, now: float) -> Deed:
         """The claim is in the spool before it is said: only what was claimed here can be granted here."""

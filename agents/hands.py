@@ -13,6 +13,7 @@ from typing import Any, Final
 
 import msgspec
 
+from agents import questions
 from agents.agent import Agent
 from agents.contract.messages import JobTicket, LoadedMaterial, MaterialNeed, RejectedPieces, ToolpathRef
 from agents.contract.vocabulary import NeedClass, Process, Ring
@@ -216,12 +217,15 @@ class Hands:
             if row.expires is not None and now >= row.expires:
                 self._agent.spool.put_offer(row.offer, "lapsed", expires=row.expires, seq=None, at=now)
                 word = ""
+            elif questions.of_board(self._agent.spool, offer):
+                word = questions.AGREED if isinstance(decision, Accept) else questions.DECLINED
+                questions.answer(self._agent.spool, row, word, now)
             else:
                 word = self._agent.inbox.answer(row.offer, decision, now, expires=row.expires)
         if not word:
             raise NotPossible("the offer has lapsed; the scheduler will ask again if the job is still open")
         self._agent.journal_grew()
-        return word
+        return "agreed; this shop asks for the job now" if word == questions.AGREED else word
 
     def _lease(self, job: str, states: frozenset[LeaseState], what: str) -> tuple[Supervisor, Lease]:
         lease = self._agent.spool.lease_of_job(job)

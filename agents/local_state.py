@@ -33,6 +33,7 @@ def shop_state(agent: Agent) -> dict[str, Any]:
         "offers": [
             {"offer": row.offer.offer, "expires": row.expires, **msgspec.to_builtins(row.offer.ticket)}
             | {"machine": row.offer.machine, "planned_start": row.offer.planned_start.isoformat()}
+            | {"reasons": list(row.offer.reasons), "duration_s": row.offer.toolpath.duration_s}
             | {"expires": None if row.expires is None else row.expires.isoformat()}
             for row in agent.spool.offers_waiting()
         ],

@@ -110,6 +110,7 @@ class TownShop:
         self.config: AgentConfig = replace(config, shop=name, board=BoardSettings(patience_s=PATIENCE_S))
         self.topics: set[str] = set()
         self.bridge = ScriptedBridge()
+        self.rules = Policy()
         self.begin()
 
     def begin(self) -> None:
@@ -133,7 +134,7 @@ class TownShop:
         self.inbox = Inbox(
             self.config,
             self.spool,
-            policy=Policy,
+            policy=self.policy,
             view=lambda name: MachineView(machine.description),
             told=lambda: self.spool.last_seq,
             clock=self.clock,
@@ -147,7 +148,7 @@ class TownShop:
             self.inbox,
             line=lambda: self,
             machines=self._machines,
-            policy=Policy,
+            policy=self.policy,
             tell=self._tell,
             effect=self.effect,
             journal_grew=lambda: None,
@@ -238,7 +239,7 @@ class TownShop:
     def machine_changed(self, machine: str) -> None: ...
 
     def policy(self) -> Policy:
-        return Policy()
+        return self.rules
 
     # the machine and its person
     def turn(self) -> None:

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 from msgspec import structs
 
+from agents import questions
 from agents.agent import Agent
 from agents.contract import messages as m
 from agents.contract.envelope import decode, encode, wrap
@@ -316,3 +317,17 @@ def test_whose_pieces_were_bad_is_kept_in_the_journal_while_no_broker_is_there(h
     assert told >= 1
     inspected = house.told()["Inspected"]
     assert inspected.rejected_of == (m.RejectedPieces(order="or2", part="tag", rejected=1),)
+
+
+@pytest.mark.parametrize(("verb", "word"), [("accept", questions.AGREED), ("decline", questions.DECLINED)])
+def test_the_owners_word_on_an_open_job_of_the_board_tells_no_scheduler(house: House, verb: str, word: str) -> None:
+    offer = offer_of(offer="b1", start=house.agent.clock.now())
+    questions.Questions(house.agent.spool).ask(offer, "elm/pi1", None, house.agent.clock.now())
+    (asked,) = house.call("/api/state")[1]["offers"]
+    assert (asked["offer"], asked["duration_s"]) == ("b1", 60.0)
+    assert house.call(f"/api/offers/b1/{verb}", {})[0] == 200
+    row = house.agent.spool.offer("b1")
+    assert row is not None
+    assert row.decision == word
+    assert not {"Claimed", "Declined"} & set(house.told())
+    assert house.call("/api/offers/b1/accept", {})[0] == 409, "one word is enough"
