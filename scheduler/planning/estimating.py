@@ -42,7 +42,7 @@ from scheduler.planning.core import (
     Core,
     Schedule,
 )
-from scheduler.planning.jit import compiled, inlined
+from scheduler.planning.jit import borrowed, compiled, inlined
 from scheduler.planning.problem import NEVER
 from scheduler.planning.timing import (
     earliest,
@@ -78,6 +78,7 @@ def setup_between(p: Core, m: int, before: int, family: int) -> int:
 @compiled
 def follow_change(p: Core, s: Schedule, o: int, shop: int, avail: int) -> int:
     """About what those that wait for o's part would cost more, were it free at `avail` in `shop`."""
+    p, s = borrowed(p), borrowed(s)
     cost = 0
     for k in range(p.ops[o, SUCC_LOW], p.ops[o, SUCC_HIGH]):
         y = p.links[k]
@@ -129,6 +130,7 @@ def walked(p: Core, s: Schedule, m: int, i: int, free: int, family: int, enough:
 
     INFINITE where something cannot be; at `enough` it stops counting, once all that is left can only be later.
     """
+    p, s = borrowed(p), borrowed(s)
     cost = 0
     while i < s.length[m]:
         o = s.seq[m, i]
@@ -168,6 +170,7 @@ def pushed_at_least(p: Core, s: Schedule, m: int, i: int, by: int, enough: int) 
 @compiled
 def shifted(p: Core, s: Schedule, m: int, i: int, to: int, enough: int) -> int:
     """Cost change of moving the operation at place i of machine m in front of the one at place `to`."""
+    p, s = borrowed(p), borrowed(s)
     first, last = (to, i) if to < i else (i, to - 1)
     free, family = free_before(p, s, m, first), family_before(p, s, m, first)
     cost = 0

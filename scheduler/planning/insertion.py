@@ -76,6 +76,7 @@ def _likely_places(
     Args:
         inside: 0 looks at the ends of queues, 1 at places in front of others.
     """
+    p, s = borrowed(p), borrowed(s)
     for k in range(p.ops[o, ELIG_LOW], p.ops[o, ELIG_HIGH]):
         m = p.elig_machine[k]
         if shut[m] or s.length[m] >= s.seq.shape[1] - 1:
@@ -158,6 +159,7 @@ def insert_best(
 @compiled
 def _try(p: Core, s: Schedule, j: Journal, o: int, k: int, i: int) -> int:
     """Put the operation there and re-time; the cost added, INFINITE where it cannot be."""
+    p, s, j = borrowed(p), borrowed(s), borrowed(j)
     m = p.elig_machine[k]
     begin(j)
     note(p, s, j, o)
@@ -182,6 +184,7 @@ def _try(p: Core, s: Schedule, j: Journal, o: int, k: int, i: int) -> int:
 
 @compiled
 def _take_back(s: Schedule, j: Journal, o: int) -> None:
+    s, j = borrowed(s), borrowed(j)
     undo(s, j)
     take_out(s, s.at[o, MACHINE], s.at[o, POS])
     s.at[o, MACHINE], s.at[o, POS], s.at[o, CHOICE] = -1, -1, -1
@@ -245,6 +248,7 @@ def append_all(p: Core, s: Schedule, order: Ints) -> int:
 @compiled
 def insert_all(p: Core, s: Schedule, j: Journal, order: Ints, frozen: int, shut: Flags) -> int:
     """Every unplaced operation in the order given by `insert_best`. Returns how many were placed."""
+    p, s, j = borrowed(p), borrowed(s), borrowed(j)
     placed = 0
     for o in order:
         if s.at[o, MACHINE] < 0 and insert_best(p, s, j, o, frozen, 0, shut, True) < INFINITE:

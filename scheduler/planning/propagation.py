@@ -27,7 +27,7 @@ from scheduler.planning.core import (
     Core,
     Schedule,
 )
-from scheduler.planning.jit import compiled, inlined
+from scheduler.planning.jit import borrowed, compiled, inlined
 from scheduler.planning.problem import NEVER, Flags, Ints, Longs
 from scheduler.planning.timing import moving_cost, time_one
 
@@ -103,6 +103,7 @@ def seed_after(p: Core, s: Schedule, j: Journal, o: int) -> None:
 @compiled
 def propagate(p: Core, s: Schedule, j: Journal, limit: int) -> bool:
     """Re-time from the seeds until nothing changes. False: something cannot be, or more than `limit` steps of work."""
+    p, s, j = borrowed(p), borrowed(s), borrowed(j)
     size = len(j.queue)
     head = 0
     tail = 0

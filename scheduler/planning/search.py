@@ -110,6 +110,7 @@ def place_after(s: Schedule, m: int, t: int) -> int:
 @compiled
 def alternative_on(p: Core, o: int, m: int) -> int:
     """The operation's alternative on the machine, -1 where there is none."""
+    p = borrowed(p)
     low, high = p.ops[o, ELIG_LOW], p.ops[o, ELIG_HIGH] - 1
     while low <= high:
         middle = (low + high) // 2
@@ -142,6 +143,7 @@ def leaving_gains(p: Core, s: Schedule, o: int) -> int:
 @compiled
 def relocate(p: Core, s: Schedule, j: Journal, rng: Longs, o: int, most: int, frozen: int, samples: int) -> int:
     """Try the best of `samples` sampled places of o, if it costs `most` more or less. The cost change; 0: refused."""
+    p, s, j = borrowed(p), borrowed(s), borrowed(j)
     m1, i1, k1 = s.at[o, MACHINE], s.at[o, POS], s.at[o, CHOICE]
     gains = leaving_gains(p, s, o)
     way = p.delivery[p.mach[m1, SHOP], p.ops[o, ZONE]] if p.ops[o, ZONE] >= 0 else 0
@@ -188,6 +190,7 @@ def relocate(p: Core, s: Schedule, j: Journal, rng: Longs, o: int, most: int, fr
 @compiled
 def shift(p: Core, s: Schedule, j: Journal, rng: Longs, o: int, most: int, frozen: int) -> int:
     """Try o one to four places earlier on its machine. The cost change; 0 where it is more than `most`."""
+    p, s, j = borrowed(p), borrowed(s), borrowed(j)
     m, i = s.at[o, MACHINE], s.at[o, POS]
     to = i - (1 if draw(rng, 2) == 0 else 1 + draw(rng, 4))
     if to < 0 or s.at[s.seq[m, to], START] < frozen or shifted(p, s, m, i, to, most) > most:
@@ -198,6 +201,7 @@ def shift(p: Core, s: Schedule, j: Journal, rng: Longs, o: int, most: int, froze
 @compiled
 def move(p: Core, s: Schedule, j: Journal, o: int, k2: int, i2: int, most: int) -> int:
     """Move o to alternative k2, in front of place i2, timed exactly. The cost change; 0: over `most`, taken back."""
+    p, s, j = borrowed(p), borrowed(s), borrowed(j)
     m1, i1, k1 = s.at[o, MACHINE], s.at[o, POS], s.at[o, CHOICE]
     m2 = p.elig_machine[k2]
     shop1, shop2 = p.mach[m1, SHOP], p.mach[m2, SHOP]
@@ -252,6 +256,7 @@ def instead(p: Core, s: Schedule, o: int, k: int, y: int, enough: int) -> int:
 @compiled
 def exchange(p: Core, s: Schedule, j: Journal, rng: Longs, o: int, most: int, frozen: int) -> int:
     """Try to exchange o with an operation on another machine at a similar time. The change; 0: more than `most`."""
+    p, s, j = borrowed(p), borrowed(s), borrowed(j)
     m1, i1, k1 = s.at[o, MACHINE], s.at[o, POS], s.at[o, CHOICE]
     k = p.ops[o, ELIG_LOW] + draw(rng, p.ops[o, ELIG_HIGH] - p.ops[o, ELIG_LOW])
     m2 = p.elig_machine[k]
@@ -314,6 +319,7 @@ def exchange(p: Core, s: Schedule, j: Journal, rng: Longs, o: int, most: int, fr
 @compiled
 def late_ones(p: Core, s: Schedule, frozen: int, late: Ints, movable: Ints) -> tuple[int, int]:
     """Fill `late` with the movable operations that are late or hold up a late one, `movable` with all; both counts."""
+    p, s = borrowed(p), borrowed(s)
     few, many = 0, 0
     for o in range(len(p.ops)):
         if s.at[o, POS] < 0 or s.at[o, START] < frozen or p.ops[o, PINNED] >= 0:

@@ -158,6 +158,7 @@ def parts_placed(p: Core, s: Schedule, o: int) -> bool:
 @compiled
 def time_one(p: Core, s: Schedule, o: int) -> tuple[int, int, int, int]:
     """(start, end, avail, setup) from the machine's predecessor and the parts; avail is NEVER where it cannot be."""
+    p, s = borrowed(p), borrowed(s)
     m, i = s.at[o, MACHINE], s.at[o, POS]
     t = p.mach[m, FREE]
     if i > 0:
