@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from scheduler.broker import StandingBroker, probe
+from scheduler.broker import BrokerFailed, StandingBroker, probe
 from scheduler.broker.process import await_state, free_port
 
 pytestmark = pytest.mark.broker
@@ -50,6 +50,38 @@ def test_a_note_of_somebody_elses_process_harms_nobody(tmp_path: Path) -> None:
     (tmp_path / "running").write_text(f"{os.getpid()}\n", encoding="ascii")
     with StandingBroker(tmp_path, "main") as standing:
         assert standing.broker.alive
+
+
+def test_a_start_that_was_cut_short_before_its_note_leaves_nothing_in_the_way(tmp_path: Path) -> None:
+    """Killed between the broker's start and the note of its number: the next start finds it by its command line."""
+    with StandingBroker(tmp_path, "main") as before:
+        address, command = before.address, before.broker.setup.command
+    left = subprocess.Popen(command, stdin=subprocess.DEVNULL, start_new_session=True)
+    try:
+        assert await_state(lambda: probe(*address, before.username, before.password), 20)
+        assert not (tmp_path / "running").exists()
+        with StandingBroker(tmp_path, "main") as standing:
+            assert left.wait(20) is not None
+            assert standing.address == address
+            assert probe(*address, standing.username, standing.password)
+    finally:
+        left.kill()
+
+
+def test_two_processes_on_one_folder_share_a_broker_and_one_takes_it_over(tmp_path: Path) -> None:
+    first = StandingBroker(tmp_path, "main", ["garage/pi"])
+    first.start()
+    with StandingBroker(tmp_path, "main") as second:
+        assert (first.owned, second.owned) == (True, False)
+        assert second.address == first.address
+        assert first.broker.alive, "the second ended the first one's broker"
+        assert probe(*second.address, second.username, second.password)
+        with pytest.raises(BrokerFailed, match=r"agent\.barn\.pi is new"):
+            StandingBroker(tmp_path, "main", ["barn/pi"]).start()
+        first.stop()
+        assert await_state(lambda: second.owned and second.broker.alive, 20)
+        assert await_state(lambda: probe(*second.address, second.username, second.password), 20)
+        assert second.address == first.address
 
 
 def runs(pid: int) -> bool:
