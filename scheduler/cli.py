@@ -36,6 +36,7 @@ def serve(
     database: Annotated[str, typer.Option(envvar="WORKSHED_DATABASE", help="SQLAlchemy URL; SQLite otherwise.")] = "",
     public_url: Annotated[str, typer.Option(help="How agents reach this server.")] = "",
     name: Annotated[str, typer.Option(help="This scheduler's name on the broker.")] = "main",
+    instance: Annotated[str, typer.Option(envvar="WORKSHED_INSTANCE", help="Which of its processes this is.")] = "1",
     slicers: Annotated[int, typer.Option(help="Toolpaths made at the same time.")] = 1,
     announce: Annotated[bool, typer.Option(help="Tell the local network where the broker is (mDNS).")] = False,
     log_format: Annotated[Literal["json", "text"], typer.Option(help="Shape of the log.")] = "text",
@@ -54,6 +55,7 @@ def serve(
         database=database,
         public_url=public_url,
         name=name,
+        instance=instance,
         slicers=slicers,
         announce=announce,
     )

@@ -43,6 +43,7 @@ class Asked:
     database: str
     public_url: str
     name: str
+    instance: str
     slicers: int
     announce: bool
 
@@ -60,6 +61,7 @@ def serve(asked: Asked, say: Callable[[str], None]) -> None:
                 http_port=port,
                 broker=_broker(asked, stack, say),
                 scheduler=asked.name,
+                instance=asked.instance,
                 database=asked.database,
                 public_url=asked.public_url,
                 slicers=asked.slicers,
