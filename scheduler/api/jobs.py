@@ -11,8 +11,9 @@ from pydantic import BaseModel, Field
 
 from agents.contract.vocabulary import JobState
 from scheduler.api.access import MayOperate, Serving
+from scheduler.api.homes import HomeView
 from scheduler.api.problems import RESPONSES
-from scheduler.api.views import JobPage, JobView, ShutMachine, job_page, job_view
+from scheduler.api.views import JobPage, JobView, ShutMachine, job_page, job_views
 from scheduler.app import Scheduler
 from scheduler.dispatch import people
 from scheduler.store import queries
@@ -44,6 +45,8 @@ class WhyAnswer(BaseModel):
     terms: dict[str, float]
     """What its place costs, term by term, in weight-minutes."""
     machines: tuple[ShutMachine, ...]
+    home: HomeView
+    """Who looks after it while the scheduler is away, and what is in doubt."""
 
 
 @router.get("")
@@ -52,7 +55,7 @@ def list_jobs(
 ) -> list[JobView]:
     """Jobs, oldest first."""
     with serving.store.read() as c:
-        return [job_view(row) for row in queries.jobs(c, states=None if state is None else [state])[:limit]]
+        return list(job_views(c, queries.jobs(c, states=None if state is None else [state])[:limit]))
 
 
 @router.get("/{job}")
@@ -67,8 +70,15 @@ def why(job: str, serving: Serving) -> WhyAnswer:
     """Why the job is where it is: its placement's terms, or what keeps each machine out and what would lift it."""
     with serving.store.read() as c:
         row = people.the_job(c, job)
-    view, terms = job_view(row), (row.placement or {}).get("terms", ())
-    said = view.flag or view.why or (view.reasons[0] if view.reasons else "") or f"the job is {view.state}"
+        (view,) = job_views(c, [row])
+    terms = (row.placement or {}).get("terms", ())
+    said = (
+        view.flag
+        or view.home.doubt
+        or view.why
+        or (view.reasons[0] if view.reasons else "")
+        or f"the job is {view.state}"
+    )
     return WhyAnswer(
         job=view.id,
         state=view.state,
@@ -76,6 +86,7 @@ def why(job: str, serving: Serving) -> WhyAnswer:
         reasons=view.reasons,
         terms={term["name"]: term["value"] / 100 for term in terms},
         machines=view.waiting,
+        home=view.home,
     )
 
 

@@ -50,6 +50,12 @@ class MachineView:
     materials: tuple[dict[str, Any], ...]
     shut_gates: tuple[dict[str, Any], ...]
     reserved: tuple[ReservedView, ...]
+    maintenance: tuple[tuple[datetime, datetime], ...] = ()
+    """When its owner has it down, as far ahead as the shop said."""
+    attended_hours: tuple[tuple[datetime, datetime], ...] = ()
+    """When somebody is there; empty where nobody said."""
+    pool_hours: tuple[tuple[datetime, datetime], ...] = ()
+    """When pool work may run; empty means at any time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +102,9 @@ def _machine_view(machine: SeenMachine, reserved: tuple[ReservedView, ...]) -> M
         materials=tuple(msgspec.to_builtins(material) for material in description.materials),
         shut_gates=tuple(msgspec.to_builtins(gate) for gate in report.gates if not gate.open),
         reserved=reserved,
+        maintenance=report.maintenance,
+        attended_hours=report.attended_windows,
+        pool_hours=report.windows,
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -11,6 +11,7 @@ import msgspec
 import sqlalchemy as sa
 
 from agents.contract.vocabulary import LEASED_STATES, JobState
+from scheduler.api.homes import NONE, HomeView, homes_of
 from scheduler.api.machine_views import MachineView as MachineView
 from scheduler.api.machine_views import ShopView as ShopView
 from scheduler.api.machine_views import machines_live as machines_live
@@ -65,6 +66,8 @@ class JobView:
     reasons: tuple[str, ...]
     why: str
     waiting: tuple[ShutMachine, ...]
+    home: HomeView = NONE
+    """Who looks after it while the scheduler is away."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,7 +205,13 @@ class Overview:
     agents: int
 
 
-def job_view(row: JobRow) -> JobView:
+def job_views(c: sa.Connection, rows: Sequence[JobRow]) -> tuple[JobView, ...]:
+    """These jobs for people, with who looks after each."""
+    homes = homes_of(c, rows)
+    return tuple(job_view(row, homes.get(row.id, NONE)) for row in rows)
+
+
+def job_view(row: JobRow, home: HomeView = NONE) -> JobView:
     """One job for people."""
     body, placement, waiting = read_body(row.body), row.placement or {}, row.waiting or {}
     open_state = row.state in (JobState.WAITING, JobState.OFFERED) or row.state in LEASED_STATES
@@ -236,6 +245,7 @@ def job_view(row: JobRow) -> JobView:
         waiting=tuple(ShutMachine(**shut) for shut in waiting.get("machines", ()))
         if row.state is JobState.WAITING
         else (),
+        home=home,
     )
 
 
@@ -254,7 +264,7 @@ def job_page(c: sa.Connection, row: JobRow) -> JobPage:
     if toolpath is not None:
         wanted = ToolpathView.__dataclass_fields__
         shown = ToolpathView(**{name: getattr(toolpath, name) for name in wanted})
-    return JobPage(job_view(row), history, row.placement, shown, pieces_on(c, row.id))
+    return JobPage(job_views(c, [row])[0], history, row.placement, shown, pieces_on(c, row.id))
 
 
 def event_view(row: EventRow) -> EventView:
@@ -264,7 +274,7 @@ def event_view(row: EventRow) -> EventView:
 
 def order_view(c: sa.Connection, row: OrderRow, *, names: bool) -> OrderView:
     """One order with parts, steps and jobs; `names` shows who asked for it."""
-    jobs = tuple(job_view(job) for job in queries.jobs(c, order=row.id))
+    jobs = job_views(c, queries.jobs(c, order=row.id))
     good = good_pieces(c, row.id)
     finishes = [job.planned_finish for job in jobs if job.planned_finish is not None]
     return OrderView(
@@ -305,7 +315,7 @@ def order_page(c: sa.Connection, order_id: str, *, names: bool = False) -> Order
 
 def queue_with_reasons(c: sa.Connection) -> tuple[JobView, ...]:
     """Every job that is not over, oldest first, with why it waits or why it is where it is."""
-    return tuple(job_view(row) for row in queries.open_jobs(c))
+    return job_views(c, queries.open_jobs(c))
 
 
 def plan_gantt(c: sa.Connection) -> Gantt:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -111,8 +112,8 @@ def post_marks(c: sa.Connection, mover: Mover, picture: Picture, reach: Reach, n
     epoch = current_epoch(c, scheduler)
     if epoch is None:
         return 0
-    agents = {row.id: row for row in queries.agents(c)}
-    volunteers = {name for (name,) in c.execute(sa.select(bt.homes.c.agent).where(bt.homes.c.volunteers))}
+    there = keepers(c)
+    agents = there.agents
     lent = {held.job: held for held in lendings(c)}
     posted = 0
     for job in queries.jobs(c, states=[JobState.WAITING]):
@@ -122,7 +123,7 @@ def post_marks(c: sa.Connection, mover: Mover, picture: Picture, reach: Reach, n
             continue
         if held is not None and not may_post(held.hold):
             continue
-        home = held.home if held is not None and held.home in agents else _home_of(job, agents, volunteers)
+        home = held.home if held is not None and held.home in agents else there.home_of(job)
         if not home:
             continue
         mark = _mark(job, picture, reach, home, agents.get(home), scheduler, epoch, now)
@@ -132,14 +133,27 @@ def post_marks(c: sa.Connection, mover: Mover, picture: Picture, reach: Reach, n
     return posted
 
 
-def _home_of(job: JobRow, agents: dict[str, AgentRow], volunteers: set[str]) -> str:
-    """The agent of the shop that the job came in through; else one of those that volunteered; else nobody."""
-    shop = read_body(job.body).own_shop
-    of_shop = sorted(name for name, agent in agents.items() if agent.shop == shop and agent.online)
-    if of_shop:
-        return of_shop[0]
-    there = sorted(name for name in volunteers if name in agents and agents[name].online)
-    return min(there, key=lambda name: hashlib.sha256(f"{job.id}/{name}".encode()).digest(), default="")
+@dataclass(frozen=True, slots=True)
+class Keepers:
+    """The agents that are known, and those that volunteer as homes."""
+
+    agents: dict[str, AgentRow]
+    volunteers: frozenset[str]
+
+    def home_of(self, job: JobRow) -> str:
+        """The agent of the shop that the job came in through; else one of those that volunteered; else nobody."""
+        shop = read_body(job.body).own_shop
+        of_shop = sorted(name for name, agent in self.agents.items() if agent.shop == shop and agent.online)
+        if of_shop:
+            return of_shop[0]
+        there = sorted(name for name in self.volunteers if name in self.agents and self.agents[name].online)
+        return min(there, key=lambda name: hashlib.sha256(f"{job.id}/{name}".encode()).digest(), default="")
+
+
+def keepers(c: sa.Connection) -> Keepers:
+    """Who may be the home of a job now."""
+    volunteers = c.execute(sa.select(bt.homes.c.agent).where(bt.homes.c.volunteers)).scalars()
+    return Keepers({row.id: row for row in queries.agents(c)}, frozenset(volunteers))
 
 
 def _mark(
