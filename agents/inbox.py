@@ -385,7 +385,8 @@ class Inbox:
         for machine in sorted(self._machines):
             flags = self._spool.flags(machine)
             why = "the agent's memory was put back to an old copy: nobody knows what the machine did since"
-            self._spool.put_flags(machine, replace(flags, bed_clear=False, disarmed=flags.disarmed or why))
+            forgotten = replace(flags, bed_clear=False, disarmed=flags.disarmed or why, materials=())
+            self._spool.put_flags(machine, forgotten)
         return Restored(self.say_holdings(now))
 
     def _acknowledged_in_channel(self, body: m.JournalAck) -> tuple[Effect, ...]:

@@ -58,7 +58,7 @@ def test_a_start_that_was_refused_never_moves(scene: Scene) -> None:
 
 def test_an_acknowledgement_of_numbers_that_do_not_exist_yet_authorises_nothing(scene: Scene) -> None:
     scene.hear(m.JournalAck(upto=1000))
-    scene.set_flags(bed_clear=True, disarmed="")
+    scene.set_flags(bed_clear=True, disarmed="", materials=None)
     scene.claim_and_grant()
     assert scene.kinds()[-1] == "StartIntended"
     assert scene.bridge.runs == []

@@ -45,7 +45,15 @@ class Bench:
         """What lies on the bed, whoever believes what."""
         self.must_rearm = False
         """The link or the agent went away: nothing may move before a person looked."""
-        self.run_asked: Callable[[], None] = lambda: None
+        self.present_until = 0.0
+        """World time until which the last heartbeat of whoever stands here is good."""
+        self.by_hand = False
+        """A person presses something just now."""
+        self.material_gone = False
+        """Nothing is loaded any more, and somebody said so."""
+        self.shelf_empty = False
+        """There is nothing to load either."""
+        self.run_asked: Callable[[ToolpathFile], None] = lambda toolpath: None
         self.run_taken: Callable[[], None] = lambda: None
         self.said: Callable[[Event], None] = lambda event: None
         self._link: WireLink | None = None
@@ -83,18 +91,23 @@ class Bench:
 
         link.write = careful  # type: ignore[method-assign]
         link.open = opened  # type: ignore[attr-defined]
-        run = bridge.run
+        run, resume = bridge.run, bridge.resume
 
         def asked(toolpath: Any, from_line: int = 1) -> None:
             is_work = isinstance(toolpath, ToolpathFile)  # and not the three lines that switch off
             if is_work:
-                self.run_asked()
+                self.run_asked(toolpath)
             run(toolpath, from_line)
             if is_work:
                 self.occupied = True
                 self.run_taken()
 
-        bridge.run = asked
+        def resumed() -> None:
+            if not self.by_hand:
+                raise NotKept(f"{self.name} goes on after a hold, and nobody pressed anything")
+            resume()
+
+        bridge.run, bridge.resume = asked, resumed
         bridge.link = link
         bridge.session.emit = emitted
         bridge.session.stop = lambda: None

@@ -6,6 +6,8 @@ from collections.abc import Callable
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
+from agents.contract import decode
+from agents.contract import messages as m
 from agents.contract.vocabulary import Process
 from tests.faults.scheduling import CLIENT
 
@@ -194,6 +196,9 @@ def restore_agent_database(life: Life) -> None:
     def put_back() -> None:
         if shop.agent is None:
             return
+        # What only the lost memory knew: the machine finished, and no scheduler had heard of it.
+        untold = [decode(payload).body for _, payload in shop.agent.spool.unacknowledged()]
+        life.books.unknowable |= {body.job for body in untold if isinstance(body, m.Finished)}
         shop.kill()
         shop.restore(copy)
         life.books.restore(shop.id)
@@ -235,6 +240,8 @@ def person_leaves(life: Life) -> None:
     """Whoever was beside the laser goes away, and the heartbeat ends."""
     life.somebody_there = False
     for shop in life.shops:
+        for bench in shop.benches.values():
+            bench.present_until = min(bench.present_until, life.time.elapsed_s + 0.3)
         if shop.agent is not None:
             shop.agent.presence.beat(tuple(shop.benches), 0.3)  # their last heartbeat runs out
 
@@ -242,6 +249,47 @@ def person_leaves(life: Life) -> None:
         life.somebody_there = True
 
     life.later(comes_back, 3, 20)
+
+
+def owner_closes(life: Life) -> None:
+    """An owner takes no work of others for a while."""
+    shop = life.chance.choice(life.shops)
+    life.later(lambda: shop.open_to_others(False), 1, 3)
+    life.later(lambda: shop.open_to_others(True), 4, 30)
+
+
+def material_runs_out(life: Life) -> None:
+    """Somebody takes the spool or the sheet away, says so, and there is no other for a while."""
+    shop = life.chance.choice(life.shops)
+    bench = life.chance.choice(list(shop.benches.values()))
+
+    def said() -> None:
+        if shop.hands is not None and not bench.busy and not shop.paused:
+            shop.hands.load(bench.name, ())
+            bench.material_gone = bench.shelf_empty = True
+
+    def there_again() -> None:
+        bench.shelf_empty = False
+
+    # Not within a start: a person's word waits there for the supervisor's lock.
+    life.later(lambda: life._do("", said), 1, 3)
+    life.later(there_again, 4, 30)
+
+
+def damage_transfer(life: Life) -> None:
+    """What a shop fetches is another toolpath of the same length."""
+    shop = life.chance.choice(life.shops)
+    shop.damage_on_the_way = True
+
+    def whole() -> None:
+        shop.damage_on_the_way = False
+
+    life.later(whole, 3, 30)
+
+
+def damage_cache(life: Life) -> None:
+    """A card forgets: what was fetched and verified is no longer what it was."""
+    life.chance.choice(life.shops).damage_cache()
 
 
 FAULTS: Final[dict[str, Callable[[Life], None]]] = {
@@ -253,5 +301,6 @@ FAULTS: Final[dict[str, Callable[[Life], None]]] = {
         *(fill_scheduler_disk, fill_agent_disk, fill_agent_cache),
         *(restore_scheduler_database, restore_agent_database),
         *(unplug_machine, reset_machine, machine_alarm, noisy_cable, person_leaves),
+        *(owner_closes, material_runs_out, damage_transfer, damage_cache),
     )
 }

@@ -51,6 +51,7 @@ class People:
             return
         if attended:
             hands.be_present(_PRESENT_S, (bench.name,))
+            bench.present_until = life.time.elapsed_s + _PRESENT_S
             for lease in agent.spool.leases(bench.name, LIVE):
                 if not lease.card:
                     hands.confirm_card(lease.job)
@@ -58,7 +59,11 @@ class People:
             return
         flags, state = agent.spool.flags(bench.name), agent.supervisors[bench.name].bridge.status().state
         if state is BridgeState.HELD:
-            hands.resume(bench.name)
+            bench.by_hand = True
+            try:
+                hands.resume(bench.name)
+            finally:
+                bench.by_hand = False
         if bench.busy or not bench.plugged or agent.spool.leases(bench.name, MOVING):
             return
         if state in BLOCKED_STATES or flags.disarmed:
@@ -68,8 +73,10 @@ class People:
             bench.occupied = False
             if not flags.bed_clear:
                 hands.bed_clear(bench.name)
-            if any(gate.gate == "material" and not gate.open for gate in agent.supervisors[bench.name].gates):
+            shut = any(gate.gate == "material" and not gate.open for gate in agent.supervisors[bench.name].gates)
+            if (shut or flags.materials == ()) and not bench.shelf_empty:
                 hands.load(bench.name, agent.supervisors[bench.name].machine.description.materials)
+                bench.material_gone = False
 
     def _inspect(self, shop: Shop) -> None:
         agent, hands = shop.agent, shop.hands
@@ -100,6 +107,7 @@ class People:
             for machine in queries.machines(c):
                 if machine.quarantined_at is not None:
                     people.release_machine(c, machine.agent, machine.machine, now)
+                    life.books.looked_at(machine.agent, machine.machine)
         for job in life.jobs():
             held = any(spool.leases(None, LIVE) and job.id in {x.job for x in spool.leases()} for spool in spools)
             if job.state is JobState.FINISHED and not any(_can_inspect(spool, job.id) for spool in spools):

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Any, Final
 
 import sqlalchemy as sa
 
-from agents.contract.vocabulary import LEASED_STATES, MOTION_STATES, JobState
+from agents.contract.vocabulary import LEASED_STATES, MACHINE_FAULTS, MOTION_STATES, FailureClass, JobState
 from agents.lease import MOVING, LeaseState
 from scheduler.api.views import overview
 from scheduler.store import queries
@@ -16,6 +16,9 @@ from scheduler.store.rows import JobRow
 
 #: From the loss of presence until the beam must be off.
 BEAM_OFF_WITHIN_S: Final = 1.0
+#: A machine that failed so often in a row for its own reasons starts nothing more before a person looked.
+MOST_FAULTS_IN_A_ROW: Final = 2
+_STARTED: Final = "start_intended"
 
 
 class NotKept(AssertionError):
@@ -36,38 +39,72 @@ class Books:
     fences: dict[str, int] = field(default_factory=dict)
     decided: set[str] = field(default_factory=set)
     """Jobs a person decided about after looking: from then on making one again is that person's word."""
+    unknowable: set[str] = field(default_factory=set)
+    """Jobs that were made, known only to an agent's memory that was put back before it told anybody."""
     restored: set[str] = field(default_factory=set)
     """Which memories were put back to an old copy: "scheduler", or a shop."""
     excused: bool = False
     """Nobody alive can know in time what was made, so it may be made again: an old copy of the scheduler's database
     began while a shop was out of reach, or the scheduler's and a shop's memory were both put back."""
     orders: int = 0
+    faults: Counter[tuple[str, str]] = field(default_factory=Counter)
+    """Failures in a row, for its own reasons, by (agent, machine)."""
     _read_upto: int = 0
+    _read: list[Any] = field(default_factory=list)
 
     # --- at every commit of the scheduler -----------------------------------------------------------------------------
 
     def commit(self, c: sa.Connection) -> None:
-        """Read the starts that this transaction commits."""
-        found = c.exec_driver_sql(
-            "SELECT id, job, fence FROM job_events WHERE id > ? AND kind = 'start_intended' ORDER BY id",
-            (self._read_upto,),
-        ).all()
-        for number, job, fence in found:
+        """Read what this transaction is about to commit."""
+        self._read = list(
+            c.exec_driver_sql(
+                "SELECT id, kind, job, fence, agent, machine, json_extract(body, '$.failure') FROM job_events"
+                " WHERE id > ? AND kind IN ('start_intended', 'failed', 'finished') ORDER BY id",
+                (self._read_upto,),
+            )
+        )
+        for _, kind, _, _, agent, machine, _ in self._read:
+            if kind == _STARTED and self.faults[agent, machine] >= MOST_FAULTS_IN_A_ROW:
+                raise NotKept(f"{machine} may start, after {self.faults[agent, machine]} faults of its own in a row")
+
+    def committed_now(self) -> None:
+        """What `commit` read is on the disk."""
+        read, self._read = self._read, []
+        for number, kind, job, fence, agent, machine, failure in read:
             self._read_upto = number
-            self.committed[job, fence] += 1
-            if self.committed[job, fence] > 1 and "scheduler" not in self.restored:
-                raise NotKept(f"the start of {job} under fence {fence} was committed twice")
+            if kind == "finished":
+                self.faults[agent, machine] = 0
+            elif kind == "failed":
+                self.faults[agent, machine] += FailureClass(failure) in MACHINE_FAULTS
+            else:
+                self.committed[job, fence] += 1
+                if self.committed[job, fence] > 1 and "scheduler" not in self.restored:
+                    raise NotKept(f"the start of {job} under fence {fence} was committed twice")
+
+    def looked_at(self, agent: str, machine: str) -> None:
+        """A person released a machine."""
+        self.faults[agent, machine] = 0
 
     def put_back(self, c: sa.Connection) -> None:
         """The scheduler's database is an older one now."""
         self._read_upto = c.exec_driver_sql("SELECT coalesce(max(id), 0) FROM job_events").scalar() or 0
         self.fences.clear()
+        self.faults.clear()
         self.restore("scheduler")
 
     def restore(self, who: str) -> None:
         """Somebody's memory was put back to an old copy."""
         self.restored.add(who)
         self.excused = self.excused or ("scheduler" in self.restored and len(self.restored) > 1)
+
+    @property
+    def nobody_knows(self) -> bool:
+        """Whether something may be made again because nobody can know that it was made."""
+        return self.excused or bool(self.unknowable)
+
+    def _free(self, job: str) -> bool:
+        """Whether the job may be made again: by a person's word, or because nobody can know better."""
+        return self.excused or job in self.decided or job in self.unknowable
 
     # --- at every call of a machine -----------------------------------------------------------------------------------
 
@@ -78,16 +115,16 @@ class Books:
         if any((job, fence) == (was, under) for was, under, _ in self.runs) and not self.excused:
             raise NotKept(f"{machine} starts {job} under fence {fence} a second time")
         newest = self.fences.get(job, 0)
-        if fence < newest and job not in self.decided and not self.excused:
+        if fence < newest and not self._free(job):
             raise NotKept(f"{machine} starts {job} under fence {fence}; {newest} has been given out")
-        if moving_elsewhere and job not in self.decided and not self.excused:
+        if moving_elsewhere and not self._free(job):
             raise NotKept(f"{machine} starts {job}, which {moving_elsewhere} makes")
         self.runs.append((job, fence, machine))
 
     def made(self, job: str) -> None:
         """An agent wrote down that its machine finished."""
         self.finished[job] += 1
-        if self.finished[job] > 1 and job not in self.decided and not self.excused:
+        if self.finished[job] > 1 and not self._free(job):
             raise NotKept(f"{job} was made {self.finished[job]} times and nobody had decided so")
 
     # --- any time -----------------------------------------------------------------------------------------------------

@@ -26,11 +26,13 @@ from scheduler.orders.recipes import Recipe
 from scheduler.store import queries
 from scheduler.store.record import post
 from tests.faults.post import PostOffice
+from tests.faults.rules import NotKept
 from tests.faults.shop import MOST_PAGES, SideClock, back_up
 from tests.faults.steps import Steps
 from tests.scheduler.line import AtOnce, first_fit
 
 CLIENT: Final = "scheduler"
+_MARKED: Final = "the outbox is marked sent"
 _PRINT: Final = (
     "; {key}\nG21\nG90\nM104 S60\nG28\nG1 X10 Y10 Z0.3 F3000\nG1 X80 Y10\nG1 X80 Y80\nM104 S0\nM140 S0\nM107\n"
 )
@@ -65,9 +67,13 @@ class SchedulerSide:
         self.scheduler: Scheduler | None = None
         self.paused = False
         self.full = False
-        self.committed: Callable[[sa.Connection], None] = lambda c: None
+        self.committing: Callable[[sa.Connection], None] = lambda c: None
         """Called with every transaction's connection just before its commit."""
+        self.committed: Callable[[], None] = lambda: None
+        """Called after it."""
         self._doing = ""
+        self._commits = 0
+        self._handed_over: set[bytes] = set()
         self._read_upto = 0
 
     # --- life and death -----------------------------------------------------------------------------------------------
@@ -129,9 +135,13 @@ class SchedulerSide:
             with write() as c:
                 yield c
                 what = self._written(c)
-                self.committed(c)
+                self.committing(c)
+                if what == _MARKED:
+                    self._check_marks(c)
                 if what:
                     self.steps.passed(f"scheduler: before {what}")
+            self._commits += 1
+            self.committed()
             if what:
                 self.steps.passed(f"scheduler: after {what}")
 
@@ -144,6 +154,13 @@ class SchedulerSide:
             self._read_upto = last[0]
             return f"the commit of {last[1]}"
         return self._doing
+
+    def _check_marks(self, c: sa.Connection) -> None:
+        """Only what the broker took may be marked as sent."""
+        marked = "SELECT payload FROM outbox WHERE sent_at IS NOT NULL AND (expires_at IS NULL OR expires_at > sent_at)"
+        for (payload,) in c.exec_driver_sql(marked):
+            if bytes(payload) not in self._handed_over:
+                raise NotKept(f"a {kind_of(bytes(payload))} is marked as sent, and no broker has it")
 
     def _watch_disk(self) -> None:
         """A real full disk for SQLite: it may not grow by one page more while `full`."""
@@ -175,7 +192,7 @@ class SchedulerSide:
         else:
             with scheduler.store.write() as c:
                 sweep(c, scheduler.mover, self.clock.now())
-        self._doing = "the outbox is marked sent"
+        self._doing = _MARKED
         try:
             scheduler.outgoing.send_some()
         finally:
@@ -187,12 +204,17 @@ class SchedulerSide:
         if scheduler is None or self.paused:
             return
         found = [
-            Inbound(*message, settle=functools.partial(self.office.settle, CLIENT, message))
+            Inbound(*message, settle=functools.partial(self._settled, message, self._commits))
             for message in self.office.arrived(CLIENT, self.clock.elapsed_s)
         ]
         size = len(found) if self._chance.random() < 0.5 else 1
         for start in range(0, len(found), max(1, size)):
             scheduler.ingest.commit(found[start : start + size])
+
+    def _settled(self, message: tuple[str, bytes], commits: int) -> None:
+        if self._commits == commits:
+            raise NotKept(f"a {kind_of(message[1])} was confirmed to the broker before anything of it was committed")
+        self.office.settle(CLIENT, message)
 
     # --- the broker's client ------------------------------------------------------------------------------------------
 
@@ -205,6 +227,7 @@ class SchedulerSide:
         for number, (topic, payload, retain) in enumerate(messages):
             if not self.office.publish(CLIENT, topic, payload, retain=retain):
                 return number
+            self._handed_over.add(payload)
         return len(messages)
 
 

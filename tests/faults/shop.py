@@ -27,12 +27,14 @@ from agents.contract import messages as m
 from agents.contract.vocabulary import Process
 from agents.hands import Hands
 from agents.mqtt import MqttLine
+from agents.policy import Policy
 from agents.spool import Lease, Spool
 from firmware_bridges.bridge import BridgeError
 from firmware_bridges.wire_bridge import WireBridge
 from tests.agents.scene import machine_settings, shop_config
 from tests.faults.bench import Bench
 from tests.faults.post import PostOffice
+from tests.faults.shop_rules import ShopBooks
 from tests.faults.steps import Steps
 
 _log: Final = logging.getLogger(__name__)
@@ -77,8 +79,8 @@ class SideClock:
 class SpoolWithSteps(Spool):
     """The real spool; every outermost transaction is two steps, named by the last thing written in it."""
 
-    def __init__(self, steps: Steps, path: Path, *, sender: str, made: Callable[[str], None]) -> None:
-        self._steps, self._noted, self.is_full, self._made = steps, "", False, made
+    def __init__(self, steps: Steps, path: Path, *, sender: str, made: Callable[[str], None], books: ShopBooks) -> None:
+        self._steps, self._noted, self.is_full, self._made, self._books = steps, "", False, made, books
         self._just_made: list[str] = []
         super().__init__(path, sender=sender)
 
@@ -109,6 +111,7 @@ class SpoolWithSteps(Spool):
         self._db.execute(f"PRAGMA max_page_count = {MOST_PAGES}")
 
     def journal(self, body: Any, now: datetime, *, traceparent: str = "") -> int:
+        self._books.journalled(body)
         seq = super().journal(body, now, traceparent=traceparent)
         self._noted = type(body).__name__
         if isinstance(body, m.Finished):
@@ -171,6 +174,11 @@ class _Line:
         return self._office.publish(self._client, topic, payload, retain=retain)
 
 
+def damaged(program: bytes) -> bytes:
+    """As long as before, and the machine would take it: only the part would be another."""
+    return program.replace(b" Y", b"0Y", 1)
+
+
 def back_up(database: Path, to: Path) -> None:
     """As `sqlite3 database ".backup to"` does it, beside whoever writes."""
     with (
@@ -224,6 +232,8 @@ class Shop:
         self.paused = False
         self.disk_full = False
         self.cache_full = False
+        self.damage_on_the_way = False
+        self.books = ShopBooks(name)
         self._to_fetch: list[Callable[[], None]] = []
 
     @property
@@ -237,7 +247,7 @@ class Shop:
         """Start the process on what the spool holds. Raises Killed."""
 
         def spool(path: Path, *, sender: str) -> Spool:
-            return SpoolWithSteps(self.steps, path, sender=sender, made=self._made)
+            return SpoolWithSteps(self.steps, path, sender=sender, made=self._made, books=self.books)
 
         with mock.patch.object(agents_agent, "Spool", spool):
             agent = Agent(self.config, self._open_bridge, clock=self.clock)
@@ -247,6 +257,7 @@ class Shop:
         agent.store._opener = cast("Any", self)
         agent.line = cast("MqttLine", _Line(self.office, self.id))
         self.agent, self.hands = agent, Hands(agent)
+        self.open_to_others(not self.books.closed)
         line = agent._line()
         self.office.subscribe(self.id, line.subscriptions, (line.will_topic, line.will))
 
@@ -278,6 +289,18 @@ class Shop:
         for leftover in self.folder.glob("agent.sqlite*"):
             leftover.unlink()
         shutil.copy(copy, self.folder / "agent.sqlite")
+        self.books.forget()
+
+    def open_to_others(self, is_open: bool) -> None:
+        """The owner says whether others' work is welcome."""
+        self.books.closed = not is_open
+        if self.agent is not None:
+            self.agent.policy_file._policy = Policy(pool=is_open)
+
+    def damage_cache(self) -> None:
+        """Toolpaths on the card are no longer what was written."""
+        for path in (self.folder / "toolpaths").glob("*.gcode"):
+            path.write_bytes(damaged(path.read_bytes()))
 
     def fill_disk(self) -> None:
         """Not one page more."""
@@ -318,8 +341,10 @@ class Shop:
         if agent is None or self.paused:
             return
         for message in self.office.arrived(self.id, self.clock.elapsed_s):
+            last_seq = agent.spool.last_seq
             if not agent._received(*message):
                 break
+            self.books.heard(message[1], agent.spool, last_seq)
             self.office.settle(self.id, message)
         for supervisor in agent.supervisors.values():
             supervisor.catch_up()
@@ -348,6 +373,8 @@ class Shop:
         data = None if session.cut else self._blob(sha256)
         if data is None:
             raise urllib.error.URLError("no route to host")
+        if self.damage_on_the_way:
+            data = damaged(data)
         begin = int((request.get_header("Range") or "bytes=0-")[6:-1])
         breaks = begin == 0 and sha256[0] in "01234567"
         if breaks:
