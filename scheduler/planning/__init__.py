@@ -7,7 +7,9 @@ or database; engines may use child processes). In: a `Snapshot`; out: a `Plan` w
 from scheduler.planning.compiling import BadSnapshot
 from scheduler.planning.planner import plan
 from scheduler.planning.snapshot import (
+    Carbon,
     Circuit,
+    Crew,
     Declined,
     DurationOption,
     Fixed,
@@ -31,7 +33,9 @@ from scheduler.planning.snapshot import (
 
 __all__ = [
     "BadSnapshot",
+    "Carbon",
     "Circuit",
+    "Crew",
     "Declined",
     "DurationOption",
     "Fixed",

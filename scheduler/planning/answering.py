@@ -9,6 +9,7 @@ import numpy as np
 
 from scheduler.planning.compiling import Compiled
 from scheduler.planning.core import (
+    CLEARED,
     ELIG_HIGH,
     ELIG_LOW,
     PINNED,
@@ -22,6 +23,7 @@ from scheduler.planning.estimating import INFINITE
 from scheduler.planning.feasibility import View
 from scheduler.planning.insertion import insert_best, remove
 from scheduler.planning.objective import Costed, sums, terms_of
+from scheduler.planning.people import CrewTicks, too_few
 from scheduler.planning.propagation import Journal, new_journal
 from scheduler.planning.snapshot import Placement, Plan, PlanJob, PlanMachine, Rejected, Shut, Term, Waiting
 from scheduler.planning.stock import too_little
@@ -51,6 +53,11 @@ class Answerable(Costed, Protocol):
     @property
     def circuits(self) -> tuple[tuple[int, tuple[int, ...]], ...]:
         """Milliwatts allowed and machines of each circuit that can bind."""
+        ...
+
+    @property
+    def crews(self) -> tuple[CrewTicks, ...]:
+        """The people that are counted."""
         ...
 
 
@@ -103,6 +110,7 @@ def placement_of(compiled: Answerable, schedule: Schedule, o: int, rejected: Rej
         terms_of(compiled, schedule, o),
         rejected,
         job.fixed is not None,
+        view.moment(int(schedule.avail[o])) if compiled.core.ops[o, CLEARED] > 0 else None,
     )
 
 
@@ -118,6 +126,7 @@ def best_rejected(compiled: Answerable, schedule: Schedule, journal: Journal, o:
     here = int(schedule.machine[o])
     shut = np.zeros(max(1, len(compiled.core.mach)), np.int8)
     shut[here] = 1
+    cleared, ops[o, CLEARED] = int(ops[o, CLEARED]), 0
     remove(compiled.core, schedule, journal, o)
     cost = int(insert_best(compiled.core, schedule, journal, o, 0, 0, shut, True))
     out = None
@@ -130,6 +139,7 @@ def best_rejected(compiled: Answerable, schedule: Schedule, journal: Journal, o:
             terms = (*terms, Term("others later", others))
         start, end = view.moment(int(schedule.start[o])), view.moment(int(schedule.end[o]))
         out = Rejected(machine.id, start, end, terms)
+    ops[o, CLEARED] = cleared
     restore_schedule(schedule, saved)
     return out
 
@@ -143,7 +153,7 @@ def no_room(compiled: Answerable, schedule: Schedule, o: int) -> Waiting:
         if schedule.machine[q] < 0:
             return Waiting(job.id, f"it needs the part of job {compiled.jobs[q].id}, which waits itself")
     shared = {m for _, members in compiled.circuits for m in members}
-    short = too_little(compiled.jobs, compiled.machines, schedule, o)
+    short = too_little(compiled.jobs, compiled.machines, schedule, o) | too_few(compiled, schedule, o)
     full = tuple(
         short.get(m)
         or Shut(

@@ -7,18 +7,12 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Collection, Iterable
-from datetime import datetime, timedelta
-from typing import NamedTuple
+from datetime import UTC, datetime, timedelta
 
+from scheduler.planning.checking_people import people_hold
+from scheduler.planning.faults import Fault, within
 from scheduler.planning.feasibility import View, duration_of, first_shut, material_fits
-from scheduler.planning.snapshot import Material, Placement, Plan, PlanJob, PlanMachine, Snapshot, Window
-
-
-class Fault(NamedTuple):
-    """One thing that is wrong, and the job without which it would not be; "" where no one job is to blame."""
-
-    job: str
-    text: str
+from scheduler.planning.snapshot import Material, Placement, Plan, PlanJob, PlanMachine, Snapshot
 
 
 def violations(snapshot: Snapshot, plan: Plan) -> list[str]:
@@ -50,7 +44,9 @@ def faults(snapshot: Snapshot, plan: Plan, only: Collection[str] | None = None) 
                 f"{job.id} was moved from {job.fixed.machine} to {placement.machine}, though it is fixed there"
             )
         out += [Fault(placement.job, text) for text in wrong]
-    return out + _one_at_a_time(view, looked_at) + _circuits_hold(view, plan) + _stock_lasts(view, plan)
+    out += [Fault(placement.job, text) for placement in looked_at for text in _current_counted(view, plan, placement)]
+    shared = _circuits_hold(view, plan) + people_hold(view, plan) + _stock_lasts(view, plan)
+    return out + _one_at_a_time(view, looked_at) + shared
 
 
 def _everyone_once(snapshot: Snapshot, plan: Plan) -> list[str]:
@@ -79,29 +75,17 @@ def _one_placement(view: View, job: PlanJob, machine: PlanMachine, placement: Pl
     if duration is not None and placement.finish_p90 < placement.finish:
         out.append(f"{where}: the safe finish comes before the planned one")
     own = job.own_shop == machine.shop
-    if not own and not _within(machine.pool_windows, placement.start, placement.finish_p90):
+    if not own and not within(machine.pool_windows, placement.start, placement.finish_p90):
         out.append(f"{where} runs outside pool hours")
     for what, windows in (("maintenance", machine.maintenance), ("a reservation", machine.reserved)):
         if any(placement.start < window.end and window.start < placement.finish_p90 for window in windows):
             out.append(f"{where} runs into {what}")
-    if machine.attended and not _within(machine.attended_windows, placement.start, placement.finish_p90):
+    if machine.attended and not within(machine.attended_windows, placement.start, placement.finish_p90):
         out.append(f"{where} runs while nobody is there")
     begun = placement.start + timedelta(seconds=placement.setup_s)
-    if not machine.attended and not _within(machine.attended_windows, placement.start, begun):
+    if not machine.attended and not within(machine.attended_windows, placement.start, begun):
         out.append(f"{where} is set up while nobody is there")
     return out
-
-
-def _within(windows: tuple[Window, ...] | None, start: datetime, end: datetime) -> bool:
-    if windows is None:
-        return True
-    reach = start
-    for window in sorted(windows, key=lambda w: w.start):
-        if window.start <= reach and window.end > reach:
-            reach = window.end
-        if reach >= end:
-            return True
-    return any(window.start <= start and end <= window.end for window in windows)
 
 
 def _freed(view: View, machine: PlanMachine, finish: datetime) -> datetime:
@@ -133,7 +117,8 @@ def _parts_in_time(
         if source.shop != machine.shop:
             there, back = (source.shop, machine.shop), (machine.shop, source.shop)
             way = ways.get(there, ways.get(back, float(view.policy.default_leg_s)))
-        if placement.start < _freed(view, source, part.finish) + timedelta(seconds=way):
+        there_at = part.cleared or _freed(view, source, part.finish)
+        if placement.start < there_at + timedelta(seconds=way):
             out.append(f"{job.id} starts before the part of {before} has arrived")
     return out
 
@@ -198,6 +183,26 @@ def _circuits_hold(view: View, plan: Plan) -> list[Fault]:
                 out.append(Fault(last.job, text))
                 break
     return out
+
+
+def _current_counted(view: View, plan: Plan, placement: Placement) -> list[str]:
+    """The energy term is what the machine draws in each hour times that hour's carbon, tick by tick, rounded down."""
+    machine = view.machine.get(placement.machine)
+    hourly = next((c.g_per_kwh for c in view.snapshot.carbon if machine is not None and c.shop == machine.shop), None)
+    if machine is None or hourly is None or placement.fixed:
+        return []
+    tick = timedelta(seconds=view.policy.tick_s)
+    kwh = round(1000 * (machine.power_w or 0.0)) / 1e6 * view.policy.tick_s / 3600
+    run, thousandths = placement.start + timedelta(seconds=placement.setup_s), 0
+    while run < placement.finish:
+        hour = run.astimezone(UTC).replace(minute=0, second=0, microsecond=0)
+        count = min(-((run - hour - timedelta(hours=1)) // tick), (placement.finish - run) // tick)
+        thousandths += count * round(1000 * (hourly[hour.hour] / 1000 * kwh * 100 * view.policy.carbon_minutes))
+        run += count * tick
+    said = sum(term.value for term in placement.terms if term.name == "energy")
+    if said == thousandths // 1000:
+        return []
+    return [f"{placement.job} on {machine.id}: its current costs {thousandths // 1000}, and the plan says {said}"]
 
 
 def _stock_lasts(view: View, plan: Plan) -> list[Fault]:

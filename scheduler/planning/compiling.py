@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from math import inf
 from typing import Any, Final
 
 import numpy as np
@@ -15,15 +16,19 @@ import numpy as np
 from scheduler.planning.core import Core, make_core
 from scheduler.planning.eligibility import Alternatives, Eligibility
 from scheduler.planning.feasibility import View, duration_of
+from scheduler.planning.people import CrewTicks, crews_of
 from scheduler.planning.problem import NEVER, Ints, Longs, Problem, validate
 from scheduler.planning.registers import Registers
 from scheduler.planning.snapshot import NEED_WEIGHTS, PlanJob, PlanMachine, Snapshot, Waiting
+from scheduler.planning.staggering import Shared
 from scheduler.planning.waits import circle_of, part_waits, without_machines
 
 #: Start and planned ticks of a job that is fixed.
 Pin = tuple[int, int]
 
 
+#: No current is dirtier: lignite emits about 1,000 g of CO2 a kWh (IPCC AR5 WG3, annex III, table A.III.2).
+HIGHEST_G_PER_KWH: Final = 5_000
 #: No machine at all.
 NOTHING: Final = Alternatives(*(np.zeros(0, np.int64) for _ in Alternatives._fields))
 
@@ -50,6 +55,14 @@ class Compiled:
     """Milliwatts allowed and machines of each circuit that can bind."""
     power: tuple[int, ...]
     """Milliwatts per machine."""
+    crews: tuple[CrewTicks, ...]
+    """The people that are counted."""
+
+    @property
+    def shared(self) -> Shared:
+        """All that machines share."""
+        staff = tuple(self.view.times[machine.id].staff for machine in self.machines)
+        return Shared(self.circuits, self.power, self.crews, staff, self.view.horizon)
 
 
 def compile_snapshot(snapshot: Snapshot, now: int = 0) -> Compiled:
@@ -91,6 +104,29 @@ def refuse_doubles(snapshot: Snapshot) -> None:
         raise BadSnapshot("the snapshot's time has no time zone: give it in UTC")
     if snapshot.policy.tick_s < 1 or snapshot.policy.horizon_s < snapshot.policy.tick_s:
         raise BadSnapshot("the planning horizon is shorter than one tick: lengthen it")
+    _refuse_rules(snapshot)
+
+
+def _refuse_rules(snapshot: Snapshot) -> None:
+    """Raise BadSnapshot for people or carbon curves that mean nothing."""
+    if (snapshot.crews or snapshot.carbon) and 86_400 % snapshot.policy.tick_s:
+        raise BadSnapshot("people's hours and carbon curves need ticks that divide a day: take 60 s")
+    for what, shops in (
+        ("crews", [crew.shop for crew in snapshot.crews]),
+        ("carbon curves", [curve.shop for curve in snapshot.carbon]),
+    ):
+        twice = next((shop for i, shop in enumerate(shops) if shop in shops[:i]), None)
+        if twice is not None:
+            raise BadSnapshot(f"the shop {twice} has two {what}: keep one of them")
+    for crew in snapshot.crews:
+        if crew.people < 0 or not 0 <= crew.hours_a_week <= 168 or not 0 <= crew.spent_s < inf:
+            raise BadSnapshot(f"the people of {crew.shop} cannot be counted: give 0 or more, each 0 to 168 h a week")
+    for curve in snapshot.carbon:
+        if len(curve.g_per_kwh) != 24 or not all(0 <= g <= HIGHEST_G_PER_KWH for g in curve.g_per_kwh):
+            raise BadSnapshot(
+                f"the carbon curve of {curve.shop} is not 24 numbers from 0 to {HIGHEST_G_PER_KWH} g/kWh, "
+                "one for each hour of the UTC day"
+            )
 
 
 def _machine_key(machine: PlanMachine) -> str:
@@ -141,6 +177,7 @@ def _assemble(
         np.concatenate([*(found[job.id].moved for job in jobs), np.zeros(0, np.int64)]),
         circuits_of(view, machines),
         tuple(milliwatts(m) for m in machines),
+        crews_of(view, machines),
     )
 
 
@@ -221,6 +258,8 @@ def machine_side(view: View, registers: Registers, machines: Sequence[PlanMachin
         "run_calendar": np.array([registers.calendar(time.pool) for time in times], np.int32),
         "home_calendar": np.array([registers.calendar(time.own) for time in times], np.int32),
         "staff_calendar": np.array([registers.calendar(time.staff) for time in times], np.int32),
+        "machine_curve": np.array([registers.curve(m) for m in machines], np.int32),
+        "carbon": registers.carbon(),
     }
 
 

@@ -26,9 +26,11 @@ PRED_LOW, PRED_HIGH, SUCC_LOW, SUCC_HIGH, ELIG_LOW, ELIG_HIGH = range(13, 19)
 ANCHOR: Final = 19
 # LATEST: its part must be free by then, because another shard's search counts on it. NEVER: nobody does.
 LATEST: Final = 20
-OP_COLUMNS: Final = 21
+# CLEARED: nobody has taken its part out before this tick, because the people of the shop are at other machines.
+CLEARED: Final = 21
+OP_COLUMNS: Final = 22
 # Columns of `Core.mach`.
-SHOP, FREE, FAMILY_ON, MATRIX, ATTENDED, RUN, HOME_RUN, STAFF = range(8)
+SHOP, FREE, FAMILY_ON, MATRIX, ATTENDED, RUN, HOME_RUN, STAFF, CURVE = range(9)
 # Columns of `Core.elig_more`.
 TAIL_TICKS, COST, AFTER = range(3)
 # Places in `Core.rates`. FENCE: nothing unpinned starts before this tick; it moves with the clock.
@@ -51,7 +53,7 @@ class Core(NamedTuple):
     elig_more: Ints
     """(e, 3), or (0, 3) where all of it is zero."""
     mach: Ints
-    """(m, 8)"""
+    """(m, 9)"""
     setup: Ints
     """(matrices, f, f)"""
     legs: Ints
@@ -67,6 +69,9 @@ class Core(NamedTuple):
     links: Ints
     """predecessors and successors of all operations in a row."""
     rates: Longs
+    carbon: Longs
+    """(curves, ticks of a day + 1): what a machine of that curve costs from the epoch's time of day on, in
+    `1 / CARBON_UNIT` of a cost unit; (0, 1) where no curve is known."""
 
 
 class Schedule(NamedTuple):
@@ -145,6 +150,7 @@ def make_core(p: Problem) -> Core:
     columns_of_machines = (
         p.machine_shop, p.machine_free, p.machine_family, p.machine_matrix,
         p.attended, p.run_calendar, p.home_calendar, p.staff_calendar,
+        p.machine_curve if len(p.machine_curve) else np.full_like(p.machine_shop, -1),
     )  # fmt: skip
     mach: Ints = np.column_stack(columns_of_machines).astype(NUMBER)
     cal, hint = _calendars(p)
@@ -162,6 +168,7 @@ def make_core(p: Problem) -> Core:
         hint,
         np.concatenate([p.preds, p.succs]).astype(NUMBER),
         np.array([p.first_setup, p.setup_cost, p.leg_cost, p.bucket, 0, 0], np.int64),
+        p.carbon,
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from scheduler.planning.snapshot import Placement, Plan, Term, Waiting
+from scheduler.planning.snapshot import Placement, Plan, ShopWeek, Term, Waiting
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +25,7 @@ class PlanChange:
     wall_s: float
     moves: int | None = None
     epoch: datetime | None = None
+    hours: tuple[ShopWeek, ...] = ()
 
 
 NO_PLAN = Plan((), (), (), None, "none", 0, 0.0)
@@ -46,6 +47,7 @@ def plan_change(before: Plan, after: Plan) -> PlanChange:
         after.wall_s,
         after.moves,
         after.epoch,
+        after.hours,
     )
 
 
@@ -70,4 +72,5 @@ def changed(before: Plan, change: PlanChange) -> Plan:
         wall_s=change.wall_s,
         moves=change.moves,
         epoch=change.epoch,
+        hours=change.hours,
     )

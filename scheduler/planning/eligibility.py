@@ -292,7 +292,7 @@ class Eligibility:
         columns.attended[row] = m.attended
         columns.chance[row] = min(1.0, max(0.05, m.reliability))
         columns.longest[row] = view.times[m.id].longest
-        columns.visited[row] = m.attended_windows is None or columns.longest[row, 4] > 0
+        columns.visited[row] = columns.longest[row, 4] > 0
         columns.envelope[row] = np.inf if m.envelope_mm is None else m.envelope_mm
         checks = (check_machine_known, check_calendar, check_power)
         columns.able[row] = all(check(view, _NO_JOB, m) is None for check in checks)

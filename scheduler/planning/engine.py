@@ -31,10 +31,11 @@ from scheduler.planning.explaining import Explanation, explained
 from scheduler.planning.growing import Growing
 from scheduler.planning.loading import carried, load
 from scheduler.planning.planner import plan
-from scheduler.planning.power import stagger
+from scheduler.planning.people import hours_of, shop_weeks
 from scheduler.planning.replaying import replayed
 from scheduler.planning.saying import Saying
 from scheduler.planning.snapshot import Fixed, Placement, Plan, PlanJob, Snapshot, Waiting
+from scheduler.planning.staggering import improve_together, stagger
 from scheduler.planning.stock import ration
 
 #: After so long the plan is compiled anew with the clock's time as its epoch.
@@ -76,6 +77,7 @@ class Planner:
         self._rounds = 0
         self._asked: str | None = None
         self._told: Explanation | None = None
+        self._wanted: dict[tuple[int, int], int] = {}
         self._load(snapshot, {})
 
     # --- questions -------------------------------------------------------------------------------------------------
@@ -97,7 +99,7 @@ class Planner:
 
     def quote(self, job: PlanJob) -> Placement | Waiting:
         """Where and when the job would be made if it were ordered now; nothing changes."""
-        if job.fixed is not None or job.id in self.book.view.job or self.book.circuits:
+        if job.fixed is not None or job.id in self.book.view.job or self.book.binds:
             return self.copy().commit(job)
         return _answer(quoted(self.book, self.live, job))
 
@@ -107,9 +109,11 @@ class Planner:
 
     def current(self) -> Plan:
         """The whole plan as it stands, checked."""
-        ration(self.book.jobs, self.book.machines, self.live)
+        if ration(self.book.jobs, self.book.machines, self.live) and self.book.binds:
+            stagger(self.book.core, self.live.schedule, self.book.shared)
         made = self._said.plan(self.snapshot, self.book, self.live, seed=self.seed)
-        return replace(made, epoch=self._rules.now)
+        hours = shop_weeks(self.book, hours_of(self.book, self.live.schedule), self._wanted)
+        return replace(made, epoch=self._rules.now, hours=hours)
 
     def explain(self, job: str) -> Explanation:
         """Where the job is and why there; per other machine the first failing checker and the cheapest change.
@@ -156,7 +160,7 @@ class Planner:
         told = None if changes.now is None else max(changes.now, self.book.view.moment(self.live.now))
         old_epoch = (told or self._rules.now) - self._rules.now > EPOCH
         self._told = None
-        if changes.whole or old_epoch or bool(self.book.circuits):
+        if changes.whole or old_epoch or self.book.binds:
             self._load(applied(self.snapshot, replace(changes, now=told)), carried(self.book, self.live))
         else:
             self._world = None
@@ -173,9 +177,11 @@ class Planner:
 
     def improve(self, *, budget_s: float | None = None, moves: int | None = None) -> int:
         """Search on in what is free to move. How much cheaper the plan became, in hundredths of a weight-minute."""
-        if not self.book.row or self.book.circuits:
+        if not self.book.row:
             return 0
         self._rounds += 1
+        if self.book.binds:
+            return improve_together(self.live, self.book.shared, moves, budget_s, self.seed + self._rounds)
         done = self.live.improve(budget_s=budget_s, moves=moves, seed=self.seed + self._rounds)
         return done.before - done.after
 
@@ -206,8 +212,9 @@ class Planner:
         self._rules, self._world, self.book, self.live = snapshot, None, book, live
         self._said = Saying()
         load(book, live, kept)
-        if book.circuits:
-            stagger(book.core, live.schedule, book.circuits, book.power)
+        self._wanted = hours_of(book, live.schedule)
+        if book.binds:
+            stagger(book.core, live.schedule, book.shared)
 
     def copy(self) -> Planner:
         """Another planner at the same point."""
@@ -215,7 +222,8 @@ class Planner:
         other.seed, other._rounds, other.decisions, other._asked, other._told = self.seed, 0, [], None, None
         other._rules, other._world, other.book, other.live = self._rules, self._world, self.book, self.live
         other._said = Saying()
-        if not self.book.circuits:
+        other._wanted = self._wanted
+        if not self.book.binds:
             other._load(self.snapshot, carried(self.book, self.live))
         return other
 

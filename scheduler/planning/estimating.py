@@ -15,6 +15,7 @@ from typing import Final
 from scheduler.planning.core import (
     AVAIL,
     CHOICE,
+    CLEARED,
     DUE,
     END,
     FAMILY,
@@ -46,6 +47,7 @@ from scheduler.planning.jit import borrowed, compiled, inlined
 from scheduler.planning.problem import NEVER
 from scheduler.planning.timing import (
     earliest,
+    energy_cost,
     freed,
     guide_cost,
     lateness_cost,
@@ -111,12 +113,15 @@ def time_anew(p: Core, s: Schedule, m: int, o: int, free: int, family: int) -> t
     at = max(free, parts_ready(p, s, o, shop))
     start = earliest(p, o, m, s.at[o, CHOICE], at, setup, ticks, s.at[o, TAIL])
     end = start + setup + ticks
-    avail = freed(p, m, end)
+    avail = max(freed(p, m, end), p.ops[o, CLEARED])
     change = 0
     if start >= NEVER or avail >= NEVER or avail > p.ops[o, LATEST]:
         end = NEVER
     else:
         change = p.rates[SETUP_COST] * (setup - s.at[o, SETUP])
+        if len(p.carbon) > 0:
+            was = energy_cost(p, m, s.at[o, START] + s.at[o, SETUP], s.at[o, END])
+            change += energy_cost(p, m, start + setup, end) - was
         if avail != s.at[o, AVAIL]:
             change += lateness_cost(p, o, shop, avail) - lateness_cost(p, o, shop, s.at[o, AVAIL])
             if p.ops[o, SUCC_LOW] < p.ops[o, SUCC_HIGH]:
@@ -140,7 +145,8 @@ def walked(p: Core, s: Schedule, m: int, i: int, free: int, family: int, enough:
         if end >= NEVER:
             return INFINITE
         cost += change
-        if end == s.at[o, END] or (cost >= enough and end > s.at[o, END]):
+        # With a carbon curve later may be cheaper.
+        if end == s.at[o, END] or (cost >= enough and end > s.at[o, END] and len(p.carbon) == 0):
             return cost
         free, family = end, p.ops[o, FAMILY]
         i += 1
@@ -211,7 +217,7 @@ def cost_at(p: Core, s: Schedule, o: int, k: int, i: int, ready: int, base: int,
     avail = freed(p, m, end)
     if avail >= NEVER:
         return INFINITE
-    cost += lateness_cost(p, o, shop, avail)
+    cost += lateness_cost(p, o, shop, avail) + energy_cost(p, m, start + x, end)
     if p.ops[o, SUCC_LOW] < p.ops[o, SUCC_HIGH]:
         cost += guide_cost(p, s, o, avail) if s.at[o, MACHINE] < 0 else follow_change(p, s, o, shop, avail)
     if cost >= enough or i >= s.length[m]:
@@ -221,6 +227,7 @@ def cost_at(p: Core, s: Schedule, o: int, k: int, i: int, ready: int, base: int,
         y = setup_between(p, m, p.ops[o, FAMILY], p.ops[after, FAMILY])
         by = end + y - s.at[after, START] - s.at[after, SETUP]
         least = p.rates[SETUP_COST] * (y - s.at[after, SETUP]) + pushed_at_least(p, s, m, i, by, enough - cost)
-        if cost + least >= enough:
+        # With a carbon curve what is pushed may become cheaper.
+        if cost + least >= enough and len(p.carbon) == 0:
             return INFINITE
     return cost + walked(p, s, m, i, end, p.ops[o, FAMILY], enough - cost)

@@ -9,7 +9,9 @@ from typing import TypeVar
 
 from scheduler.planning.compiling import refuse_doubles
 from scheduler.planning.snapshot import (
+    Carbon,
     Circuit,
+    Crew,
     Fixed,
     Leg,
     PlanJob,
@@ -122,14 +124,17 @@ class Changes:
     made: tuple[str, ...] | None = None
     pressures: tuple[Pressure, ...] | None = None
     policy: PlanPolicy | None = None
-    """Rules of the whole network have changed (so with legs and circuits): everything is compiled anew."""
+    """Rules of the whole network have changed (so with what follows): everything is compiled anew."""
     legs: tuple[Leg, ...] | None = None
     circuits: tuple[Circuit, ...] | None = None
+    crews: tuple[Crew, ...] | None = None
+    carbon: tuple[Carbon, ...] | None = None
 
     @property
     def whole(self) -> bool:
         """Whether rules changed on which every row depends."""
-        return self.policy is not None or self.legs is not None or self.circuits is not None
+        rules = (self.policy, self.legs, self.circuits, self.crews, self.carbon)
+        return any(rule is not None for rule in rules)
 
 
 T = TypeVar("T", PlanJob, PlanMachine)
@@ -151,6 +156,8 @@ def difference(before: Snapshot, after: Snapshot) -> Changes:
         after.policy if after.policy != before.policy else None,
         after.legs if after.legs != before.legs else None,
         after.circuits if after.circuits != before.circuits else None,
+        after.crews if after.crews != before.crews else None,
+        after.carbon if after.carbon != before.carbon else None,
     )
 
 
@@ -173,6 +180,8 @@ def applied(before: Snapshot, changes: Changes) -> Snapshot:
         policy=before.policy if changes.policy is None else changes.policy,
         legs=before.legs if changes.legs is None else changes.legs,
         circuits=before.circuits if changes.circuits is None else changes.circuits,
+        crews=before.crews if changes.crews is None else changes.crews,
+        carbon=before.carbon if changes.carbon is None else changes.carbon,
     )
 
 

@@ -29,6 +29,7 @@ from scheduler.planning.core import NUMBER, Core, Schedule, empty_schedule
 from scheduler.planning.exact_child import Done, Message, News, Ready, Task, plain, receive, send
 from scheduler.planning.exact_model import Placed
 from scheduler.planning.problem import Problem
+from scheduler.planning.staggering import NOTHING_SHARED, Shared
 from scheduler.planning.timing import choose, retime_all, total_cost
 
 _log: Final = logging.getLogger(__name__)
@@ -159,8 +160,7 @@ def solve_exactly(
     budget_s: float,
     seed: int = 0,
     workers: int = 1,
-    circuits: tuple[tuple[int, tuple[int, ...]], ...] = (),
-    power: tuple[int, ...] = (),
+    shared: Shared = NOTHING_SHARED,
     solver: Solver | None = None,
     progress: Callable[[Progress], None] | None = None,
 ) -> ExactAnswer | None:
@@ -169,12 +169,12 @@ def solve_exactly(
     `warm` must place every operation, or be None. `solver`: this process's standing one by default.
     """
     told = () if warm is None else tuple(_placed(warm, o) for o in range(problem.operations))
-    task = Task(plain(problem), told, budget_s, seed, workers, circuits, power)
+    task = Task(plain(problem), told, budget_s, seed, workers, shared.circuits, shared.power, shared.crews)
     done = (solver or standing()).ask(task, progress)
     if done is None or len(done.placed) < problem.operations:
         return None
     schedule = _schedule(problem, core, done.placed)
-    if not circuits:
+    if not shared.binds:
         n = problem.operations
         possible = retime_all(core, schedule, np.empty(n, NUMBER), np.empty(n, NUMBER))
         assert possible, "a schedule of the exact model cannot be timed"

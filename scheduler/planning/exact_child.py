@@ -17,6 +17,7 @@ import msgspec
 import numpy as np
 
 from scheduler.planning.exact_model import Model, Placed, build, placed_in
+from scheduler.planning.people import CrewTicks
 from scheduler.planning.problem import Problem
 
 #: Seconds without a task after which the process ends: it holds 100 MB.
@@ -35,6 +36,7 @@ class Task(msgspec.Struct, frozen=True):
     workers: int
     circuits: tuple[tuple[int, tuple[int, ...]], ...]
     power: tuple[int, ...]
+    crews: tuple[CrewTicks, ...] = ()
 
 
 class Ready(msgspec.Struct, frozen=True, tag="ready"):
@@ -103,7 +105,7 @@ def solve(task: Task, out: IO[bytes]) -> None:
     from ortools.sat.python import cp_model
 
     began = time.monotonic()
-    model = build(problem_of(task.problem), task.warm, task.circuits, task.power)
+    model = build(problem_of(task.problem), task.warm, task.circuits, task.power, task.crews)
     solver = cp_model.CpSolver()
     solver.parameters.max_time_in_seconds = max(0.01, task.budget_s - (time.monotonic() - began))
     solver.parameters.num_workers = task.workers

@@ -11,6 +11,7 @@ from typing import Any, Final
 
 import numpy as np
 
+from scheduler.planning.people import CrewTicks, Hands
 from scheduler.planning.problem import NEVER, Problem
 
 #: Windows per machine that the model knows of; a bound is only said when none was left out.
@@ -42,7 +43,25 @@ class Model:
     avail: list[Any] = field(default_factory=list)
     setup: list[Any] = field(default_factory=list)
     in_shop: dict[tuple[int, int], Any] = field(default_factory=dict)
+    hands: dict[int, Hands] = field(default_factory=dict)
+    """What starts and unloading take of people's time, by machine whose people are counted."""
+    loading: dict[tuple[int, int], Any] = field(default_factory=dict)
+    """Ticks for which somebody sets up and loads, by operation and machine."""
     truncated: bool = False
+
+    def operation_of(self, k: int) -> int:
+        """Whose alternative k is."""
+        return int(np.searchsorted(self.problem.elig_ptr, k, side="right")) - 1
+
+    @property
+    def most_setup(self) -> int:
+        """The longest setup there is."""
+        return max(self.problem.first_setup, int(self.problem.setup.max(initial=0)))
+
+    @property
+    def longest(self) -> int:
+        """The longest operation's ticks."""
+        return int(self.problem.elig_ticks.max(initial=0))
 
 
 def build(
@@ -50,17 +69,24 @@ def build(
     warm: tuple[Placed, ...],
     circuits: tuple[tuple[int, tuple[int, ...]], ...],
     power: tuple[int, ...],
+    crews: tuple[CrewTicks, ...] = (),
 ) -> Model:
     """The model, with a hint where a schedule is known. `circuits`: (watts, machines); `power`: watts a machine."""
     from ortools.sat.python import cp_model
 
-    model = Model(problem, _horizon(problem, warm), cp_model.CpModel())
+    from scheduler.planning.exact_shared import crew_holds, energy_terms, power_cap
+
+    hands = {m: hands for crew in crews for m, hands in crew.hands.items()}
+    unloading = problem.operations * max((sum(each) for each in hands.values()), default=0)
+    model = Model(problem, _horizon(problem, warm) + unloading, cp_model.CpModel(), hands=hands)
     _operations(model)
     _machines(model)
     _chains(model)
     for limit, members in circuits:
-        _power_cap(model, limit, members, power)
-    model.cp.minimize(_objective(model))
+        power_cap(model, limit, members, power)
+    for crew in crews:
+        crew_holds(model, crew)
+    model.cp.minimize(_objective(model) + sum(energy_terms(model)))
     for placed in warm:
         o = placed.operation
         for k in range(problem.elig_ptr[o], problem.elig_ptr[o + 1]):
@@ -72,10 +98,10 @@ def build(
 
 def placed_in(model: Model, value: Any) -> tuple[Placed, ...]:
     """The solution that `value`, a function of a variable, stands for."""
-    p, out = model.problem, []
+    out = []
     for k, takes in model.takes.items():
         if value(takes):
-            o = int(np.searchsorted(p.elig_ptr, k, side="right")) - 1
+            o = model.operation_of(k)
             ticks = (value(of[o]) for of in (model.start, model.end, model.avail, model.setup))
             out.append(Placed(o, k, *map(int, ticks)))
     return tuple(out)
@@ -100,8 +126,7 @@ def _operations(model: Model) -> None:
         model.start.append(cp.new_int_var(0, horizon, f"start{o}"))
         model.end.append(cp.new_int_var(0, horizon, f"end{o}"))
         model.avail.append(cp.new_int_var(0, horizon, f"avail{o}"))
-        most = max(p.first_setup, int(p.setup.max(initial=0)))
-        model.setup.append(cp.new_int_var(0, most, f"setup{o}"))
+        model.setup.append(cp.new_int_var(0, model.most_setup, f"setup{o}"))
         literals = []
         for k in range(p.elig_ptr[o], p.elig_ptr[o + 1]):
             takes = cp.new_bool_var(f"takes{o}_{k}")
@@ -133,11 +158,28 @@ def _alternative(model: Model, o: int, k: int, takes: Any) -> None:
         cp.add(start >= max(int(p.release[o]), int(p.machine_free[m]), after)).only_enforce_if(takes)
         run = int(p.home_calendar[m] if p.home[o] == p.machine_shop[m] else p.run_calendar[m])
         _inside(model, run, takes, start, setup + ticks + tail)
-        _inside(model, staff, takes, start, setup + ticks + tail if p.attended[m] else setup)
+        _inside(model, staff, takes, start, _presence(model, o, k))
+    unload = model.hands[m].unload if m in model.hands else 0
     if staff >= 0 and not p.attended[m]:
-        _inside(model, staff, takes, avail, 0, opens_only=end)
+        _inside(model, staff, takes, avail - unload, unload, opens_only=end)
+    elif m in model.hands and not p.attended[m]:
+        cp.add(avail >= end + unload).only_enforce_if(takes)
     else:
-        cp.add(avail == end).only_enforce_if(takes)
+        cp.add(avail == end + unload).only_enforce_if(takes)
+
+
+def _presence(model: Model, o: int, k: int) -> Any:
+    """Ticks from the start for which somebody has to be in."""
+    p, m = model.problem, int(model.problem.elig_machine[k])
+    load, unload = model.hands.get(m, (0, 0))
+    if p.attended[m]:
+        return model.setup[o] + int(p.elig_ticks[k]) + max(int(p.elig_tail[k]), unload)
+    if load == 0:
+        model.loading[o, m] = model.setup[o]
+    else:
+        model.loading[o, m] = model.cp.new_int_var(0, max(load, model.most_setup), "")
+        model.cp.add_max_equality(model.loading[o, m], [model.setup[o], load])
+    return model.loading[o, m]
 
 
 def _inside(model: Model, calendar: int, takes: Any, start: Any, need: Any, opens_only: Any | None = None) -> None:
@@ -224,19 +266,6 @@ def _chains(model: Model) -> None:
                     way = int(p.legs[shop, target])
                     if b == o and way > 0:
                         cp.add(model.start[o] >= model.avail[q] + way).only_enforce_if([there, here])
-
-
-def _power_cap(model: Model, limit: int, members: tuple[int, ...], power: tuple[int, ...]) -> None:
-    p, cp = model.problem, model.cp
-    intervals, demands = [], []
-    for k, takes in model.takes.items():
-        m = int(p.elig_machine[k])
-        if m in members:
-            o = int(np.searchsorted(p.elig_ptr, k, side="right")) - 1
-            size = cp.new_int_var(0, model.horizon, "")
-            intervals.append(cp.new_optional_interval_var(model.start[o], size, model.end[o], takes, ""))
-            demands.append(power[m])
-    cp.add_cumulative(intervals, demands, limit)
 
 
 def _objective(model: Model) -> Any:

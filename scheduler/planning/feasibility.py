@@ -9,13 +9,15 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from functools import cached_property, partial
+from functools import cached_property
 from math import ceil, isfinite
-from typing import Final, NamedTuple
+from typing import Final
 
 from scheduler.planning import calendars
 from scheduler.planning.calendars import Ticks
+from scheduler.planning.machine_time import MachineTime
 from scheduler.planning.snapshot import (
+    Crew,
     DurationOption,
     Material,
     MaterialNeed,
@@ -50,44 +52,6 @@ class Duration:
     p90_s: float
 
 
-@dataclass(frozen=True)
-class MachineTime:
-    """A machine's calendars in ticks. `pool`, `own`: when it may run such work; `staff`: when a person is in.
-
-    `busy`: nothing starts before this tick, whatever the calendars say.
-    """
-
-    pool: Ticks | None
-    own: Ticks | None
-    staff: Ticks | None
-    busy: int
-    horizon: int
-
-    @cached_property
-    def longest(self) -> Longest:
-        """The longest stretches that are left."""
-        left: Ticks = ((self.busy, self.horizon),) if self.busy < self.horizon else ()
-        pool, own = calendars.intersection(left, self.pool), calendars.intersection(left, self.own)
-        stretch = partial(calendars.longest, horizon=self.horizon)
-        return Longest(
-            stretch(pool),
-            stretch(own),
-            stretch(calendars.intersection(pool, self.staff)),
-            stretch(calendars.intersection(own, self.staff)),
-            stretch(self.staff),
-        )
-
-
-class Longest(NamedTuple):
-    """Ticks of the longest stretch for pool work, for own work, the same with a person there, and of a person alone."""
-
-    pool: int
-    own: int
-    pool_staffed: int
-    own_staffed: int
-    staff: int
-
-
 class View:
     """A snapshot with what the checkers look up in it; machines and jobs may be exchanged one by one."""
 
@@ -113,6 +77,20 @@ class View:
     def horizon(self) -> int:
         """Ticks that may be planned."""
         return int(self.policy.horizon_s // self.policy.tick_s)
+
+    @cached_property
+    def crew(self) -> dict[str, Crew]:
+        """People by shop."""
+        return {crew.shop: crew for crew in self.snapshot.crews}
+
+    @cached_property
+    def carbon(self) -> dict[str, tuple[float, ...]]:
+        """Grams of CO2 per kWh by shop and hour of the day."""
+        return {curve.shop: curve.g_per_kwh for curve in self.snapshot.carbon}
+
+    def given(self, crew: Crew) -> int:
+        """Ticks that all people of a shop give a week."""
+        return int(crew.people * crew.hours_a_week * 3600 // self.policy.tick_s)
 
     def put_machine(self, machine: PlanMachine) -> None:
         """A new machine, or another one of that id."""
@@ -167,7 +145,17 @@ def _time_of(view: View, machine: PlanMachine) -> MachineTime:
     whole: Ticks = ((0, horizon),) if horizon > 0 else ()
     own = calendars.without(whole, cuts, horizon)
     pool = calendars.intersection(own, calendars.to_ticks(machine.pool_windows, now, tick, horizon))
-    return MachineTime(pool, own, calendars.to_ticks(machine.attended_windows, now, tick, horizon), busy, horizon)
+    staff = calendars.to_ticks(machine.attended_windows, now, tick, horizon)
+    return MachineTime(pool, own, staff, busy, horizon, _given(view, machine))
+
+
+def _given(view: View, machine: PlanMachine) -> int:
+    """What is left of a week of its people for one visit, less unloading and, where nobody stays, loading."""
+    crew = view.crew.get(machine.shop)
+    if crew is None:
+        return view.horizon
+    load = 0 if machine.attended else max(1, view.ticks(machine.load_s))
+    return max(0, view.given(crew) - view.ticks(machine.unload_s) - load + (not machine.attended))
 
 
 def option_of(job: PlanJob, machine: PlanMachine) -> DurationOption | None:
@@ -358,15 +346,25 @@ def check_hours(view: View, job: PlanJob, machine: PlanMachine) -> Blocked | Non
         )
     if machine.attended:
         both = longest.own_staffed if own else longest.pool_staffed
+        if both < need and both == view.times[machine.id].given:
+            return _too_few_hours(view, machine, f"it needs one of them for {hours:.1f} h in one piece")
         if both < need:
             return Blocked(
                 f"it needs a person for {hours:.1f} h in one piece and the longest stretch with one is "
                 f"{both * view.policy.tick_s / 3600:.1f} h",
                 "lengthen the attended hours, or split the job",
             )
-    elif machine.attended_windows is not None and longest.staff == 0:
+    elif view.times[machine.id].given == 0:
+        return _too_few_hours(view, machine, "starting and unloading it takes more")
+    elif longest.staff == 0:
         return Blocked("nobody is there to start and unload it before the horizon", "declare attended hours")
     return None
+
+
+def _too_few_hours(view: View, machine: PlanMachine, wanted: str) -> Blocked:
+    given = view.given(view.crew[machine.shop]) * view.policy.tick_s / 3600
+    text = f"the people of {machine.shop} give {given:.1f} h a week and {wanted}"
+    return Blocked(text, "find another person, or more hours a week")
 
 
 def _said(material: Material | MaterialNeed) -> str:

@@ -38,9 +38,11 @@ from scheduler.planning.core import (
     make_core,
 )
 from scheduler.planning.eligibility import Alternatives
+from scheduler.planning.people import CrewTicks, crews_of
 from scheduler.planning.problem import NEVER, Longs, Problem
 from scheduler.planning.roomy import NOWHERE, Roomy
 from scheduler.planning.snapshot import PlanJob, PlanMachine, Snapshot
+from scheduler.planning.staggering import Shared
 from scheduler.planning.waits import circle_of
 
 
@@ -100,6 +102,23 @@ class Growing(Roomy):
     def power(self) -> tuple[int, ...]:
         """Milliwatts per machine."""
         return tuple(milliwatts(m) for m in self.machines)
+
+    @property
+    def crews(self) -> tuple[CrewTicks, ...]:
+        """The people that are counted."""
+        there = [replace(m, shop="") if i in self.gone else m for i, m in enumerate(self.machines)]
+        return crews_of(self.view, there) if self.view.snapshot.crews else ()
+
+    @property
+    def binds(self) -> bool:
+        """Whether machines share anything that is counted."""
+        return bool(self.circuits or self.crews)
+
+    @property
+    def shared(self) -> Shared:
+        """All that machines share."""
+        staff = (self.view.times[m.id].staff if i not in self.gone else None for i, m in enumerate(self.machines))
+        return Shared(self.circuits, self.power, self.crews, tuple(staff), self.view.horizon)
 
     def alternatives_of(self, job: PlanJob) -> Alternatives:
         """Everywhere the job may be made as things are; nowhere while it needs a part that nobody makes, or its own."""
@@ -295,7 +314,10 @@ class Growing(Roomy):
         self.machines[m] = machine
         self.able.put(m, machine)
         side = machine_side(self.view, self.registers, [machine])
-        self.core.mach[m] = make_core(_tiny(self, **side)).mach[0]
+        made = make_core(_tiny(self, **side))
+        self.core.mach[m] = made.mach[0]
+        if len(made.carbon) > len(self.core.carbon):
+            self.core = self.core._replace(carbon=made.carbon)
         return self._new_column(m)
 
     def drop_machine(self, machine_id: str) -> Longs:

@@ -48,6 +48,7 @@ from scheduler.planning.propagation import (
 from scheduler.planning.timing import (
     choose,
     earliest,
+    energy_cost,
     freed,
     guide_cost,
     lateness_cost,
@@ -231,7 +232,7 @@ def append_all(p: Core, s: Schedule, order: Ints) -> int:
             # Later is dearer even before the due date, and so are machine minutes: both leave room for others.
             way = p.delivery[shop, p.ops[o, ZONE]] if p.ops[o, ZONE] >= 0 else 0
             value = 100 * (avail + way) + 25 * (x + p.elig_ticks[k]) + p.rates[SETUP_COST] * x + place_cost(p, o, k)
-            value += transport_around(p, s, o, shop)
+            value += transport_around(p, s, o, shop) + energy_cost(p, m, start + x, start + x + p.elig_ticks[k])
             if value < best:
                 best, best_k, best_start, best_avail, best_setup = value, k, start, avail, x
         if best_k < 0:

@@ -9,6 +9,7 @@ from scheduler.planning.core import (
     CHOICE,
     COST,
     DUE,
+    END,
     FLOW,
     LEG_COST,
     MACHINE,
@@ -20,6 +21,7 @@ from scheduler.planning.core import (
     SETUP_COST,
     SHOP,
     SINCE,
+    START,
     WEIGHT,
     ZONE,
     Core,
@@ -27,6 +29,7 @@ from scheduler.planning.core import (
 )
 from scheduler.planning.problem import Longs
 from scheduler.planning.snapshot import Term
+from scheduler.planning.timing import energy_cost
 
 #: Every term there is, in the order in which they are shown.
 TERMS = (
@@ -38,6 +41,7 @@ TERMS = (
     "ring, reliability",
     "moved",
     "fair shares",
+    "energy",
 )
 
 
@@ -77,6 +81,7 @@ def terms_of(compiled: Costed, schedule: Schedule, o: int) -> tuple[Term, ...]:
         cost - moved,
         moved,
         int(core.pressure[shop]) * int(core.elig_ticks[k]),
+        int(energy_cost(core, at[MACHINE], at[START] + at[SETUP], at[END])),
     )
     return tuple(Term(name, value) for name, value in zip(TERMS, values, strict=True) if value)
 

@@ -65,6 +65,8 @@ _RECORDS = {
     "machines": {"Snapshot": "PlanMachine", "Waiting": "Shut"},
     "jobs": {"Snapshot": "PlanJob"},
     "policy": {"Snapshot": "PlanPolicy"},
+    "crews": {"Snapshot": "Crew"},
+    "carbon": {"Snapshot": "Carbon"},
     "options": {"PlanJob": "DurationOption"},
     "placements": {"Plan": "Placement"},
     "waiting": {"Plan": "Waiting"},

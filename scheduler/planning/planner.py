@@ -14,10 +14,11 @@ from scheduler.planning.compiling import Compiled, compile_snapshot
 from scheduler.planning.construction import append_first, construct
 from scheduler.planning.core import EARLIEST, Schedule, copy_schedule
 from scheduler.planning.exact import LARGEST, ExactAnswer, solve_exactly
-from scheduler.planning.improving import improve
-from scheduler.planning.power import stagger
+from scheduler.planning.improving import improve_by, workers_for
+from scheduler.planning.people import hours_of, shop_weeks
 from scheduler.planning.refusing import only_possible
 from scheduler.planning.snapshot import Plan, Snapshot
+from scheduler.planning.staggering import mark_cleared, stagger
 from scheduler.planning.stock import ration
 from scheduler.planning.timing import total_cost
 
@@ -33,6 +34,7 @@ def plan(
     seed: int = 0,
     budget_s: float = 2.0,
     moves: int | None = None,
+    workers: int | None = None,
     progress: Callable[[float, int], None] | None = None,
 ) -> Plan:
     """Which machines make which jobs when, and why.
@@ -44,6 +46,9 @@ def plan(
     Args:
         budget_s: seconds that improving may take. The first plan is made whatever the budget.
         moves: moves of the search instead of a budget, for plans that must repeat exactly; leaves the exact layer out.
+        workers: processes that search, each a part of the network at a time (`sharding.py`). None: as many as there are
+            cores where the network is large and time enough, else 1. With several, the same seed, moves and number of
+            workers give the same plan; it is kept as one that time ended, and not searched again when replayed.
         progress: told the share done and the best cost (hundredths of a weight-minute) while searching.
 
     Raises:
@@ -53,7 +58,8 @@ def plan(
     compiled = compile_snapshot(snapshot)
     n = compiled.problem.operations
     first = construct if n <= INSERTED_UP_TO else append_first
-    schedule = first(compiled.problem, compiled.core)
+    schedule, shared = first(compiled.problem, compiled.core), compiled.shared
+    asked = hours_of(compiled, schedule)
     engine, bound, proven = "insertion", None, False
     exact = _exactly(compiled, schedule, seed, budget_s / 2) if 0 < n <= LARGEST and moves is None else None
     if exact is not None:
@@ -61,17 +67,21 @@ def plan(
     left_s = budget_s if exact is None else budget_s / 2
     if n > 0 and not proven and (left_s > 0 or moves is not None):
         searched, undelayed = copy_schedule(schedule), compiled.core.ops[:, EARLIEST].copy()
-        improve(compiled.core, searched, seed=seed, budget_s=left_s, moves=moves, progress=progress)
-        stagger(compiled.core, searched, compiled.circuits, compiled.power)
+        workers = workers or workers_for(n, left_s, moves)
+        improve_by(workers, compiled.core, searched, seed=seed, budget_s=left_s, moves=moves, progress=progress)
+        asked = hours_of(compiled, searched)
+        stagger(compiled.core, searched, shared)
         if exact is None or _better(compiled, searched, schedule):
-            schedule, engine = searched, "search"
+            schedule, engine, exact = searched, "search", None
         else:
             compiled.core.ops[:, EARLIEST] = undelayed
     elif exact is None:
-        stagger(compiled.core, schedule, compiled.circuits, compiled.power)
+        stagger(compiled.core, schedule, shared)
+    if exact is not None:
+        mark_cleared(compiled.core, schedule, shared)
     if ration(compiled.jobs, compiled.machines, ClaimedPlan(compiled.core, schedule)):
         bound = None
-        stagger(compiled.core, schedule, compiled.circuits, compiled.power)
+        stagger(compiled.core, schedule, shared)
     wall_s = time.perf_counter() - began
     made = answer(
         compiled,
@@ -82,7 +92,8 @@ def plan(
         bound=bound,
         alternatives=n <= ALTERNATIVES_UP_TO,
     )
-    return only_possible(snapshot, replace(made, moves=moves))
+    hours = shop_weeks(compiled, hours_of(compiled, schedule), asked)
+    return only_possible(snapshot, replace(made, moves=None if (workers or 1) > 1 else moves, hours=hours))
 
 
 def _exactly(compiled: Compiled, schedule: Schedule, seed: int, budget_s: float) -> ExactAnswer | None:
@@ -95,10 +106,9 @@ def _exactly(compiled: Compiled, schedule: Schedule, seed: int, budget_s: float)
         schedule,
         budget_s=budget_s,
         seed=seed,
-        circuits=compiled.circuits,
-        power=compiled.power,
+        shared=compiled.shared,
     )
-    if found is None or (found.cost > int(total_cost(compiled.core, schedule)) and not compiled.circuits):
+    if found is None or (found.cost > int(total_cost(compiled.core, schedule)) and not compiled.shared.binds):
         return None
     return found
 

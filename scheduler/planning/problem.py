@@ -18,6 +18,8 @@ Flags = NDArray[np.int8]
 
 #: A time that never comes. Sums of two still fit in 32 bits.
 NEVER: Final = 1_000_000_000
+#: Prefix sums of energy are kept in thousandths of a cost unit, because a tick of a small machine costs less than one.
+CARBON_UNIT: Final = 1_000
 
 
 class BadProblem(ValueError):
@@ -36,7 +38,7 @@ class Problem(NamedTuple):
     elig_tail: Ints
     """(e) ticks from the planned to the safe (P90) duration."""
     elig_cost: Ints
-    """(e) cost of this alternative whatever the time (ring, energy, nervousness)."""
+    """(e) cost of this alternative whatever the time (ring, reliability, nervousness)."""
     elig_after: Ints
     """(e) this alternative starts no earlier (an owner said "not before"); empty where no alternative has one."""
     family: Ints
@@ -104,6 +106,10 @@ class Problem(NamedTuple):
     """(c, buckets) first window that ends after the bucket's start."""
     bucket: int
     """ticks in a bucket of `cal_hint`."""
+    machine_curve: Ints = np.zeros(0, np.int32)
+    """(m) row of `carbon`, -1 none; empty where no machine has one."""
+    carbon: Longs = np.zeros((0, 1), np.int64)
+    """(curves, ticks of a day + 1) what running from tick 0 to there costs, in `1 / CARBON_UNIT` of a cost unit."""
 
     @property
     def operations(self) -> int:

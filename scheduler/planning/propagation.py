@@ -20,7 +20,6 @@ from scheduler.planning.core import (
     NUMBER,
     POS,
     SETUP,
-    SHOP,
     START,
     SUCC_HIGH,
     SUCC_LOW,
@@ -79,7 +78,7 @@ def note(p: Core, s: Schedule, j: Journal, o: int) -> None:
         j.rows[i, 3] = s.at[o, AVAIL]
         j.rows[i, 4] = s.at[o, SETUP]
         if s.at[o, MACHINE] >= 0:
-            j.cost[i] = moving_cost(p, o, p.mach[s.at[o, MACHINE], SHOP], s.at[o, AVAIL], s.at[o, SETUP])
+            j.cost[i] = moving_cost(p, s, o)
         else:
             j.cost[i] = 0
         j.counters[1] += 1
@@ -159,7 +158,7 @@ def changed_cost(p: Core, s: Schedule, j: Journal) -> int:
     for i in range(j.counters[1]):
         o = j.rows[i, 0]
         if s.at[o, MACHINE] >= 0:
-            delta += moving_cost(p, o, p.mach[s.at[o, MACHINE], SHOP], s.at[o, AVAIL], s.at[o, SETUP])
+            delta += moving_cost(p, s, o)
         delta -= j.cost[i]
     return delta
 

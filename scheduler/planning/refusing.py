@@ -11,7 +11,8 @@ from collections.abc import Collection
 from dataclasses import replace
 from typing import Final
 
-from scheduler.planning.checker import Fault, faults
+from scheduler.planning.checker import faults
+from scheduler.planning.faults import Fault
 from scheduler.planning.objective import sums
 from scheduler.planning.snapshot import Plan, Snapshot, Waiting
 

@@ -6,7 +6,7 @@ Equal things get one number, and new ones the next: a problem that lives on grow
 from __future__ import annotations
 
 from collections.abc import Iterable
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from scheduler.planning import calendars
 from scheduler.planning.calendars import Ticks
 from scheduler.planning.feasibility import View
-from scheduler.planning.problem import NEVER, Longs
+from scheduler.planning.problem import CARBON_UNIT, NEVER, Longs
 from scheduler.planning.snapshot import MaterialNeed, PlanJob, PlanMachine, Pressure
 
 #: Material, colour and thickness.
@@ -32,6 +32,9 @@ class Registers:
         self.families: dict[Family, int] = {("", "", None): 0}
         """Row 0 needs nothing in particular."""
         self.calendars: list[Ticks] = []
+        self._carbon = np.zeros((0, 1), np.int64)
+        self.curves: dict[tuple[tuple[float, ...], int], int] = {}
+        """Rows of carbon intensity by hour and milliwatts."""
         self._calendar_rows: dict[Ticks, int] = {}
         self.pressures: tuple[Pressure, ...] = view.snapshot.pressures
         for machine in machines:
@@ -43,6 +46,7 @@ class Registers:
         """Numbers for all that the machine brings."""
         self.shops.setdefault(machine.shop, len(self.shops))
         self.family_on(machine)
+        self.curve(machine)
         time = self._view.times[machine.id]
         for windows in (time.pool, time.own, time.staff):
             self.calendar(windows)
@@ -69,6 +73,13 @@ class Registers:
             self._calendar_rows[windows] = len(self.calendars)
             self.calendars.append(windows)
         return self._calendar_rows[windows]
+
+    def curve(self, machine: PlanMachine) -> int:
+        """-1 where nobody knows how clean its shop's current is, or what it draws."""
+        of_shop, power = self._view.carbon.get(machine.shop), round(1_000 * (machine.power_w or 0.0))
+        if of_shop is None or power <= 0 or self._view.policy.carbon_minutes <= 0:
+            return -1
+        return self.curves.setdefault((of_shop, power), len(self.curves))
 
     def family_of_need(self, need: MaterialNeed | None) -> int:
         """The family a job needs."""
@@ -122,6 +133,22 @@ class Registers:
         for one in self.pressures:
             if one.shop in self.shops:
                 out[self.shops[one.shop]] = round(one.per_minute * unit)
+        return out
+
+    def carbon(self) -> Longs:
+        """(curves, ticks of a day + 1) prefix sums from the epoch's time of day, in 1 / `CARBON_UNIT` of cost."""
+        if len(self.curves) == len(self._carbon):
+            return self._carbon
+        policy, now = self._view.policy, self._view.snapshot.now.astimezone(UTC)
+        since_midnight = now.hour * 3_600 + now.minute * 60 + now.second + now.microsecond / 1e6
+        begins = since_midnight + np.arange(86_400 // policy.tick_s) * policy.tick_s
+        hour = (begins % 86_400 // 3_600).astype(np.int64)
+        out = np.zeros((len(self.curves), len(hour) + 1), np.int64)
+        for (grams, milliwatts), row in self.curves.items():
+            kwh = milliwatts / 1e6 * policy.tick_s / 3_600
+            cost = np.array(grams) / 1_000 * kwh * 100 * policy.carbon_minutes
+            np.cumsum(np.rint(CARBON_UNIT * cost).astype(np.int64)[hour], out=out[row, 1:])
+        self._carbon = out
         return out
 
     def packed_calendars(self) -> dict[str, Any]:

@@ -15,11 +15,10 @@ import msgspec
 
 from scheduler.planning.checker import violations
 from scheduler.planning.claimed import ClaimedPlan
-from scheduler.planning.core import empty_schedule
+from scheduler.planning.core import CLEARED, EARLIEST, empty_schedule
 from scheduler.planning.growing import Growing
 from scheduler.planning.loading import load
 from scheduler.planning.planner import plan
-from scheduler.planning.power import stagger
 from scheduler.planning.saying import Saying
 from scheduler.planning.snapshot import Placement, Plan, Snapshot
 
@@ -61,11 +60,21 @@ def _followed(snapshot: Snapshot, made: Plan) -> Plan:
     live = ClaimedPlan(book.core, empty_schedule(book.core), freeze=policy.freeze_s // policy.tick_s)
     live.clock(now)
     kept = {one.job: (one.machine, book.view.tick(one.start)) for one in made.placements if not one.fixed}
+    if book.binds:
+        _as_decided(book, made)
     load(book, live, kept, only_kept=True)
-    if book.circuits:
-        stagger(book.core, live.schedule, book.circuits, book.power)
     again = Saying().plan(snapshot, book, live, seed=made.seed)
-    return replace(again, waiting=made.waiting)
+    return replace(again, waiting=made.waiting, hours=made.hours)
+
+
+def _as_decided(book: Growing, made: Plan) -> None:
+    """Where machines share power or people, starts and unloading are decided too, and held against the checker."""
+    for one in made.placements:
+        o = book.row.get(one.job)
+        if o is not None:
+            book.core.ops[o, CLEARED] = 0 if one.cleared is None else book.view.tick(one.cleared)
+            if not one.fixed:
+                book.core.ops[o, EARLIEST] = book.view.tick(one.start)
 
 
 def _differences(made: Plan, again: Plan) -> Iterable[str]:

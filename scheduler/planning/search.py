@@ -62,8 +62,10 @@ from scheduler.planning.propagation import (
 from scheduler.planning.timing import (
     choose,
     earliest,
+    energy_cost,
     freed,
     lateness_cost,
+    moving_cost,
     parts_ready,
     place_cost,
     put_in,
@@ -135,7 +137,7 @@ def leaving_gains(p: Core, s: Schedule, o: int) -> int:
     """What taking o out of its queue saves: its own cost, and what those behind it save by moving up."""
     m, i, k = s.at[o, MACHINE], s.at[o, POS], s.at[o, CHOICE]
     shop = p.mach[m, SHOP]
-    own = lateness_cost(p, o, shop, s.at[o, AVAIL]) + p.rates[SETUP_COST] * s.at[o, SETUP]
+    own = moving_cost(p, s, o)
     behind = walked(p, s, m, i + 1, free_before(p, s, m, i), family_before(p, s, m, i), INFINITE)
     return own + place_cost(p, o, k) + transport_around(p, s, o, shop) - behind
 
@@ -247,6 +249,9 @@ def instead(p: Core, s: Schedule, o: int, k: int, y: int, enough: int) -> int:
     was = p.mach[s.at[o, MACHINE], SHOP]
     cost = place_cost(p, o, k) - place_cost(p, o, s.at[o, CHOICE]) + p.rates[SETUP_COST] * (x - s.at[o, SETUP])
     cost += lateness_cost(p, o, shop, avail) - lateness_cost(p, o, was, s.at[o, AVAIL])
+    if len(p.carbon) > 0:
+        cost += energy_cost(p, m, start + x, end)
+        cost -= energy_cost(p, s.at[o, MACHINE], s.at[o, START] + s.at[o, SETUP], s.at[o, END])
     cost += transport_around(p, s, o, shop) - transport_around(p, s, o, was)
     if p.ops[o, SUCC_LOW] < p.ops[o, SUCC_HIGH]:
         cost += follow_change(p, s, o, shop, avail)

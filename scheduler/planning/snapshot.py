@@ -99,6 +99,10 @@ class PlanMachine:
     cooldown_s: float = 0.0
     reliability: float = 1.0
     """Chance that an attempt ends in a part, 0 < r ≤ 1: it divides expected durations where placements are compared."""
+    load_s: float = 0.0
+    """What a start takes of somebody's time, where longer than setting up; counted where the shop has a `Crew`."""
+    unload_s: float = 0.0
+    """What taking the part out and clearing the bed takes of somebody's time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,6 +186,30 @@ class Circuit:
 
 
 @dataclass(frozen=True, slots=True)
+class Crew:
+    """How many people a shop has in its attended hours, and how many hours a week each of them gives.
+
+    A start takes one of them while the machine is set up and loaded, an end while it is unloaded, an attended machine
+    from start to end. Weeks begin on Monday at 00:00 UTC.
+    """
+
+    shop: str
+    people: int = 1
+    hours_a_week: float = 20.0
+    """Of each of them."""
+    spent_s: float = 0.0
+    """What all of them together have given this week already."""
+
+
+@dataclass(frozen=True, slots=True)
+class Carbon:
+    """Carbon intensity of a shop's current: grams of CO2 per kWh in each hour of the UTC day, the same every day."""
+
+    shop: str
+    g_per_kwh: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Pressure:
     """Fairness: extra cost per machine minute in a shop that had more than its share (less than 0: had less)."""
 
@@ -216,6 +244,8 @@ class PlanPolicy:
     """A minute past a promise costs as much as this many minutes late."""
     nervousness: int = 10
     """Moving a job to another shop than planned before costs this many weight-minutes."""
+    carbon_minutes: int = 10
+    """A kilogram of CO2 costs as much as this many weight-minutes; counted where a shop's curve is known."""
     default_leg_s: int = 1_800
     """Transport between two shops that no leg names."""
 
@@ -233,6 +263,9 @@ class Snapshot:
     pressures: tuple[Pressure, ...] = ()
     made: tuple[str, ...] = ()
     """Jobs that are made already and may be named as predecessors."""
+    crews: tuple[Crew, ...] = ()
+    """People of shops; where a shop has none here, its people's time is not counted."""
+    carbon: tuple[Carbon, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -271,6 +304,8 @@ class Placement:
     terms: tuple[Term, ...] = ()
     best_rejected: Rejected | None = None
     fixed: bool = False
+    cleared: datetime | None = None
+    """When somebody has taken the part out; None where the people of the shop are not counted, or nobody ever comes."""
 
     @property
     def cost(self) -> int:
@@ -298,6 +333,21 @@ class Waiting:
 
 
 @dataclass(frozen=True, slots=True)
+class ShopWeek:
+    """What a week's plan takes of a shop's people, in seconds. What was asked and is not planned is the gap."""
+
+    shop: str
+    week: datetime
+    """Its Monday."""
+    given_s: float
+    """All hours that they give that week."""
+    planned_s: float
+    """Of these, what was spent and what is planned."""
+    asked_s: float
+    """What would be planned if they had no end."""
+
+
+@dataclass(frozen=True, slots=True)
 class Plan:
     """The answer: every job of the snapshot is either placed or waiting with reasons."""
 
@@ -314,6 +364,8 @@ class Plan:
     """Moves of the search where they were counted, so that the plan can be made again; None: time ended it."""
     epoch: datetime | None = None
     """The moment from which a plan that lives through events counts its ticks; None: the snapshot's own now."""
+    hours: tuple[ShopWeek, ...] = ()
+    """By shop and week, where more was asked of people than is planned, or half of what they give is taken."""
 
     @property
     def cost(self) -> int:

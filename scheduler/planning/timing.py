@@ -15,7 +15,9 @@ from scheduler.planning.core import (
     AVAIL,
     BUCKET,
     CHOICE,
+    CLEARED,
     COST,
+    CURVE,
     DUE,
     EARLIEST,
     END,
@@ -60,7 +62,7 @@ from scheduler.planning.core import (
     Schedule,
 )
 from scheduler.planning.jit import borrowed, compiled, inlined
-from scheduler.planning.problem import NEVER, Ints
+from scheduler.planning.problem import CARBON_UNIT, NEVER, Ints
 
 #: Windows a start may hop over before the operation counts as impossible there.
 HOPS = 400
@@ -170,7 +172,7 @@ def time_one(p: Core, s: Schedule, o: int) -> tuple[int, int, int, int]:
         if i > 0 and start < s.at[s.seq[m, i - 1], END]:
             return start, start, NEVER, 0
         end = start + s.at[o, SETUP] + s.at[o, TICKS]
-        return start, end, freed(p, m, end), s.at[o, SETUP]
+        return start, end, max(freed(p, m, end), p.ops[o, CLEARED]), s.at[o, SETUP]
     t = max(t, parts_ready(p, s, o, p.mach[m, SHOP]))
     if t >= NEVER:
         return t, t, NEVER, 0
@@ -179,7 +181,7 @@ def time_one(p: Core, s: Schedule, o: int) -> tuple[int, int, int, int]:
     if start >= NEVER:
         return start, start, NEVER, x
     end = start + x + s.at[o, TICKS]
-    avail = freed(p, m, end)
+    avail = max(freed(p, m, end), p.ops[o, CLEARED])
     return start, end, avail if avail <= p.ops[o, LATEST] else NEVER, x
 
 
@@ -204,9 +206,21 @@ def lateness_cost(p: Core, o: int, shop: int, avail: int) -> int:
 
 
 @inlined
-def moving_cost(p: Core, o: int, shop: int, avail: int, setup: int) -> int:
-    """The part of an operation's cost that changes with time alone."""
-    return lateness_cost(p, o, shop, avail) + p.rates[SETUP_COST] * setup
+def energy_cost(p: Core, m: int, run: int, end: int) -> int:
+    """Cost of the current that machine m draws from `run` to `end`, by prefix sums over the day; rounded down."""
+    if len(p.carbon) == 0 or p.mach[m, CURVE] < 0:
+        return 0
+    c, day = p.mach[m, CURVE], p.carbon.shape[1] - 1
+    whole = (end // day - run // day) * p.carbon[c, day]
+    return (whole + p.carbon[c, end % day] - p.carbon[c, run % day]) // CARBON_UNIT
+
+
+@inlined
+def moving_cost(p: Core, s: Schedule, o: int) -> int:
+    """The part of a placed operation's cost that changes with time alone."""
+    m = s.at[o, MACHINE]
+    cost = lateness_cost(p, o, p.mach[m, SHOP], s.at[o, AVAIL]) + p.rates[SETUP_COST] * s.at[o, SETUP]
+    return cost + energy_cost(p, m, s.at[o, START] + s.at[o, SETUP], s.at[o, END])
 
 
 @inlined
@@ -233,9 +247,9 @@ def guide_cost(p: Core, s: Schedule, o: int, avail: int) -> int:
 
 
 @inlined
-def own_cost(p: Core, o: int, k: int, avail: int, setup: int) -> int:
-    """All of an operation's cost except transport from its predecessors."""
-    return moving_cost(p, o, p.mach[p.elig_machine[k], SHOP], avail, setup) + place_cost(p, o, k)
+def own_cost(p: Core, s: Schedule, o: int) -> int:
+    """All of a placed operation's cost except transport from its predecessors."""
+    return moving_cost(p, s, o) + place_cost(p, o, s.at[o, CHOICE])
 
 
 @inlined
@@ -259,7 +273,7 @@ def total_cost(p: Core, s: Schedule) -> int:
     for o in range(len(p.ops)):
         if s.at[o, MACHINE] < 0:
             continue
-        cost += own_cost(p, o, s.at[o, CHOICE], s.at[o, AVAIL], s.at[o, SETUP])
+        cost += own_cost(p, s, o)
         shop = p.mach[s.at[o, MACHINE], SHOP]
         for k in range(p.ops[o, PRED_LOW], p.ops[o, PRED_HIGH]):
             if s.at[p.links[k], MACHINE] >= 0:
