@@ -49,12 +49,12 @@ warm: setup ## compile the planner's core once, for networks of hundreds of jobs
 gallery: setup ## pictures of every catalogue design and toolpath, in build/gallery
 	@$(BIN)/python -m designs.gallery
 
-soak: setup ## thousands of random faults against real processes (SOAK_ARGS='--scenarios 10000 --seed 1')
+soak: setup ## thousands of random faults (SOAK_ARGS='--scenarios 10000 --seed 1', or '--processes --workers 2')
 	@$(BIN)/python -m tests.faults.soak $(SOAK_ARGS)
 
 system-deps: ## install the real parts the full tests want (Debian, root)
 	apt-get update -q
-	apt-get install -y -q --no-install-recommends mosquitto mosquitto-clients prometheus chromium prusa-slicer
+	apt-get install -y -q --no-install-recommends mosquitto mosquitto-clients prometheus chromium prusa-slicer gcc libc6-dev iproute2 util-linux
 
 clean: ## remove what setup made
 	rm -rf $(VENV) build .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -23,10 +23,13 @@ PROGRAM = [sys.executable, "-m", "agents.cli"]
 class Process:
     """One process with its output in a file."""
 
-    def __init__(self, arguments: list[str], log: Path) -> None:
+    def __init__(self, arguments: list[str], log: Path, env: dict[str, str] | None = None) -> None:
         self.log = log
+        known = {**os.environ, **(env or {})}
         with log.open("ab") as output:
-            self.process = subprocess.Popen(arguments, stdout=output, stderr=output, stdin=subprocess.DEVNULL)
+            self.process = subprocess.Popen(
+                arguments, stdout=output, stderr=output, stdin=subprocess.DEVNULL, env=known
+            )
 
     @property
     def pid(self) -> int:
@@ -79,11 +82,22 @@ class Twin(Process):
 
 
 class AgentProcess(Process):
-    """`workshed-agent serve` and its API."""
+    """`workshed-agent serve` and its API. `before`: a command that runs it (in a network of its own)."""
 
-    def __init__(self, config: Path, port: int, log: Path) -> None:
-        super().__init__([*PROGRAM, "serve", "--config", str(config), "--log-format", "json"], log)
-        self.port = port
+    host = "127.0.0.1"
+
+    def __init__(
+        self,
+        config: Path,
+        port: int,
+        log: Path,
+        *,
+        host: str = "127.0.0.1",
+        before: tuple[str, ...] = (),
+        env: dict[str, str] | None = None,
+    ) -> None:
+        super().__init__([*before, *PROGRAM, "serve", "--config", str(config), "--log-format", "json"], log, env)
+        self.host, self.port = host, port
         self.token_file = config.parent / "token"
         eventually(self.answers, within_s=20, what=f"the agent serves: {self.said()}")
 
@@ -105,7 +119,7 @@ class AgentProcess(Process):
     def _call(self, path: str, body: bytes | None) -> Any:
         token = self.token_file.read_text().strip()
         request = urllib.request.Request(
-            f"http://127.0.0.1:{self.port}{path}", data=body, headers={"Authorization": f"Bearer {token}"}
+            f"http://{self.host}:{self.port}{path}", data=body, headers={"Authorization": f"Bearer {token}"}
         )
         with urllib.request.urlopen(request, timeout=15) as answer:
             return json.load(answer)
@@ -147,14 +161,22 @@ class AgentProcess(Process):
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
-def write_shop(folder: Path, broker_port: int | None, machines: str, more: str = "") -> tuple[Path, int]:
+def write_shop(
+    folder: Path,
+    broker_port: int | None,
+    machines: str,
+    more: str = "",
+    *,
+    broker: str = "127.0.0.1",
+    listen: str = "127.0.0.1",
+) -> tuple[Path, int]:
     """A shop's file; its path and the API's port."""
     port = free_port()
-    mqtt = "" if broker_port is None else f'[mqtt]\nhost = "127.0.0.1"\nport = {broker_port}\nreconnect_s = 0.5\n'
+    mqtt = "" if broker_port is None else f'[mqtt]\nhost = "{broker}"\nport = {broker_port}\nreconnect_s = 0.5\n'
     config = folder / "shop.toml"
     config.write_text(
         f'shop = "alder"\nagent = "pi1"\ndata_dir = "data"\n{more}\n{mqtt}\n'
-        f'[http]\nlisten = "127.0.0.1:{port}"\ntoken_file = "token"\n{machines}',
+        f'[http]\nlisten = "{listen}:{port}"\ntoken_file = "token"\n{machines}',
         encoding="utf-8",
     )
     return config, port

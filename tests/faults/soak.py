@@ -1,7 +1,7 @@
 """Many random lives, unattended: `python -m tests.faults.soak --scenarios 10000 --seed 1 --workers 2`.
 
 Prints how often each fault struck, at which named steps, and exits 1 with the seeds of the lives in which a rule was
-broken. `--processes` runs the long form on real processes instead.
+broken. `--processes` plays every pair of step and fault on real processes instead (`real_soak.py`).
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ import logging
 import multiprocessing
 import os
 import shutil
-import subprocess
 import sys
 import time
 import traceback
@@ -21,6 +20,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from tests.faults import real_soak
 from tests.faults.lives import Lived, live, template_database
 from tests.faults.rules import NotKept
 
@@ -85,10 +85,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--seed", type=int, default=1, help="of the first life; each next one adds 1")
     parser.add_argument("--faults", type=int, default=4, help="faults a life")
     parser.add_argument("--workers", type=int, default=1, help="processes that live at the same time")
-    parser.add_argument("--processes", action="store_true", help="the long form on real processes, once")
+    parser.add_argument("--processes", action="store_true", help="every pair of step and fault on real processes")
     asked = parser.parse_args(argv)
     if asked.processes:
-        return _real_processes()
+        return real_soak.main(asked.seed, asked.workers, asked.scenarios)
     template = template_database()
     total, began = Sum(), time.monotonic()
     out: multiprocessing.SimpleQueue[Lived | str | None] = multiprocessing.get_context("fork").SimpleQueue()
@@ -130,11 +130,6 @@ def _say(total: Sum, seed: int, seconds: float) -> None:
     print(f"lives that broke a rule: {len(total.broken)}")
     for text in total.broken:
         print(f"  {text.splitlines()[0]}")
-
-
-def _real_processes() -> int:
-    command = [sys.executable, "-m", "pytest", "-q", "-m", "processes", "tests/faults", "tests/agents"]
-    return subprocess.run(command, env={**os.environ, "WORKSHED_LONG": "1"}, check=False).returncode
 
 
 if __name__ == "__main__":

@@ -13,11 +13,19 @@ from tests.agents import peer
 from tests.agents.processes import Process, ending
 
 
-def begin_scheduler(folder: Path, http: int, broker: int, stack: ExitStack) -> Process:
+def begin_scheduler(
+    folder: Path,
+    http: int,
+    broker: int,
+    stack: ExitStack,
+    *,
+    more: tuple[str, ...] = (),
+    env: dict[str, str] | None = None,
+) -> Process:
     """A scheduler on `folder/scheduler` that answers at the port `http`; ended with the stack."""
     command = [sys.executable, "-m", "scheduler.cli", "serve", "--data", str(folder / "scheduler")]
     command += ["--http", f"127.0.0.1:{http}", "--mqtt", f"127.0.0.1:{broker}"]
-    process = Process(command, folder / "scheduler.log")
+    process = Process([*command, *more], folder / "scheduler.log", env)
     stack.enter_context(ending(process))
 
     def serves() -> bool:
@@ -27,7 +35,7 @@ def begin_scheduler(folder: Path, http: int, broker: int, stack: ExitStack) -> P
             return httpx.get(f"http://127.0.0.1:{http}/health", timeout=2).status_code == 200
         return False
 
-    peer.eventually(serves, 60, "the scheduler serves")
+    peer.eventually(serves, 120, lambda: f"the scheduler serves: {process.said()[-2000:]}")
     return process
 
 
