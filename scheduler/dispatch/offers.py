@@ -244,7 +244,8 @@ def ticket_of(job: JobRow, picture: Picture, machine: SeenMachine, toolpath: Too
             material=loaded.material if loaded else body.material,
             colour=body.colour,
             thickness_mm=body.thickness_mm,
-            amount_g=toolpath.material_g,
+            # A sheet is needed by its size: nobody weighs what is left of one.
+            amount_g=None if toolpath.stock_used_mm else toolpath.material_g,
             width_mm=width,
             height_mm=height,
         ),
