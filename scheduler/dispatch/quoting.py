@@ -1,19 +1,39 @@
-"""Quotes from the same planner as plans: the snapshot with the asked order's jobs in it, planned, read, thrown away."""
+"""Quotes from the same planner as plans: where the asked order's jobs would go, beside everything that is accepted.
+
+A planner that lives on says so without planning again; of a plain function the snapshot with those jobs in it is
+planned, read and thrown away.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from typing import Protocol, runtime_checkable
 
 import sqlalchemy as sa
 
 from scheduler.dispatch.picture import Picture
 from scheduler.orders import quotes
 from scheduler.orders.quotes import Dates
+from scheduler.planning.serving import Quotation
 from scheduler.planning.snapshot import Placement, Plan, PlanJob, Snapshot
 
-Planner = Callable[[Snapshot], Plan]
+
+@runtime_checkable
+class LivingPlanner(Protocol):
+    """A planner that keeps its plan, and can say where jobs would go while it stays as it is."""
+
+    def __call__(self, snapshot: Snapshot) -> Plan:
+        """The plan for this snapshot."""
+        ...
+
+    def quote(self, snapshot: Snapshot, jobs: Sequence[PlanJob]) -> Quotation:
+        """Where new jobs would be made together in this snapshot's plan."""
+        ...
+
+
+Planner = Callable[[Snapshot], Plan] | LivingPlanner
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,10 +63,14 @@ def _dates(planner: Planner, picture: Picture, jobs: Sequence[PlanJob]) -> Dates
     if shut or not jobs:
         return Dates(None, None, tuple(_why_not(picture, job.id) for job in shut) or ("it has nothing to be made",))
     asked = {job.id: job for job in jobs}
-    plan = planner(replace(picture.snapshot, jobs=(*picture.snapshot.jobs, *jobs)))
-    placed = [placement for placement in plan.placements if placement.job in asked]
+    told: Plan | Quotation
+    if isinstance(planner, LivingPlanner):
+        told = planner.quote(picture.snapshot, jobs)
+    else:
+        told = planner(replace(picture.snapshot, jobs=(*picture.snapshot.jobs, *jobs)))
+    placed = [placement for placement in told.placements if placement.job in asked]
     if len(placed) < len(asked):
-        why = tuple(f"job {wait.job}: {wait.why}" for wait in plan.waiting if wait.job in asked)
+        why = tuple(f"job {wait.job}: {wait.why}" for wait in told.waiting if wait.job in asked)
         return Dates(None, None, why or ("no machine can take all of it",))
     p50 = max(_half(placement, asked[placement.job]) for placement in placed)
     p90 = max(placement.finish_p90 for placement in placed)

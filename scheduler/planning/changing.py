@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 
 import numpy as np
@@ -32,17 +32,19 @@ from scheduler.planning.snapshot import PlanJob, PlanMachine
 TRIED_AGAIN = 64
 
 
-def quoted(book: Growing, live: ClaimedPlan, job: PlanJob) -> Explanation:
-    """Where a new job that is not fixed would go; nothing changes."""
-    book.enter(job)
-    o = book.write(job, book.alternatives_of(job))
-    around = [job.id, *job.predecessors, *book.after(job.id)]
+def quoted(book: Growing, live: ClaimedPlan, jobs: Sequence[PlanJob]) -> list[Explanation]:
+    """Where new jobs that are not fixed would go together; nothing changes."""
+    for job in jobs:
+        book.enter(job)
+    rows = [book.write(job, book.alternatives_of(job)) for job in jobs]
+    around = list(dict.fromkeys(name for job in jobs for name in (job.id, *job.predecessors, *book.after(job.id))))
     _relink(book, live, around)
-    live.insert(o)
-    told = explained(book, live, job.id)
-    live.take(o)
-    book.leave_lists(job.id)
-    book.drop(job.id)
+    live.place_again(rows)
+    told = [explained(book, live, job.id) for job in jobs]
+    for o, job in zip(rows, jobs, strict=True):
+        live.take(o)
+        book.leave_lists(job.id)
+        book.drop(job.id)
     _relink(book, live, around)
     return told
 

@@ -8,6 +8,7 @@ start, when the rules of the network change, and once in a while to bring the ep
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -30,8 +31,8 @@ from scheduler.planning.events import (
 from scheduler.planning.explaining import Explanation, explained
 from scheduler.planning.growing import Growing
 from scheduler.planning.loading import carried, load
-from scheduler.planning.planner import plan
 from scheduler.planning.people import hours_of, shop_weeks
+from scheduler.planning.planner import plan
 from scheduler.planning.replaying import replayed
 from scheduler.planning.saying import Saying
 from scheduler.planning.snapshot import Fixed, Placement, Plan, PlanJob, Snapshot, Waiting
@@ -99,9 +100,22 @@ class Planner:
 
     def quote(self, job: PlanJob) -> Placement | Waiting:
         """Where and when the job would be made if it were ordered now; nothing changes."""
-        if job.fixed is not None or job.id in self.book.view.job or self.book.binds:
-            return self.copy().commit(job)
-        return _answer(quoted(self.book, self.live, job))
+        return self.quotes((job,))[0]
+
+    def quotes(self, jobs: Sequence[PlanJob]) -> tuple[Placement | Waiting, ...]:
+        """Where and when jobs that come together (an order's) would be made; nothing changes.
+
+        New jobs are put into the live plan and taken out again. A copy answers where one is known or fixed already, and
+        where machines share what is counted.
+        """
+        known = self.book.view.job
+        if not self.book.binds and all(job.fixed is None and job.id not in known for job in jobs):
+            return tuple(_answer(told) for told in quoted(self.book, self.live, jobs))
+        other = self.copy()
+        if len(jobs) == 1:
+            return (other.commit(jobs[0]),)
+        other.apply(Changes(jobs=tuple(jobs)))
+        return tuple(_answer(explained(other.book, other.live, job.id)) for job in jobs)
 
     def would_displace(self, event: Event) -> Repaired:
         """What an event would move and what would lose its place, if it happened (a booking, say); nothing changes."""

@@ -12,6 +12,7 @@ import logging
 import multiprocessing
 import threading
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
@@ -20,8 +21,8 @@ from typing import Final
 from scheduler.planning.compiling import refuse_doubles
 from scheduler.planning.differing import NO_PLAN, PlanChange, changed, plan_change
 from scheduler.planning.events import Changes, difference
-from scheduler.planning.serving import Measures, Serving
-from scheduler.planning.snapshot import Plan, Snapshot
+from scheduler.planning.serving import Measures, Quotation, Serving
+from scheduler.planning.snapshot import Plan, PlanJob, Snapshot
 
 _log: Final = logging.getLogger(__name__)
 
@@ -39,10 +40,12 @@ class PlannerLost(RuntimeError):
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """One question: a whole world, or what is other than in the last one."""
+    """One question: a whole world, or what is other than in the last one; None: nothing."""
 
-    world: Snapshot | Changes
+    world: Snapshot | Changes | None
     budget_s: float
+    quote: tuple[PlanJob, ...] = ()
+    """Only where these would go is asked, not for the plan."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +71,13 @@ class PlannerHere:
         made = self._serving.answer(self._budget_s)
         self.measures = self._serving.measures
         return made
+
+    def quote(self, snapshot: Snapshot, jobs: Sequence[PlanJob]) -> Quotation:
+        """Where new jobs would be made together in this snapshot's plan, which stays as it is."""
+        if snapshot is not self._world:
+            self._serving.take(snapshot if self._world is None else difference(self._world, snapshot))
+            self._world = snapshot
+        return self._serving.quote(jobs, self._budget_s)
 
     def close(self) -> None:
         """Nothing is held."""
@@ -98,20 +108,18 @@ class PlannerProcess:
         """The plan for this snapshot. Raises PlannerLost."""
         with self._lock:
             began = time.perf_counter()
-            for _ in range(ATTEMPTS):
-                if self._closing:
-                    raise PlannerLost("planning has ended: the scheduler stops or hands its term over")
-                answer = self._ask(snapshot)
-                if answer is not None:
-                    self._plan = changed(self._plan, answer.change)
-                    self.measures = answer.measures.with_latency(time.perf_counter() - began)
-                    return self._plan
-                self.restarts += 1
-                self._end()
-            raise PlannerLost(
-                f"the planning process was lost {ATTEMPTS} times over one plan; the next round starts another. "
-                "If this repeats, see its log for the reason"
-            )
+            answer = self._surely(snapshot)
+            assert isinstance(answer, Answered), "the child answers with nothing else"
+            self._plan = changed(self._plan, answer.change)
+            self.measures = answer.measures.with_latency(time.perf_counter() - began)
+            return self._plan
+
+    def quote(self, snapshot: Snapshot, jobs: Sequence[PlanJob]) -> Quotation:
+        """Where new jobs would be made together in this snapshot's plan, which stays as it is. Raises PlannerLost."""
+        with self._lock:
+            answer = self._surely(snapshot, tuple(jobs))
+            assert isinstance(answer, Quotation), "the child answers with nothing else"
+            return answer
 
     def close(self) -> None:
         """End the child at once, and with it a plan that is being made; afterwards nothing is planned any more."""
@@ -123,11 +131,25 @@ class PlannerProcess:
         with self._lock:
             self._end()
 
-    def _ask(self, snapshot: Snapshot) -> Answered | None:
+    def _surely(self, snapshot: Snapshot, quote: tuple[PlanJob, ...] = ()) -> Answered | Quotation:
+        """The child's answer, or that of the one after it. Raises PlannerLost."""
+        for _ in range(ATTEMPTS):
+            if self._closing:
+                raise PlannerLost("planning has ended: the scheduler stops or hands its term over")
+            answer = self._ask(snapshot, quote)
+            if answer is not None:
+                return answer
+            self.restarts += 1
+            self._end()
+        raise PlannerLost(
+            f"the planning process was lost {ATTEMPTS} times over one plan; the next round starts another. "
+            "If this repeats, see its log for the reason"
+        )
+
+    def _ask(self, snapshot: Snapshot, quote: tuple[PlanJob, ...]) -> Answered | Quotation | None:
         """The child's answer; None where it is lost."""
         line = self._line if self._line is not None else self._start()
-        refuse_doubles(snapshot)
-        world = snapshot if self._world is None else difference(self._world, snapshot)
+        world = self._news(snapshot)
         self._world = snapshot
         bound_s = self._budget_s + self._patience_s
         assert self._child is not None, "a line has a child at its other end"
@@ -135,7 +157,7 @@ class PlannerProcess:
         watchdog = threading.Timer(bound_s, self._child.kill)
         watchdog.start()
         try:
-            line.send(Asked(world, self._budget_s))
+            line.send(Asked(world, self._budget_s, quote))
             answer = line.recv()
         except (EOFError, OSError) as error:
             _log.error("the planning process is gone, or did not answer in %.0f s, and is replaced: %r", bound_s, error)
@@ -143,11 +165,18 @@ class PlannerProcess:
         finally:
             watchdog.cancel()
         if isinstance(answer, Exception):
-            # What cannot be planned is the caller's news; the child stays, without a world.
-            self._world = None
+            # What cannot be planned is the caller's news; the child stays, without a world or a plan.
+            self._world, self._plan = None, NO_PLAN
             raise answer
-        assert isinstance(answer, Answered), "the child answers with nothing else"
+        assert isinstance(answer, Answered | Quotation), "the child answers with nothing else"
         return answer
+
+    def _news(self, snapshot: Snapshot) -> Snapshot | Changes | None:
+        """What the child does not know yet. Raises BadSnapshot."""
+        if snapshot is self._world:
+            return None
+        refuse_doubles(snapshot)
+        return snapshot if self._world is None else difference(self._world, snapshot)
 
     def _start(self) -> Connection:
         context = multiprocessing.get_context("spawn")
@@ -179,7 +208,11 @@ def serve(line: Connection, seed: int) -> None:
                 serving.improve_a_little()
             asked = line.recv()
             try:
-                serving.take(asked.world)
+                if asked.world is not None:
+                    serving.take(asked.world)
+                if asked.quote:
+                    line.send(serving.quote(asked.quote, asked.budget_s))
+                    continue
                 plan = serving.answer(asked.budget_s)
             except (ValueError, KeyError) as error:
                 serving, before = Serving(seed), NO_PLAN

@@ -7,6 +7,7 @@ replayable. Above that a `Planner` carries the plan through what happens, and is
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Final
@@ -15,7 +16,7 @@ from scheduler.planning.engine import Planner
 from scheduler.planning.events import Changes, applied
 from scheduler.planning.exact import LARGEST
 from scheduler.planning.planner import plan
-from scheduler.planning.snapshot import Placement, Plan, Snapshot
+from scheduler.planning.snapshot import Placement, Plan, PlanJob, Snapshot, Waiting
 
 #: Jobs up to which every plan is made anew.
 SMALL: Final = LARGEST
@@ -48,6 +49,14 @@ class Measures:
     def with_latency(self, seconds: float) -> Measures:
         """With how long the asker waited."""
         return replace(self, latency_s=seconds)
+
+
+@dataclass(frozen=True, slots=True)
+class Quotation:
+    """Where asked jobs would be made if they were ordered now, and why the others would wait."""
+
+    placements: tuple[Placement, ...]
+    waiting: tuple[Waiting, ...]
 
 
 class Serving:
@@ -94,6 +103,20 @@ class Serving:
         took = time.perf_counter() - began
         self.measures = replace(self.measures, solve_s=took, latency_s=took, rounds=self.measures.rounds + 1)
         return replace(made, wall_s=took)
+
+    def quote(self, jobs: Sequence[PlanJob], budget_s: float) -> Quotation:
+        """Where new jobs would be made together. A small world is planned with them, a large one keeps its plan."""
+        assert self._world is not None, "a world comes before a question"
+        if self._planner is not None:
+            answers = self._planner.quotes(jobs)
+            placed = tuple(one for one in answers if isinstance(one, Placement))
+            return Quotation(placed, tuple(one for one in answers if isinstance(one, Waiting)))
+        asked = {job.id for job in jobs}
+        made = plan(replace(self._world, jobs=(*self._world.jobs, *jobs)), seed=self._seed, budget_s=budget_s)
+        return Quotation(
+            tuple(one for one in made.placements if one.job in asked),
+            tuple(one for one in made.waiting if one.job in asked),
+        )
 
     def improve_a_little(self) -> int:
         """One chunk of searching. What it gained."""

@@ -103,6 +103,43 @@ def test_what_cannot_be_planned_is_told_and_the_next_question_is_answered(child:
     assert child.restarts == 0
 
 
+def test_jobs_that_left_while_nothing_could_be_planned_have_left(child: PlannerProcess) -> None:
+    good = fleet(4)
+    child(good)
+    with pytest.raises(BadSnapshot):
+        child(replace(good, jobs=(*good.jobs, good.jobs[0])))
+    with pytest.raises(BadSnapshot):
+        child.quote(good, [good.jobs[0]])
+    fewer = replace(good, jobs=good.jobs[1:])
+    assert complete(fewer, child(fewer))
+
+
+@pytest.mark.parametrize("size", [6, SMALL + 20])
+def test_a_quote_is_where_the_jobs_go_once_they_are_ordered_and_changes_nothing(size: int) -> None:
+    here, snapshot = PlannerHere(0.0), fleet(size)
+    made = here(snapshot)
+    asked = (print_job("first", 45), print_job("second", 30, predecessors=("first",)), print_job("no", options=()))
+    told = here.quote(snapshot, asked)
+    assert [wait.job for wait in told.waiting] == ["no"]
+    assert replace(here(snapshot), wall_s=0.0) == replace(made, wall_s=0.0)
+    ordered = here(replace(snapshot, jobs=(*snapshot.jobs, *asked)))
+    places = {one.job: replace(one, best_rejected=None) for one in ordered.placements}
+    assert {one.job: replace(one, best_rejected=None) for one in told.placements} == {
+        job: places[job] for job in ("first", "second")
+    }
+
+
+def test_a_quote_from_the_child_neither_changes_its_plan_nor_needs_one(child: PlannerProcess) -> None:
+    snapshot, asked = fleet(SMALL + 20), [print_job("asked", 45)]
+    assert [one.job for one in child.quote(snapshot, asked).placements] == ["asked"]
+    assert complete(snapshot, child(snapshot))
+    assert child.pid is not None
+    os.kill(child.pid, signal.SIGKILL)
+    assert [one.job for one in child.quote(snapshot, asked).placements] == ["asked"]
+    assert complete(snapshot, child(snapshot))
+    assert child.restarts == 1
+
+
 @settings(max_examples=30)
 @given(st.lists(snapshots(), min_size=1, max_size=3))
 def test_plan_deltas_add_up(worlds: list[Snapshot]) -> None:
