@@ -10,6 +10,7 @@ from typing import Final
 import numpy as np
 
 from scheduler.planning.core import NUMBER, Core, Schedule, copy_schedule, restore_schedule
+from scheduler.planning.independent import BestOfParts
 from scheduler.planning.propagation import new_journal
 from scheduler.planning.search import MASK, anneal
 from scheduler.planning.team import Heat, Team
@@ -136,6 +137,8 @@ class _Search:
         self._late, self._movable = np.zeros(len(p.ops) + 1, NUMBER), np.zeros(len(p.ops) + 1, NUMBER)
         self.best = self._current = self._came = int(total_cost(p, s))
         self._start, self.kept = copy_schedule(s), copy_schedule(s)
+        # Larger networks cool once, and one schedule's parts are best at about the same time.
+        self._parts = BestOfParts(p, s) if len(p.ops) <= _SMALL else None
         self.tried = self.taken = 0
 
     @property
@@ -159,7 +162,10 @@ class _Search:
             delta, won = self._alone(hot, cold, moves)
         self._current += delta
         self.tried, self.taken = self.tried + moves, self.taken + won
-        if self._current < self.best:
+        if self._parts is not None:
+            self._parts.meet(self._s)
+            self.kept, self.best = self._parts.kept, self._parts.cost
+        elif self._current < self.best:
             self.best = self._current
             restore_schedule(self.kept, self._s)
 
