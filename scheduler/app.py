@@ -25,7 +25,10 @@ from scheduler.dispatch.loop import Dispatcher
 from scheduler.dispatch.moves import Mover
 from scheduler.dispatch.offers import Reach
 from scheduler.dispatch.quoting import Planner
+from scheduler.dispatch.rounds import Rounds
+from scheduler.dispatch.timings import Timings
 from scheduler.mqtt import BrokerLink, NoBroker
+from scheduler.orders.composer import Composer, ComposerProcess
 from scheduler.orders.making import Maker, ToolpathRoom, make
 from scheduler.planning.process import PlannerProcess
 from scheduler.planning.snapshot import PlanPolicy
@@ -53,6 +56,7 @@ class Parts:
 
     clock: Clock | None = None
     planner: Planner | None = None
+    composer: Composer | None = None
     maker: Maker = make
     wire: Wire | None = None
     courier: Courier | None = None
@@ -109,15 +113,21 @@ class Scheduler:
         self.journals = Journals(self.mover, term=self.term)
         self.ingest = Ingest(self.store, self.journals, wire, self.clock, self.bell, sender=self.sender)
         self.planner: Planner = chosen.planner or PlannerProcess(settings.plan_budget_s)
-        self.dispatcher = Dispatcher(
+        self.composer: Composer = chosen.composer or ComposerProcess()
+        timings = Timings()
+        rounds = Rounds(
             self.store,
             self.mover,
             self.planner,
+            self.composer,
             self.room,
-            self.clock,
-            self.bell,
-            reach=Reach(f"{settings.url}/api/v1/toolpaths", self.term),
             policy=chosen.policy or PlanPolicy(),
+            timings=timings,
+            news=self.bell.news,
+        )
+        reach = Reach(f"{settings.url}/api/v1/toolpaths", self.term)
+        self.dispatcher = Dispatcher(
+            self.store, self.mover, rounds, self.clock, self.bell, reach=reach, timings=timings
         )
         self.outgoing = Outgoing(self.store, chosen.courier or self.link or _NoWire(), self.clock)
 
@@ -141,6 +151,7 @@ class Scheduler:
         self._stack.callback(self.room.close)
         if isinstance(self.planner, PlannerProcess):
             self._stack.callback(self.planner.close)
+        self._stack.callback(self.composer.close)
         if self.link is not None:
             self._stack.callback(self.link.stop)
             self.link.start()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 from datetime import datetime
+from itertools import accumulate
 from typing import Any, Final
 
 import sqlalchemy as sa
@@ -15,6 +16,7 @@ from prometheus_client.registry import Collector
 from agents.contract.vocabulary import CLOSED_STATES, JobState, MachineState, NeedClass, Process
 from scheduler.clock import Clock
 from scheduler.dispatch.ingest import Ingest
+from scheduler.dispatch.timings import BUCKETS_S, Timings
 from scheduler.orders import quotes
 from scheduler.orders.progress import OrderState
 from scheduler.plan_metrics import plan_families
@@ -31,8 +33,11 @@ Families = Iterator[GaugeMetricFamily | CounterMetricFamily | HistogramMetricFam
 class SchedulerCollector(Collector):
     """Everything about work and machines, as the database says at this moment."""
 
-    def __init__(self, store: Store, clock: Clock, ingest: Ingest, planner: object = None) -> None:
+    def __init__(
+        self, store: Store, clock: Clock, ingest: Ingest, planner: object = None, timings: Timings | None = None
+    ) -> None:
         self._store, self._clock, self._ingest, self._planner = store, clock, ingest, planner
+        self._timings = timings or Timings()
 
     def collect(self) -> Families:
         """All families, from one consistent read."""
@@ -46,8 +51,24 @@ class SchedulerCollector(Collector):
             yield from _offers(c)
             yield from plan_families(c, self._planner)
             yield from _messages(c)
+        yield from _steps(self._timings)
         yield CounterMetricFamily("workshed_messages_received", "Messages committed", value=self._ingest.received)
         yield CounterMetricFamily("workshed_messages_refused", "Messages refused", value=self._ingest.refused)
+
+
+def _steps(timings: Timings) -> Families:
+    """What dispatch's own steps take."""
+    text = "Steps of dispatch: what they took"
+    took = HistogramMetricFamily("workshed_dispatch_step_seconds", text, labels=["step"])
+    longest = GaugeMetricFamily(
+        "workshed_dispatch_step_longest_seconds", "The longest since the start", labels=["step"]
+    )
+    for step, timed in timings.seen().items():
+        edges = [*(str(float(edge)) for edge in BUCKETS_S), "+Inf"]
+        took.add_metric([step.value], list(zip(edges, accumulate(timed.counts), strict=True)), timed.total_s)
+        longest.add_metric([step.value], timed.longest_s)
+    yield took
+    yield longest
 
 
 def _work(c: sa.Connection, now: datetime) -> Families:
@@ -240,8 +261,10 @@ def _shop(agent: str | None) -> str:
     return (agent or "").partition(".")[0]
 
 
-def registry(store: Store, clock: Clock, ingest: Ingest, planner: object = None) -> CollectorRegistry:
+def registry(
+    store: Store, clock: Clock, ingest: Ingest, planner: object = None, timings: Timings | None = None
+) -> CollectorRegistry:
     """A registry of its own: several schedulers may live in one process."""
     made = CollectorRegistry()
-    made.register(SchedulerCollector(store, clock, ingest, planner))
+    made.register(SchedulerCollector(store, clock, ingest, planner, timings))
     return made

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tomllib
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from importlib.resources import files
 from typing import Any
 
@@ -52,6 +52,7 @@ def _table() -> dict[str, Any]:
     return tomllib.loads(files("designs.processes").joinpath("materials.toml").read_text(encoding="utf-8"))
 
 
+@lru_cache(maxsize=1_024)
 def canonical(material: str) -> str:
     """The table's name for a material: lower case, aliases resolved, a leading thickness or colour passed over."""
     name = " ".join(material.lower().replace("_", " ").replace("-", " ").split())

@@ -227,7 +227,9 @@ def health(serving: Serving, response: Response) -> Health:
 @router.get("/metrics", response_class=Response)
 def prometheus(serving: Serving) -> Response:
     """Metrics in Prometheus' text format."""
-    registry = metrics.registry(serving.store, serving.clock, serving.ingest, serving.planner)
+    registry = metrics.registry(
+        serving.store, serving.clock, serving.ingest, serving.planner, serving.dispatcher.timings
+    )
     return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)
 
 

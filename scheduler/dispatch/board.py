@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
@@ -106,17 +107,19 @@ def ask_for_books(c: sa.Connection, mover: Mover, now: datetime, *, again: timed
 # --- posting ----------------------------------------------------------------------------------------------------------
 
 
-def post_marks(c: sa.Connection, mover: Mover, picture: Picture, reach: Reach, now: datetime) -> int:
-    """Put every open job that has a toolpath on the board. Returns how many marks went out or changed."""
+def post_marks(
+    c: sa.Connection, mover: Mover, picture: Picture, jobs: Sequence[str], reach: Reach, now: datetime
+) -> int:
+    """Put those of `jobs` that are open and have a toolpath on the board. Returns how many marks went out."""
     scheduler = mover.sender.partition("/")[2]
     epoch = current_epoch(c, scheduler)
     if epoch is None:
         return 0
     there = keepers(c)
     agents = there.agents
-    lent = {held.job: held for held in lendings(c)}
+    lent = {held.job: held for held in lendings(c, jobs=jobs)}
     posted = 0
-    for job in queries.jobs(c, states=[JobState.WAITING]):
+    for job in queries.jobs(c, states=[JobState.WAITING], ids=jobs):
         shown = picture.jobs.get(job.id)
         held = lent.get(job.id)
         if shown is None or shown.version != job.version or job.id in picture.held_back:
@@ -166,17 +169,18 @@ def _mark(
     epoch: int,
     now: datetime,
 ) -> m.BoardMark | None:
-    places = sorted(key for job_id, key in picture.toolpaths if job_id == job.id)
+    own = picture.toolpaths(job.id)
+    places = sorted(own)
     if not places:
         return None
     bases = [reach.toolpath_url, *([f"{agent.http.rstrip('/')}/toolpaths"] if agent is not None and agent.http else [])]
     refs = {}
     for key in places:
-        row, model = picture.toolpaths[job.id, key], picture.machines[key].report.description.model
+        row, model = own[key], picture.machines[key].report.description.model
         refs[row.sha256, model] = toolpath_ref(row, bases, model)
     renewals = (now - job.created_at) // (EVAPORATES - timedelta(days=1))
     return m.BoardMark(
-        ticket=ticket_of(job, picture, picture.machines[places[0]], picture.toolpaths[job.id, places[0]]),
+        ticket=ticket_of(job, picture, picture.machines[places[0]], own[places[0]]),
         toolpaths=tuple(refs[key] for key in sorted(refs)),
         attempt=job.attempt,
         home=home.replace(".", "/"),
@@ -191,15 +195,16 @@ def _mark(
 def tidy(c: sa.Connection, mover: Mover, now: datetime) -> None:
     """Take down the marks of jobs that run or are over; forget lendings that nobody can use; ask for books again."""
     ask_for_books(c, mover, now)
-    rows = lendings(c, hold=Hold.LENT)
-    states = {job.id: job.state for job in queries.jobs(c, ids=[held.job for held in rows])} if rows else {}
-    for held in rows:
-        if states[held.job] in _OPEN:
-            continue
+    for held in lendings(c, hold=Hold.LENT, not_in=_OPEN):
         if held.mark is not None:
             take_down(c, held, now)
-        elif _confirmed(c, held) and states[held.job] in (JobState.INSPECTED, JobState.CANCELLED):
+        elif _confirmed(c, held) and _over(c, held.job):
             c.execute(sa.delete(bt.lendings).where(bt.lendings.c.job == held.job))
+
+
+def _over(c: sa.Connection, job_id: str) -> bool:
+    job = queries.job(c, job_id)
+    return job is not None and job.state in (JobState.INSPECTED, JobState.CANCELLED)
 
 
 def _confirmed(c: sa.Connection, held: Lending) -> bool:

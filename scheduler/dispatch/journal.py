@@ -33,6 +33,7 @@ _REFUSED_SAID: Final = 200
 FARTHEST_AHEAD: Final = 5_000
 #: Old inbox rows go whenever a cursor passes a multiple of this: never many at once.
 _FORGET_EVERY: Final = 250
+_FORGOTTEN_AT_ONCE: Final = 1_000
 
 
 @dataclass(slots=True)
@@ -178,10 +179,12 @@ _FORGET: Final = sa.delete(t.inbox).where(
 )
 
 
-def prune(c: sa.Connection) -> None:
-    """Forget inbox rows far below the cursors."""
-    for agent, cursor in c.execute(sa.select(t.agents.c.id, t.agents.c.cursor)).all():
-        c.execute(sa.delete(t.inbox).where(t.inbox.c.agent == agent, t.inbox.c.seq < cursor - KEPT_BELOW_CURSOR))
+def prune(c: sa.Connection) -> bool:
+    """Forget some inbox rows far below the cursors. Whether there may be more."""
+    below = sa.and_(t.inbox.c.agent == t.agents.c.id, t.inbox.c.seq < t.agents.c.cursor - KEPT_BELOW_CURSOR)
+    old = sa.select(t.inbox.c.agent, t.inbox.c.seq).join(t.agents, below).limit(_FORGOTTEN_AT_ONCE)
+    key = sa.tuple_(t.inbox.c.agent, t.inbox.c.seq)
+    return c.execute(sa.delete(t.inbox).where(key.in_(old))).rowcount == _FORGOTTEN_AT_ONCE
 
 
 def _row(entry: Entry, now: datetime, *, applied: bool) -> dict[str, Any]:

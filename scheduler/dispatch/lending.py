@@ -6,7 +6,7 @@ the same transaction: the broker has taken it before the agent has the grant.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
@@ -19,6 +19,7 @@ from agents.contract import encode, wrap
 from agents.contract import messages as m
 from agents.contract.granting import Hold, HoldEvent, hold_after
 from agents.contract.topics import BOARD
+from agents.contract.vocabulary import JobState
 from scheduler.store import board_tables as bt
 from scheduler.store import queries
 from scheduler.store import tables as t
@@ -56,9 +57,21 @@ def lending(c: sa.Connection, job: str) -> Lending | None:
     return None if row is None else _lending(row)
 
 
-def lendings(c: sa.Connection, *, home: str | None = None, hold: Hold | None = None) -> list[Lending]:
-    """All lendings, or those of one home, or of one hold."""
+def lendings(
+    c: sa.Connection,
+    *,
+    home: str | None = None,
+    hold: Hold | None = None,
+    jobs: Sequence[str] | None = None,
+    not_in: Iterable[JobState] | None = None,
+) -> list[Lending]:
+    """All lendings, or those of one home, of one hold, of these jobs, of jobs in none of these states."""
     query = sa.select(bt.lendings).order_by(bt.lendings.c.job)
+    if jobs is not None:
+        query = query.where(bt.lendings.c.job.in_(jobs))
+    if not_in is not None:
+        states = [state.value for state in not_in]
+        query = query.join(t.jobs, t.jobs.c.id == bt.lendings.c.job).where(t.jobs.c.state.not_in(states))
     if home is not None:
         query = query.where(bt.lendings.c.home == home)
     if hold is not None:

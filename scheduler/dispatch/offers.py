@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
@@ -13,7 +13,7 @@ import msgspec
 import sqlalchemy as sa
 
 from agents.contract import messages as m
-from agents.contract.vocabulary import MOTION_STATES, JobState, MachineState, Process
+from agents.contract.vocabulary import JobState, MachineState, Process
 from scheduler.dispatch.actions import NewOffer
 from scheduler.dispatch.hearing import hearing
 from scheduler.dispatch.limits import Limits
@@ -24,7 +24,7 @@ from scheduler.orders import urgency
 from scheduler.orders.cards import work_card
 from scheduler.orders.progress import GOING_STATES, OrderState
 from scheduler.orders.recipes import matching_material, read_body
-from scheduler.planning.snapshot import Placement, Plan, Waiting
+from scheduler.planning.snapshot import Placement, Plan, Snapshot, Waiting
 from scheduler.store import queries
 from scheduler.store import tables as t
 from scheduler.store.content_queries import LineRow
@@ -33,6 +33,9 @@ from scheduler.store.rows import JobRow, ToolpathRow
 #: A machine in one of these may be offered work.
 OFFERABLE_STATES: Final = frozenset({MachineState.IDLE, MachineState.OCCUPIED, MachineState.RUNNING, MachineState.HELD})
 _PLANS_KEPT: Final = 200
+_FEWEST_PLANS: Final = 10
+#: Of all plans together: an option of a job takes some 80 bytes.
+_OPTIONS_KEPT: Final = 1_200_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,51 +48,20 @@ class Reach:
 
 def keep_plan(c: sa.Connection, picture: Picture, plan: Plan, now: datetime) -> int:
     """Keep the plan beside the snapshot it was made from, so that it can be made again; returns its number."""
-    body = {"snapshot": msgspec.to_builtins(picture.snapshot), "plan": msgspec.to_builtins(plan)}
+    body = {"snapshot": picture.snapshot, "plan": plan}
     number = c.execute(sa.insert(t.plans).values(at=now, body=body)).inserted_primary_key
     latest = int(number[0]) if number is not None else 0
-    c.execute(sa.delete(t.plans).where(t.plans.c.id <= latest - _PLANS_KEPT))
+    c.execute(sa.delete(t.plans).where(t.plans.c.id <= latest - plans_kept(picture.snapshot)))
     return latest
 
 
-def carry_out(c: sa.Connection, mover: Mover, picture: Picture, plan: Plan, now: datetime, reach: Reach) -> list[str]:
-    """Store placements and reasons, and offer what is due. Returns the jobs offered.
-
-    The plan was made from an older instant: whatever moved since is left alone.
-    """
-    number = keep_plan(c, picture, plan, now)
-    jobs = {job.id: job for job in queries.jobs(c, states=[JobState.WAITING])}
-    _store_waiting(c, picture, plan, jobs)
-    room = _room(c, mover.limits)
-    unheard = _unheard(c, now, mover.limits)
-    offered: list[str] = []
-    for placement in sorted(plan.placements, key=lambda placement: (placement.start, placement.job)):
-        job = jobs.get(placement.job)
-        if job is None or placement.fixed or job.version != picture.jobs[job.id].version:
-            continue
-        machine = picture.machines[placement.machine]
-        not_yet = unheard or _not_yet(machine, placement, room[placement.machine], now, mover.limits, reach.term)
-        room[placement.machine] -= 1
-        placed = {**_placement(placement, plan, number), "not_yet": not_yet}
-        queries.update_job(c, job, {"placement": placed, "waiting": None})
-        if not_yet:
-            continue
-        job = queries.job(c, job.id) or job
-        message = _offer(job, picture, machine, placement, plan, reach)
-        happening = Happening(
-            JobEvent.OFFERED,
-            now,
-            agent=machine.row.agent,
-            machine=machine.row.machine,
-            offer=NewOffer(machine.row.agent, message),
-            body={"offer": message.offer, "planned_start": placement.start.isoformat()},
-        )
-        mover.move(c, job, happening)
-        offered.append(job.id)
-    return offered
+def plans_kept(snapshot: Snapshot) -> int:
+    """How many plans are kept: some 100 MB of them at most, 200 in a small network."""
+    options = sum(len(job.options) for job in snapshot.jobs)
+    return max(_FEWEST_PLANS, min(_PLANS_KEPT, _OPTIONS_KEPT // max(1, options)))
 
 
-def _unheard(c: sa.Connection, now: datetime, limits: Limits) -> str:
+def unheard(c: sa.Connection, now: datetime, limits: Limits) -> str:
     """Just after a start: until all have spoken, work that one of them did might be offered to another."""
     going_on = hearing(c, limits, now)
     if going_on is None:
@@ -97,7 +69,7 @@ def _unheard(c: sa.Connection, now: datetime, limits: Limits) -> str:
     return f"the scheduler came just now, and {going_on.silent[0]} has not said yet what it holds"
 
 
-def _not_yet(machine: SeenMachine, placement: Placement, room: int, now: datetime, limits: Limits, term: int) -> str:
+def not_yet(machine: SeenMachine, placement: Placement, room: int, now: datetime, limits: Limits, term: int) -> str:
     """Why a job that has a place is not offered now; empty when it is."""
     minutes = round(limits.ahead.total_seconds() / 60)
     whys = (
@@ -111,16 +83,35 @@ def _not_yet(machine: SeenMachine, placement: Placement, room: int, now: datetim
     return next((why for shut, why in whys if shut), "")
 
 
-def _room(c: sa.Connection, limits: Limits) -> Counter[str]:
+def room_left(c: sa.Connection, machines: Iterable[str], limits: Limits) -> Counter[str]:
     """How many more jobs each machine may hold that have not begun."""
-    moving = {job.id for job in queries.jobs(c, states=MOTION_STATES)}
-    room: Counter[str] = Counter({row.key: limits.queue_per_machine for row in queries.machines(c)})
-    for lease in queries.live_leases(c):
-        if lease.job not in moving:
-            room[f"{lease.agent}.{lease.machine}"] -= 1
-    for offer in queries.open_offers(c):
-        room[f"{offer.agent}.{offer.machine}"] -= 1
+    room: Counter[str] = Counter(dict.fromkeys(machines, limits.queue_per_machine))
+    room.subtract(queries.not_begun(c))
     return room
+
+
+def keep_place(c: sa.Connection, job: JobRow, placement: Placement, plan: Plan, number: int, why: str) -> None:
+    """Store where a waiting job is to be made and why there; `why`: it is not offered yet."""
+    queries.update_job(c, job, {"placement": {**_placement(placement, plan, number), "not_yet": why}, "waiting": None})
+
+
+def offer_job(
+    c: sa.Connection, mover: Mover, picture: Picture, plan: Plan, placement: Placement, now: datetime, reach: Reach
+) -> None:
+    """Offer a waiting job to the machine of its place."""
+    job, machine = queries.job(c, placement.job), picture.machines[placement.machine]
+    if job is None:
+        raise LookupError(f"job {placement.job} vanished while it was offered")
+    message = _offer(job, picture, machine, placement, plan, reach)
+    happening = Happening(
+        JobEvent.OFFERED,
+        now,
+        agent=machine.row.agent,
+        machine=machine.row.machine,
+        offer=NewOffer(machine.row.agent, message),
+        body={"offer": message.offer, "planned_start": placement.start.isoformat()},
+    )
+    mover.move(c, job, happening)
 
 
 def _placement(placement: Placement, plan: Plan, number: int) -> dict[str, Any]:
@@ -158,13 +149,16 @@ def reasons(placement: Placement) -> tuple[str, ...]:
     return tuple(said)
 
 
-def _store_waiting(c: sa.Connection, picture: Picture, plan: Plan, jobs: dict[str, JobRow]) -> None:
-    for waiting in plan.waiting:
-        _write_waiting(c, jobs.get(waiting.job), _reasons_of(picture, waiting))
-    for job_id, why in picture.held_back.items():
-        job = jobs.get(job_id)
-        if job is not None:
+def store_waiting(c: sa.Connection, picture: Picture, waiting: Mapping[str, Waiting], names: Sequence[str]) -> None:
+    """Store why these jobs wait: what the planner said (`waiting`), or why it was not shown them."""
+    for job in queries.jobs(c, ids=names):
+        if job.state is not JobState.WAITING:
+            continue
+        if job.id in picture.held_back:
+            why = picture.held_back[job.id]
             _write_waiting(c, job, {"why": why, "machines": _held_back(picture, job, why)})
+        else:
+            _write_waiting(c, job, _reasons_of(picture, waiting[job.id]))
 
 
 def _held_back(picture: Picture, job: JobRow, why: str) -> list[dict[str, str]]:
@@ -174,7 +168,7 @@ def _held_back(picture: Picture, job: JobRow, why: str) -> list[dict[str, str]]:
         lift = "accept the order"
     found = []
     for key, machine in picture.machines.items():
-        text = picture.shut.get((job.id, key))
+        text = picture.shut(job.id).get(key)
         if text is not None:
             found.append({"machine": key, "checker": "toolpath", "text": text, "lift": ""})
         elif machine.row.process == job.process:
@@ -188,20 +182,20 @@ def _reasons_of(picture: Picture, waiting: Waiting) -> dict[str, Any]:
     for shut in waiting.machines:
         text = shut.text
         if shut.checker == "toolpath":
-            text = picture.shut.get((waiting.job, shut.machine), text)
+            text = picture.shut(waiting.job).get(shut.machine, text)
         machines.append({"machine": shut.machine, "checker": shut.checker, "text": text, "lift": shut.lift})
     return {"why": waiting.why, "machines": machines}
 
 
-def _write_waiting(c: sa.Connection, job: JobRow | None, body: dict[str, Any]) -> None:
-    if job is not None and job.waiting != body:
+def _write_waiting(c: sa.Connection, job: JobRow, body: dict[str, Any]) -> None:
+    if job.waiting != body:
         c.execute(sa.update(t.jobs).where(t.jobs.c.id == job.id).values(waiting=body, placement=None))
 
 
 def _offer(
     job: JobRow, picture: Picture, machine: SeenMachine, placement: Placement, plan: Plan, reach: Reach
 ) -> m.Offer:
-    toolpath = picture.toolpaths[job.id, placement.machine]
+    toolpath = picture.toolpaths(job.id)[placement.machine]
     name = hashlib.sha256(f"{job.id}/{job.version}/{reach.term}".encode()).hexdigest()[:16]
     return m.Offer(
         offer=f"f{name}",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Final
@@ -26,11 +26,12 @@ from scheduler.dispatch.plan_machines import REQUESTERS, circuits, legs, plan_ma
 from scheduler.dispatch.plan_machines import SeenMachine as SeenMachine
 from scheduler.dispatch.remaining import Place, held_places
 from scheduler.dispatch.reservations import reserved_windows
-from scheduler.orders import remnants, urgency
+from scheduler.dispatch.wanted import MAKING, Wanted, find_toolpaths
+from scheduler.orders import urgency
 from scheduler.orders.outcomes import REMEMBERED, Learned
 from scheduler.orders.progress import GOING_STATES, OrderState
 from scheduler.orders.quotes import due_for_a_quote
-from scheduler.orders.recipes import JobBody, Recipe, fits, matching_material, read_body, recipe_for
+from scheduler.orders.recipes import JobBody, read_body
 from scheduler.planning.snapshot import (
     Declined,
     DurationOption,
@@ -41,14 +42,15 @@ from scheduler.planning.snapshot import (
     Snapshot,
 )
 from scheduler.store import content_queries, queries
-from scheduler.store.content_queries import LineRow, RemnantRow
-from scheduler.store.rows import JobRow, OrderRow, RecipeRow, ToolpathRow
+from scheduler.store.content_queries import LineRow
+from scheduler.store.rows import JobRow, OrderRow, ToolpathRow
 
 #: No toolpath known: the longest stretch assumed for a job that is already under way.
 _UNKNOWN_S: Final = 3600.0
 #: Each quote is a plan of its own; the others wait for the next turn.
 _QUOTED_AT_ONCE: Final = 3
-_MAKING: Final = "its toolpath for this machine is being made"
+#: Why a job is not planned yet: it has no toolpath at all.
+BEING_MADE: Final = "its toolpaths are being made"
 
 
 @dataclass(slots=True)
@@ -59,30 +61,31 @@ class Picture:
     machines: dict[str, SeenMachine]
     jobs: dict[str, JobRow]
     orders: dict[str, OrderRow]
-    toolpaths: dict[tuple[str, str], ToolpathRow]
-    """By (job, machine key)."""
-    missing: dict[str, Recipe]
-    """Toolpaths nobody asked for yet, by recipe key."""
-    asked: dict[str, Recipe]
-    """Toolpaths asked for and not made yet."""
-    file_keys: dict[str, str]
+    wanted: Wanted = field(default_factory=Wanted)
+    """Toolpaths of waiting jobs: made, being made, impossible."""
     lines: dict[str, list[LineRow]] = field(default_factory=dict)
     """Whose pieces lie on each job."""
     learned: Learned = field(default_factory=Learned)
-    shut: dict[tuple[str, str], str] = field(default_factory=dict)
-    """Why there is no toolpath, by (job, machine key)."""
     held_back: dict[str, str] = field(default_factory=dict)
     """Waiting jobs that the planner was not shown, and why."""
     to_quote: dict[str, tuple[PlanJob, ...]] = field(default_factory=dict)
     """Orders that wait for a date, with their jobs as the planner would see them."""
 
+    def toolpaths(self, job: str) -> dict[str, ToolpathRow]:
+        """The job's toolpaths that are made, by machine key."""
+        return self.wanted.made.get(job, {})
 
-def seen_machines(c: sa.Connection) -> dict[str, SeenMachine]:
-    """All machines with their reports, by key."""
+    def shut(self, job: str) -> dict[str, str]:
+        """Why the job has no toolpath, by machine key."""
+        return self.wanted.shut.get(job, {})
+
+
+def seen_machines(c: sa.Connection, agents_of: Iterable[str] | None = None) -> dict[str, SeenMachine]:
+    """Machines with their reports, by key: all, or those of some agents."""
     agents = {row.id: row for row in queries.agents(c)}
     return {
         row.key: SeenMachine(row, msgspec.convert(row.report, MachineReport), agents[row.agent])
-        for row in queries.machines(c)
+        for row in queries.machines(c, agents=agents_of)
     }
 
 
@@ -91,12 +94,12 @@ def take_picture(c: sa.Connection, now: datetime, limits: Limits, policy: PlanPo
     machines = seen_machines(c)
     jobs = {job.id: job for job in queries.open_jobs(c)}
     orders = {order.id: order for order in queries.orders(c)} if jobs else {}
-    picture = Picture(Snapshot(now, (), ()), machines, jobs, orders, {}, {}, {}, {})
+    picture = Picture(Snapshot(now, (), ()), machines, jobs, orders)
     picture.lines = content_queries.lines_of_jobs(c, jobs)
     remembered = content_queries.outcomes(c, since=now - REMEMBERED)
     picture.learned = Learned(remembered)
     waiting = [job for job in jobs.values() if job.state is JobState.WAITING]
-    _find_toolpaths(c, picture, waiting)
+    picture.wanted = find_toolpaths(c, machines, waiting, picture.lines)
     declined = _declined(c, now)
     in_doubt = doubted(c)
     files = quarantined(c)
@@ -132,78 +135,11 @@ def _to_quote(
     found = {}
     for order in due_for_a_quote(c, now):
         own = [job for job in waiting if job.order == order]
-        if not any(place[0] == job.id and why == _MAKING for job in own for place, why in picture.shut.items()):
+        if not any(why == MAKING for job in own for why in picture.shut(job.id).values()):
             found[order] = tuple(_waiting_job(job, picture, (), now) for job in own)
         if len(found) == _QUOTED_AT_ONCE:
             break
     return found
-
-
-def _find_toolpaths(c: sa.Connection, picture: Picture, waiting: list[JobRow]) -> None:
-    wanted: dict[tuple[str, str], Recipe] = {}
-    offcuts = remnants.on_hand(c) if any(job.process in remnants.SHEET_PROCESSES for job in waiting) else []
-    for job in waiting:
-        body = read_body(job.body)
-        laid: dict[str, RemnantRow | None] = {}
-        for key, machine in picture.machines.items():
-            why = _no_recipe(job, body, machine)
-            if why is None:
-                shop = machine.report.shop
-                if shop not in laid:
-                    laid[shop] = remnants.fitting(offcuts, shop, job.process, body, picture.lines.get(job.id, []))
-                wanted[job.id, key] = _recipe(c, job, body, machine, laid[shop])
-            elif why:
-                picture.shut[job.id, key] = why
-        offcuts = [row for row in offcuts if row not in laid.values()]
-    keys = {place: recipe.key for place, recipe in wanted.items()}
-    rows = queries.recipes(c, sorted(set(keys.values())))
-    made = queries.toolpaths(c, sorted({row.sha256 for row in rows.values() if row.sha256}))
-    for place, recipe in wanted.items():
-        picture.file_keys[keys[place]] = picture.jobs[place[0]].file_key
-        _sort_recipe(picture, place, keys[place], recipe, rows.get(keys[place]), made)
-
-
-def _recipe(c: sa.Connection, job: JobRow, body: JobBody, machine: SeenMachine, offcut: RemnantRow | None) -> Recipe:
-    """Offcut first; a whole sheet where none fits, or where the pieces turned out not to lie on it after all."""
-    description = machine.report.description
-    if offcut is not None:
-        recipe = recipe_for(body, job.pieces, description, remnants.stock_of(offcut))
-        known = queries.recipe(c, recipe.key)
-        if known is None or known.status != "impossible":
-            return recipe
-    return recipe_for(body, job.pieces, description)
-
-
-def _sort_recipe(
-    picture: Picture,
-    place: tuple[str, str],
-    key: str,
-    recipe: Recipe,
-    row: RecipeRow | None,
-    made: Mapping[str, ToolpathRow],
-) -> None:
-    if row is None:
-        picture.missing[key] = recipe
-        picture.shut[place] = _MAKING
-    elif row.status == "making":
-        picture.asked[key] = recipe
-        picture.shut[place] = _MAKING
-    elif row.status == "impossible" or row.sha256 is None:
-        picture.shut[place] = row.why
-    else:
-        picture.toolpaths[place] = made[row.sha256]
-
-
-def _no_recipe(job: JobRow, body: JobBody, machine: SeenMachine) -> str | None:
-    """Why no toolpath is wanted for this machine; empty when the planner's own checkers say it better."""
-    description = machine.report.description
-    if job.process != machine.row.process:
-        return ""
-    if not fits(body.dims_mm, description.envelope_mm, job.process):
-        return "one piece alone is larger than its working area"
-    if matching_material(body, description) is None:
-        return ""
-    return None
 
 
 def orders_of(picture: Picture, job: JobRow) -> list[OrderRow]:
@@ -220,9 +156,8 @@ def _held_back(job: JobRow, files: set[str], picture: Picture) -> str:
         return job.flag
     if job.file_key in files:
         return "the file failed on two machines: it is quarantined until a person has looked at it"
-    has_one = any(place[0] == job.id for place in picture.toolpaths)
-    making = any(place[0] == job.id and why == _MAKING for place, why in picture.shut.items())
-    return "its toolpaths are being made" if making and not has_one else ""
+    making = MAKING in picture.shut(job.id).values()
+    return BEING_MADE if making and not picture.toolpaths(job.id) else ""
 
 
 def _declined(c: sa.Connection, now: datetime) -> dict[str, tuple[Declined, ...]]:
@@ -238,7 +173,7 @@ def _need(body: JobBody, amount_g: float | None) -> MaterialNeed:
 
 def _waiting_job(job: JobRow, picture: Picture, declined: tuple[Declined, ...], now: datetime) -> PlanJob:
     body, orders = read_body(job.body), orders_of(picture, job)
-    own = {key: row for (job_id, key), row in picture.toolpaths.items() if job_id == job.id}
+    own = picture.toolpaths(job.id)
     amounts = [row.material_g for row in own.values() if row.material_g is not None]
     previous = (job.placement or {}).get("machine")
     return PlanJob(
@@ -280,7 +215,7 @@ def _fixed_job(job: JobRow, picture: Picture, place: Place | None, now: datetime
     offer = None if place is None else place.offer
     toolpath = None if place is None else place.toolpath
     if toolpath is not None:
-        picture.toolpaths[job.id, machine] = toolpath
+        picture.wanted.made.setdefault(job.id, {})[machine] = toolpath
     option = DurationOption(p50_s=_UNKNOWN_S, machine=machine or None)
     if toolpath is not None and machine in picture.machines:
         option = _option(picture, job, machine, toolpath)

@@ -90,5 +90,5 @@ def _said(placement: Placement) -> str:
 
 
 def _why_not(picture: Picture, job: str) -> str:
-    said = sorted({why for place, why in picture.shut.items() if place[0] == job})
+    said = sorted(set(picture.shut(job).values()))
     return "; ".join(said[:3]) or "no machine that is known can make it from this material"

@@ -28,7 +28,8 @@ _SILENT: Final = "no word from the agent since"
 def sweep(c: sa.Connection, mover: Mover, now: datetime) -> int:
     """Let everything happen that time alone brings. Returns how many jobs it touched."""
     touched = sum(_deadline(c, mover, job, now) for job in _due(c, mover, now))
-    machines, places = seen_machines(c), held_places(c)
+    places = held_places(c)
+    machines = seen_machines(c, agents_of=[place.agent for place in places.values()])
     jobs = {job.id: job for job in queries.jobs(c, ids=sorted(places))}
     running = {places[job.id].machine: places[job.id].finish(job, now) for job in _moving(jobs.values())}
     for job_id, place in places.items():

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Final
 
+import msgspec
 import sqlalchemy as sa
 from alembic import command
 from alembic.config import Config
@@ -17,6 +18,11 @@ from alembic.script import ScriptDirectory
 _MIGRATIONS: Final = Path(__file__).parent / "migrations"
 _BUSY_TIMEOUT_S: Final = 30.0
 _IDLE_IN_TRANSACTION_MS: Final = 20_000
+#: Kept plans and reports are large: the standard library's reader and writer of JSON took most of many transactions.
+_JSON: Final[dict[str, Any]] = {
+    "json_serializer": lambda value: msgspec.json.encode(value).decode(),
+    "json_deserializer": msgspec.json.decode,
+}
 
 
 class StoreTooNew(RuntimeError):
@@ -92,7 +98,7 @@ def open_store(url: str) -> Store:
 
 
 def _sqlite(url: str) -> sa.Engine:
-    engine = sa.create_engine(url, connect_args={"timeout": _BUSY_TIMEOUT_S})
+    engine = sa.create_engine(url, connect_args={"timeout": _BUSY_TIMEOUT_S}, **_JSON)
 
     @sa.event.listens_for(engine, "connect")
     def set_up(connection: Any, record: object) -> None:
@@ -110,7 +116,7 @@ def _sqlite(url: str) -> sa.Engine:
 
 
 def _postgresql(url: str) -> sa.Engine:
-    engine = sa.create_engine(url, pool_pre_ping=True)
+    engine = sa.create_engine(url, pool_pre_ping=True, **_JSON)
 
     @sa.event.listens_for(engine, "connect")
     def set_up(connection: Any, record: object) -> None:

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 import sqlalchemy as sa
 
-from agents.contract.vocabulary import CLOSED_STATES, LEASED_STATES, JobState
+from agents.contract.vocabulary import CLOSED_STATES, LEASED_STATES, MOTION_STATES, JobState
 from scheduler.store import tables as t
 from scheduler.store.content_tables import job_pieces
 from scheduler.store.rows import (
@@ -83,6 +83,11 @@ def jobs_past_deadline(c: sa.Connection, now: datetime) -> list[JobRow]:
     return [_job(row) for row in c.execute(query).mappings()]
 
 
+def any_past_deadline(c: sa.Connection, now: datetime) -> bool:
+    """Whether any job is in a transitional state for too long."""
+    return c.execute(sa.select(t.jobs.c.id).where(t.jobs.c.deadline <= now).limit(1)).first() is not None
+
+
 def next_deadline(c: sa.Connection) -> datetime | None:
     """When the next deadline or wait ends."""
     moments = [
@@ -149,6 +154,18 @@ def open_offers(c: sa.Connection) -> list[OfferRow]:
     return _all(OfferRow, c.execute(sa.select(t.offers).where(t.offers.c.closed_at.is_(None))))
 
 
+def not_begun(c: sa.Connection) -> dict[str, int]:
+    """Offers that stand and leases whose job has not begun, counted by machine key."""
+    begun = [state.value for state in MOTION_STATES]
+    held = sa.select(t.leases.c.agent, t.leases.c.machine).join(t.jobs, t.jobs.c.id == t.leases.c.job)
+    rows = sa.union_all(
+        held.where(t.leases.c.ended_at.is_(None), t.jobs.c.state.not_in(begun)),
+        sa.select(t.offers.c.agent, t.offers.c.machine).where(t.offers.c.closed_at.is_(None)),
+    ).subquery()
+    counted = sa.select(rows.c.agent, rows.c.machine, sa.func.count()).group_by(rows.c.agent, rows.c.machine)
+    return {f"{agent}.{machine}": number for agent, machine, number in c.execute(counted)}
+
+
 def live_lease(c: sa.Connection, job_id: str) -> LeaseRow | None:
     """The job's live lease: at most one, by index."""
     return _one(LeaseRow, c.execute(sa.select(t.leases).where(t.leases.c.job == job_id, t.leases.c.ended_at.is_(None))))
@@ -207,9 +224,12 @@ def machine(c: sa.Connection, agent_id: str, machine_id: str) -> MachineRow | No
     return _one(MachineRow, c.execute(query))
 
 
-def machines(c: sa.Connection) -> list[MachineRow]:
-    """All machines ever reported."""
-    return _all(MachineRow, c.execute(sa.select(t.machines).order_by(t.machines.c.agent, t.machines.c.machine)))
+def machines(c: sa.Connection, *, agents: Iterable[str] | None = None) -> list[MachineRow]:
+    """All machines ever reported, or those of some agents."""
+    query = sa.select(t.machines).order_by(t.machines.c.agent, t.machines.c.machine)
+    if agents is not None:
+        query = query.where(t.machines.c.agent.in_(sorted(set(agents))))
+    return _all(MachineRow, c.execute(query))
 
 
 def update_machine(c: sa.Connection, agent_id: str, machine_id: str, values: Mapping[str, Any]) -> None:

@@ -24,6 +24,7 @@ from scheduler.app import Parts, Scheduler
 from scheduler.config import Settings
 from scheduler.dispatch.backlog import Inbound
 from scheduler.dispatch.limits import Limits
+from scheduler.orders.composer import Composer, ComposerHere
 from scheduler.orders.intake import CheckedDesign, CheckedFile, keep_design
 from scheduler.orders.recipes import Recipe
 from scheduler.orders.requests import OrderRequest, place_order
@@ -145,11 +146,12 @@ class Line:
         database: str = "",
         planner: Callable[[Snapshot], Plan] = first_fit,
         limits: Limits | None = None,
+        composer: Composer | None = None,
     ) -> None:
         self.clock = SetClock()
         self.office = PostOffice()
         self.agents = {agent.id: agent for agent in agents}
-        self._planner = planner
+        self._planner, self._composer = planner, composer or ComposerHere()
         self.settings = Settings(data=folder, broker=None, database=database, limits=limits or Limits())
         self.scheduler = self._open()
 
@@ -157,6 +159,7 @@ class Line:
         parts = Parts(
             clock=self.clock,
             planner=self._planner,
+            composer=self._composer,
             maker=tiny_toolpath,
             wire=self.office,
             courier=self.office,

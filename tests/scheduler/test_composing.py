@@ -266,7 +266,7 @@ def test_a_shared_plate_is_treated_by_the_most_pressing_need(line: Line) -> None
     line.plan()
     ((job, shared),) = contents(line).items()
     assert shared == {wish.id: 3, need.id: 3}
-    picture = line.scheduler.dispatcher._look(line.now)
+    picture = line.scheduler.dispatcher.look(line.now)
     (seen,) = picture.snapshot.jobs
     assert (seen.id, seen.need_class, seen.due, seen.weight) == (job, NeedClass.SURVIVAL, need.due, 10)
 

@@ -80,7 +80,7 @@ def make(line: Line, shop: Agent, factor: float) -> str:
 
 def expected_s(line: Line, agent: Agent) -> float:
     """What the next peg is planned with on the agent's machine."""
-    picture = line.scheduler.dispatcher._look(line.now)
+    picture = line.scheduler.dispatcher.look(line.now)
     key = line.jobs()[0].file_key
     return picture.learned.option(key, "plain", agent.shop, ESTIMATE_S, f"{agent.id}.m1").p50_s
 
@@ -88,7 +88,7 @@ def expected_s(line: Line, agent: Agent) -> float:
 def options(line: Line) -> dict[str, DurationOption]:
     line.order()
     line.plan()
-    picture = line.scheduler.dispatcher._look(line.now)
+    picture = line.scheduler.dispatcher.look(line.now)
     job = next(job for job in picture.snapshot.jobs if job.options)
     return {str(option.machine): option for option in job.options}
 
@@ -141,7 +141,7 @@ def test_a_machine_that_fails_by_itself_is_trusted_less(line: Line, shops: list[
     line.exchange(holder)
     (row,) = outcomes(line)
     assert (row.outcome, row.failure, row.shop) == ("failed", "thermal", holder.shop)
-    picture = line.scheduler.dispatcher._look(line.now)
+    picture = line.scheduler.dispatcher.look(line.now)
     trust: dict[str, PlanMachine] = {machine.shop: machine for machine in picture.snapshot.machines}
     assert trust[holder.shop].reliability < min(t.reliability for shop, t in trust.items() if shop != holder.shop)
 

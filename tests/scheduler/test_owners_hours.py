@@ -87,7 +87,7 @@ class Shop:
 
     def placed(self) -> Placement | None:
         self.line.plan()
-        planned = plan(self.line.scheduler.dispatcher._look(self.line.now).snapshot)
+        planned = plan(self.line.scheduler.dispatcher.look(self.line.now).snapshot)
         return planned.placements[0] if planned.placements else None
 
     def close(self) -> None:

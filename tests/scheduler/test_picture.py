@@ -61,7 +61,7 @@ def telling(shop: str, *, description: dict[str, Any] | None = None, **more: Any
 
 
 def snapshot(line: Line) -> Snapshot:
-    return line.scheduler.dispatcher._look(line.now).snapshot
+    return line.scheduler.dispatcher.look(line.now).snapshot
 
 
 @pytest.fixture

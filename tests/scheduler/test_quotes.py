@@ -101,7 +101,7 @@ def test_accepting_makes_the_date_a_promise_that_the_plan_knows(line: Line) -> N
     found = quote(line, name)
     assert accept(line, name).promised == found.finish_p90
     assert quote(line, name).accepted_at == line.now
-    (job,) = line.scheduler.dispatcher._look(line.now).snapshot.jobs
+    (job,) = line.scheduler.dispatcher.look(line.now).snapshot.jobs
     assert job.promised == found.finish_p90
     assert counted(line) == Promises(kept=0, broken=0, overdue=0, standing=1)
 

@@ -1,0 +1,125 @@
+"""A plan on its way into the database: in slices, each a short transaction, so that nobody waits long to write.
+
+Between two slices anything may happen. So every slice reads anew what it is about to change, and leaves alone what
+moved since the plan's instant. A scheduler that dies between two slices plans again; nothing is owed for the rest.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from datetime import datetime
+from functools import partial
+from itertools import islice
+from typing import Final, TypeVar
+
+import sqlalchemy as sa
+
+from agents.contract.vocabulary import JobState
+from scheduler.dispatch.board import post_marks
+from scheduler.dispatch.moves import Mover
+from scheduler.dispatch.offers import (
+    Reach,
+    keep_place,
+    keep_plan,
+    not_yet,
+    offer_job,
+    room_left,
+    store_waiting,
+    unheard,
+)
+from scheduler.dispatch.owners import make_way
+from scheduler.dispatch.picture import Picture
+from scheduler.dispatch.quoting import Planned, write_quotes
+from scheduler.planning.snapshot import Placement, Waiting
+from scheduler.store import queries
+
+#: A slice takes up further pieces of work for so long; one piece takes some milliseconds.
+SLICE_S: Final = 0.015
+#: Jobs in one piece of work.
+_AT_ONCE: Final = 10
+
+_T = TypeVar("_T")
+_Deed = Callable[[sa.Connection, datetime], None]
+
+
+class Carrying:
+    """One plan. `slice` until it says that nothing is left."""
+
+    def __init__(self, mover: Mover, picture: Picture, planned: Planned, reach: Reach) -> None:
+        self._mover, self._picture, self._planned, self._reach = mover, picture, planned, reach
+        self._number = 0
+        self._passed: Counter[str] = Counter()
+        """Places on each machine that this plan gives to jobs that are not offered yet."""
+        self.offered: list[str] = []
+        self.news = False
+        """Whether something changed that a further plan depends on."""
+        self._left = deque(self._deeds())
+
+    def __str__(self) -> str:
+        plan = self._planned.plan
+        return f"planned {len(plan.placements)}, waiting {len(plan.waiting)}, offered {len(self.offered)}"
+
+    def slice(self, c: sa.Connection, now: datetime, seconds: Callable[[], float] = time.monotonic) -> bool:
+        """Do some of it in this transaction. Whether anything is left."""
+        until = seconds() + SLICE_S
+        while self._left:
+            self._left.popleft()(c, now)
+            if seconds() >= until:
+                break
+        return bool(self._left)
+
+    def _deeds(self) -> Iterator[_Deed]:
+        plan = self._planned.plan
+        waiting = {each.job: each for each in plan.waiting}
+        placed = [placement for placement in plan.placements if not placement.fixed]
+        yield self._keep
+        for jobs in _some(sorted(self._picture.jobs), 4 * _AT_ONCE):
+            yield partial(self._post, jobs)
+        for names in _some(sorted({*waiting, *self._picture.held_back}), _AT_ONCE):
+            yield partial(self._say_why, waiting, names)
+        for some in _some(sorted(placed, key=lambda each: (each.start, each.job)), _AT_ONCE):
+            yield partial(self._offer, some)
+        yield self._quote
+        yield self._make_way
+
+    def _keep(self, c: sa.Connection, now: datetime) -> None:
+        self._number = keep_plan(c, self._picture, self._planned.plan, now)
+
+    def _post(self, jobs: Sequence[str], c: sa.Connection, now: datetime) -> None:
+        post_marks(c, self._mover, self._picture, jobs, self._reach, now)
+
+    def _say_why(self, waiting: Mapping[str, Waiting], names: Sequence[str], c: sa.Connection, _now: datetime) -> None:
+        store_waiting(c, self._picture, waiting, names)
+
+    def _offer(self, placements: Sequence[Placement], c: sa.Connection, now: datetime) -> None:
+        jobs = {job.id: job for job in queries.jobs(c, ids=[placement.job for placement in placements])}
+        limits, picture = self._mover.limits, self._picture
+        room = room_left(c, picture.machines, limits)
+        room.subtract(self._passed)
+        shut = unheard(c, now, limits)
+        for placement in placements:
+            job, machine = jobs[placement.job], picture.machines[placement.machine]
+            if job.state is not JobState.WAITING or job.version != picture.jobs[job.id].version:
+                continue
+            why = shut or not_yet(machine, placement, room[machine.key], now, limits, self._reach.term)
+            room[machine.key] -= 1
+            keep_place(c, job, placement, self._planned.plan, self._number, why)
+            if why:
+                self._passed[machine.key] += 1
+            else:
+                offer_job(c, self._mover, picture, self._planned.plan, placement, now, self._reach)
+                self.offered.append(job.id)
+
+    def _quote(self, c: sa.Connection, now: datetime) -> None:
+        self.news = bool(write_quotes(c, self._planned, now)) or self.news
+
+    def _make_way(self, c: sa.Connection, now: datetime) -> None:
+        self.news = bool(make_way(c, self._mover, self._picture, self._planned.plan, now)) or self.news
+
+
+def _some(values: Iterable[_T], number: int) -> Iterator[list[_T]]:
+    rest = iter(values)
+    while found := list(islice(rest, number)):
+        yield found
