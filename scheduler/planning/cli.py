@@ -17,6 +17,7 @@ from scheduler.planning.snapshot import Plan
 
 #: Seconds of searching from which progress is said also where nobody seems to watch.
 LONG_S: Final = 10.0
+WORKERS_HELP: Final = "processes that search; as many as there are cores for a large network and 10 s or more, else 1"
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -36,15 +37,19 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--budget", type=float, default=2.0, metavar="SECONDS", help="time for improving")
     parser.add_argument("--moves", type=int, default=None, help="moves instead of time: repeats exactly")
+    parser.add_argument("--workers", type=int, default=None, metavar="N", help=WORKERS_HELP)
     parser.add_argument("--json", action="store_true", help="the whole plan as JSON on standard output")
     parser.add_argument("--out", type=Path, default=None, help="write the plan as JSON here")
     parser.add_argument("--gantt", type=Path, default=None, help="write a picture here, .svg or .png")
     asked = parser.parse_args(words)
+    if asked.workers is not None and asked.workers < 1:
+        parser.error(f"{asked.workers} processes cannot search: give 1 or more")
     try:
         text = sys.stdin.read() if str(asked.file) == "-" else asked.file.read_text()
         snapshot = planfile.load_snapshot(text)
         show = _Progress() if sys.stderr.isatty() or asked.budget >= LONG_S else None
-        made = plan(snapshot, seed=asked.seed, budget_s=asked.budget, moves=asked.moves, progress=show)
+        searching = {"budget_s": asked.budget, "moves": asked.moves, "workers": asked.workers}
+        made = plan(snapshot, seed=asked.seed, progress=show, **searching)
     except (OSError, planfile.BadPlanFile, BadSnapshot) as wrong:
         print(f"workshed plan: {wrong}", file=sys.stderr)
         return 2

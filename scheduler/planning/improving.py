@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,12 +11,17 @@ from typing import Final
 import numpy as np
 
 from scheduler.planning.core import NUMBER, Core, Schedule, copy_schedule, restore_schedule
+from scheduler.planning.heating import Temperatures, temperatures
 from scheduler.planning.independent import BestOfParts
 from scheduler.planning.propagation import new_journal
 from scheduler.planning.search import MASK, anneal
+from scheduler.planning.sharding import rounds_of
 from scheduler.planning.team import Heat, Team
 from scheduler.planning.timing import retime_all, total_cost
 
+#: Operations and seconds from which several processes pay: each takes a second or two to start.
+LARGE: Final = 3_000
+WORTH_S: Final = 10.0
 #: Moves that tell how fast this computer is.
 _PROBED: Final = 1_000
 _PROBED_TOGETHER: Final = 40_000
@@ -23,8 +29,8 @@ _PROBED_TOGETHER: Final = 40_000
 _ENOUGH_MOVES: Final = 1_000
 _SMALL: Final = 200
 _MOST_ROUNDS: Final = 12
-#: Overloaded networks want it hotter by far, and nothing cheap tells beforehand which ones are.
-_HEATS: Final = (1.0, 8.0, 64.0)
+#: How much hotter some of several coolings begin.
+_HEATS: Final = (1.0, 3.0, 9.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +49,35 @@ class Improved:
         return self.moves / self.wall_s if self.wall_s > 0 else 0.0
 
 
+def workers_for(operations: int, budget_s: float, moves: int | None) -> int:
+    """Processes that a search had best have where nobody says how many: every core for a large network and time enough,
+    else this one alone, whose counted moves give the same plan on every computer."""
+    if moves is not None or operations < LARGE or budget_s < WORTH_S:
+        return 1
+    # Cores that this process may use, where the system tells them from those that there are.
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def improve_by(
+    workers: int,
+    p: Core,
+    s: Schedule,
+    *,
+    seed: int,
+    budget_s: float,
+    moves: int | None = None,
+    progress: Callable[[float, int], None] | None = None,
+) -> Improved:
+    """`improve` by so many processes, whose start counts as part of the budget; one is this process."""
+    if workers == 1:
+        return improve(p, s, seed=seed, budget_s=budget_s, moves=moves, progress=progress)
+    began = time.perf_counter()
+    with Team(workers, seed) as team:
+        team.load(p, s)
+        left_s = max(0.0, budget_s - (time.perf_counter() - began))
+        return improve(p, s, seed=seed, budget_s=left_s, moves=moves, progress=progress, team=team)
+
+
 def improve(
     p: Core,
     s: Schedule,
@@ -51,8 +86,7 @@ def improve(
     budget_s: float | None = None,
     moves: int | None = None,
     frozen: int = 0,
-    hot: float = 12_000.0,
-    cold: float = 800.0,
+    between: Temperatures | None = None,
     samples: int = 12,
     steps: int = 20,
     progress: Callable[[float, int], None] | None = None,
@@ -61,19 +95,27 @@ def improve(
 ) -> Improved:
     """Search from `s` and leave the best schedule found in it: never worse than it came.
 
-    Give `moves` for a deterministic search, else `budget_s` (seconds). Temperatures are costs in hundredths of a
-    weight-minute. Where there are more moves than one cooling can use (small problems), several share them: each starts
-    from `s` anew, every second and third one hotter. `progress` is told the share done and the best cost after each of
-    the steps. `clock` counts the seconds of the budget: of the wall, or (`time.process_time`) of this process alone.
-    With a `team` that has loaded the problem, its workers do the moves; see `Team.clock` for their seconds.
+    Give `moves` for a deterministic search, else `budget_s` (seconds). Temperatures are read off the network where none
+    are given (`between`). Where there are more moves than one cooling can use (small problems), several share them:
+    each starts from `s` anew, every second and third one hotter. `progress` is told the share done and the best cost
+    after each of the steps. `clock` counts the seconds of the budget: of the wall, or (`time.process_time`) of this
+    process alone. With a `team` that has loaded the problem, its workers do the moves; see `Team.clock` for seconds.
     """
     assert moves is not None or budget_s is not None, "give moves or a budget"
     search = _Search(p, s, seed, frozen, samples, clock, team)
     budget = _Budget(moves, budget_s, clock, search.began)
     first = search.best
+    usual = between if between is not None else search.temperatures()
+    hot, cold = usual
     if moves is None:
-        search.cool(hot, hot, _PROBED if team is None else _PROBED_TOGETHER)
-    rounds = _rounds(len(p.ops), budget.expected(search.speed))
+        search.cool(cold, cold, _PROBED if team is None else _PROBED_TOGETHER)
+    if team is not None:
+        # Whole tournaments, so that the last borders are as fair as the first.
+        steps = -(-steps // rounds_of(team.workers)) * rounds_of(team.workers)
+    expected = budget.expected(search.speed)
+    rounds = _rounds(len(p.ops), expected)
+    if between is None:
+        hot, cold = usual.for_moves(expected / rounds / max(1, len(p.ops)))
     for step in range(rounds * steps):
         if step % steps == 0 and step:
             search.start_again()
@@ -132,6 +174,7 @@ class _Search:
     ) -> None:
         self._p, self._s, self._frozen, self._samples, self._clock, self._team = p, s, frozen, samples, clock, team
         self.began = clock()
+        self._seed = seed
         self._rng = np.array([(seed * 2_654_435_761 + 88_172_645) % MASK or 1], np.int64)
         self._journal = new_journal(len(p.ops))
         self._late, self._movable = np.zeros(len(p.ops) + 1, NUMBER), np.zeros(len(p.ops) + 1, NUMBER)
@@ -145,6 +188,12 @@ class _Search:
     def speed(self) -> float:
         """Moves a second so far."""
         return self.tried / max(1e-6, self._clock() - self.began)
+
+    def temperatures(self) -> Temperatures:
+        """Between which to search on from here."""
+        return temperatures(
+            self._p, self._s, self._journal, seed=self._seed, frozen=self._frozen, samples=self._samples
+        )
 
     def start_again(self) -> None:
         """Back to the schedule that came; the best is kept."""

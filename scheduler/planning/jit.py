@@ -24,8 +24,8 @@ B = TypeVar("B")
 
 #: The modules whose functions are compiled.
 COMPILED_MODULES: Final = (
-    "core", "timing", "propagation", "estimating", "insertion", "search", "live", "critical_path", "tabu", "unrelated",
-    "tardiness", "bounds", "queue_bound", "independent",
+    "core", "timing", "propagation", "estimating", "insertion", "search", "heating", "live", "critical_path", "tabu",
+    "unrelated", "tardiness", "bounds", "queue_bound", "independent",
 )  # fmt: skip
 
 

@@ -41,6 +41,7 @@ from scheduler.planning.core import (
     Schedule,
 )
 from scheduler.planning.estimating import INFINITE
+from scheduler.planning.heating import Temperatures
 from scheduler.planning.improving import Improved, improve
 from scheduler.planning.insertion import LIMIT, insert_best, remove
 from scheduler.planning.jit import borrowed, compiled
@@ -49,7 +50,7 @@ from scheduler.planning.timing import take_out
 
 #: Temperatures of searching on from a good schedule, in hundredths of a weight-minute: well below what moving an
 #: operation to another shop costs, so that nothing moves there by chance.
-HOT, COLD = 3_000.0, 1_000.0
+LIVE = Temperatures(3_000.0, 1_000.0)
 #: How often what a failure displaced is taken out and placed anew, one by one.
 SECOND_THOUGHTS = 2
 
@@ -200,8 +201,7 @@ class LivePlan:
             moves=moves,
             budget_s=budget_s,
             frozen=self.fence,
-            hot=HOT,
-            cold=COLD,
+            between=LIVE,
             steps=4,
             clock=clock,
         )

@@ -198,22 +198,24 @@ def whole_numbers(part: Part) -> Schedule:
     return part.schedule._replace(at=at)
 
 
-def take_in(core: Core, s: Schedule, cost: int, shard: Ints, answers: Mapping[int, Answer]) -> tuple[int, list[int]]:
+def take_in(
+    core: Core, s: Schedule, cost: int, shard: Ints, answers: Mapping[int, Answer], spare: int = 0
+) -> tuple[int, list[int]]:
     """Merge answers into `s`, every time computed anew. Returns the new cost and the shards that were taken in.
 
-    Together they may cost what they counted with, no more. Should they (a term of the objective that an earlier start
-    makes dearer), they are taken in one after the other where that holds; a shard that is left out keeps its sequences.
+    Together they may cost what they counted with and `spare`, no more. Should they (a term of the objective that an
+    earlier start makes dearer), they are taken in one by one where that holds; who is left out keeps its sequences.
     """
     every = sorted(answers)
     whole = _with(core, s, shard, answers, every)
     promised = cost + sum(answers[i].delta for i in every)
-    if whole is not None and whole[1] <= promised:
+    if whole is not None and whole[1] <= promised + spare:
         restore_schedule(s, whole[0])
         return whole[1], every
     taken: list[int] = []
     for i in every:
         one = _with(core, s, shard, answers, [i])
-        if one is not None and one[1] <= cost + answers[i].delta:
+        if one is not None and one[1] <= cost + answers[i].delta + spare:
             restore_schedule(s, one[0])
             cost = one[1]
             taken.append(i)

@@ -196,7 +196,8 @@ class Team:
             report.shard: Answer(copy_schedule(schedule_in(self._shared, str(report.shard))), report.delta)
             for report in reports
         }
-        now, taken = take_in(self._core, s, cost, shard, answers)
+        # Dearer by less than one step up at this heat is no reason to throw a round's work away.
+        now, taken = take_in(self._core, s, cost, shard, answers, int(heat.cold))
         self.left_out += len(answers) - len(taken)
         accepted = sum(report.accepted for report in reports if report.shard in taken)
         return Cooled(now - cost, sum(shares[i] for i in answers), accepted)

@@ -23,7 +23,7 @@ from typing import Any
 
 os.environ.setdefault("WORKSHED_COMPILE", "1")
 
-from tests.benchmarks import planning_bars, planning_fleet
+from tests.benchmarks import planning_bars, planning_fleet, planning_shards
 from tests.benchmarks.planning_bars import Left, Settings
 from tests.benchmarks.planning_peers import NO_PEER, pyjobshop_python
 from tests.benchmarks.planning_results import (
@@ -48,6 +48,7 @@ BARS: dict[str, tuple[Callable[[Settings], Sequence[Sample | Bar]], int]] = {
     "P4": (planning_bars.against_optimum, 1_800),
     "P5": (planning_bars.against_bound, 1_800),
     "P6": (planning_fleet.fleet, 2_400),
+    "P6-workers": (planning_shards.shards, 2_400),
     "P7": (planning_fleet.online, 2_400),
     "P9": (planning_fleet.planted, 2_400),
     "P11": (planning_fleet.growth, 1_800),

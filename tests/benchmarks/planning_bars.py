@@ -16,7 +16,6 @@ from scheduler.planning.flexible_shop import FlexibleShop, shop_of, shop_violati
 from scheduler.planning.improving import improve
 from scheduler.planning.makespan import solve_shop
 from scheduler.planning.microfab import microfab, weighted_tardiness
-from scheduler.planning.problem import Problem
 from scheduler.planning.public_formats import read_queues, read_shop_file, text_of
 from scheduler.planning.queue_bound import least_last_finish
 from scheduler.planning.tardiness import solve_queue
@@ -196,9 +195,8 @@ def against_bound(s: Settings) -> list[Sample]:
     core = make_core(p)
     schedule = append_first(p, core)
     improve(core, append_first(p, core), moves=500)
-    hot, cold = _temperatures(p)
     seconds = 3 if s.quick else 30
-    improve(core, schedule, seed=s.seed, budget_s=seconds, hot=hot, cold=cold, samples=8, clock=s.clock)
+    improve(core, schedule, seed=s.seed, budget_s=seconds, clock=s.clock)
     cost = weighted_tardiness(p, schedule.avail, schedule.machine)
     curve: list[list[float]] = []
     bound = weighted_tardiness_bound(
@@ -211,12 +209,6 @@ def against_bound(s: Settings) -> list[Sample]:
     gap = Sample("P5 gap to own bound", _over(cost, bound), "%", "≤ 10", {"prototype": 10.8},
                  {"bound": curve[:: max(1, len(curve) // 100)], "cost": [cost]})  # fmt: skip
     return [gap, Sample("P5 bound", bound, "min × weight", "-"), Sample("P5 cost", cost, "min × weight", "-")]
-
-
-def _temperatures(p: Problem) -> tuple[float, float]:
-    """Hot enough that several times what a mean operation costs, late by its own duration, is taken or left."""
-    hot = 4.0 * float((p.weight * p.elig_ticks[p.elig_ptr[:-1]]).mean())
-    return hot, hot / 750
 
 
 def _over(value: float, best: float) -> float:

@@ -9,6 +9,7 @@ from scheduler.planning.bounds import weighted_tardiness_bound
 from scheduler.planning.construction import construct
 from scheduler.planning.core import make_core
 from scheduler.planning.exact import solve_exactly
+from scheduler.planning.heating import Temperatures
 from scheduler.planning.improving import improve
 from scheduler.planning.microfab import MicroFab, microfab, weighted_tardiness
 from scheduler.planning.transport_prices import first_prices
@@ -42,7 +43,7 @@ def test_the_bound_is_near_a_good_plan_of_an_overloaded_network() -> None:
     fab = overloaded(60, 6, 1)
     core = make_core(fab.problem)
     schedule = construct(fab.problem, core)
-    improve(core, schedule, moves=3_000, hot=1e6, cold=3e3)
+    improve(core, schedule, moves=3_000, between=Temperatures(1e6, 3e3))
     value = weighted_tardiness(fab.problem, schedule.avail, schedule.machine)
     told: list[int] = []
     bound = weighted_tardiness_bound(

@@ -24,6 +24,7 @@ from scheduler.planning.core import (
     empty_schedule,
     make_core,
 )
+from scheduler.planning.heating import Temperatures
 from scheduler.planning.improving import improve, times_agree
 from scheduler.planning.insertion import INFINITE, insert_best
 from scheduler.planning.live import LivePlan
@@ -205,7 +206,7 @@ def test_the_search_returns_its_best_and_not_its_last() -> None:
     core = make_core(fab.problem)
     schedule = append_first(fab.problem, core)
     start = int(total_cost(core, schedule))
-    done = improve(core, schedule, moves=600, seed=1, hot=1e9, cold=1e8)
+    done = improve(core, schedule, moves=600, seed=1, between=Temperatures(1e9, 1e8))
     assert done.after <= start
     assert int(total_cost(core, schedule)) == done.after
     assert times_agree(core, schedule)

@@ -8,12 +8,15 @@ import signal
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from scheduler.planning import Snapshot, plan
+from scheduler.planning.checker import violations
 from scheduler.planning.construction import append_first
 from scheduler.planning.core import (
     AVAIL,
@@ -29,10 +32,12 @@ from scheduler.planning.core import (
     copy_schedule,
     make_core,
 )
-from scheduler.planning.improving import improve, times_agree
+from scheduler.planning.improving import LARGE, improve, times_agree, workers_for
 from scheduler.planning.microfab import microfab
 from scheduler.planning.problem import NEVER
 from scheduler.planning.propagation import new_journal
+from scheduler.planning.refusing import CORRECTED
+from scheduler.planning.replaying import replayed
 from scheduler.planning.search import anneal
 from scheduler.planning.sharding import (
     Answer,
@@ -48,6 +53,7 @@ from scheduler.planning.sharding import (
 )
 from scheduler.planning.team import Heat, Team
 from scheduler.planning.timing import retime_all, total_cost
+from tests.scheduler.planning.worlds import HOUR, NOW, hours, print_job, printer, world
 
 FAB = microfab(60, 24, seed=5, load=1.3)
 CALM = microfab(60, 24, seed=6, load=1.3, calendars=False)
@@ -306,3 +312,37 @@ def test_a_team_that_is_closed_leaves_no_process(team: Team) -> None:
     for pid in pids:
         with pytest.raises(ProcessLookupError):
             os.kill(pid, 0)
+
+
+def many(jobs: int) -> Snapshot:
+    """More jobs than are planned whole, in three shops an hour from each other; every third has a second step."""
+    plants = [printer(f"m{i}", shop=f"s{i % 3}", attended_windows=(hours(0, 10), hours(24, 34))) for i in range(12)]
+    work = [print_job(f"j{i}", 90 + 7 * i % 211, due=NOW + (i % 9) * HOUR) for i in range(jobs)]
+    second = [print_job(f"k{i}", 30, due=NOW + 12 * HOUR, predecessors=(f"j{i}",)) for i in range(0, jobs, 3)]
+    return world(plants, [*work, *second])
+
+
+@pytest.mark.processes
+def test_a_plan_made_by_two_workers_is_accepted_and_repeats() -> None:
+    snapshot = many(60)
+    made, again = (plan(snapshot, seed=2, moves=2_000, workers=2) for _ in range(2))
+    assert violations(snapshot, made) == []
+    assert CORRECTED not in made.engine
+    assert made.placements == again.placements
+    assert made.moves is None, "kept as a plan that time ended: one process cannot search it again"
+    assert replayed(snapshot, made).same
+    start = plan(snapshot, seed=2, budget_s=0)
+    assert made.cost < start.cost
+
+
+@pytest.mark.processes
+def test_one_worker_plans_as_nobody_said_how_many() -> None:
+    snapshot = many(50)
+    one, plain = plan(snapshot, seed=2, moves=500, workers=1), plan(snapshot, seed=2, moves=500)
+    assert replace(one, wall_s=0) == replace(plain, wall_s=0)
+
+
+def test_small_networks_short_budgets_and_counted_moves_are_searched_by_one_process() -> None:
+    cores = len(os.sched_getaffinity(0))
+    assert workers_for(LARGE - 1, 60, None) == workers_for(LARGE, 1, None) == workers_for(LARGE, 60, 5_000) == 1
+    assert workers_for(LARGE, 60, None) == cores
