@@ -47,6 +47,7 @@ OpenBridge = Callable[[BridgeConfig], Bridge]
 #: Claims that were neither granted nor taken back count against the queue for so long.
 _CLAIM_COUNTS: Final = timedelta(minutes=10)
 _CONNECT_EVERY_S: Final = 3.0
+_FETCHERS_A_MACHINE: Final = 4
 _TURN_S: Final = 1.0
 _REPORT_EVERY_S: Final = 1.0
 _NEVER: Final = datetime.fromtimestamp(0, UTC)
@@ -114,7 +115,9 @@ class Agent:
             FurtherNetwork(config, one, self.spool, self.clock, self.boot, around) for one in config.networks
         )
         self.telemetry = TelemetryLoop(config.telemetry_every_s, self._readings, self._send_telemetry)
-        self._fetchers = ThreadPoolExecutor(config.cache.parallel, thread_name_prefix="fetch")
+        # More threads than transfers at a time: most of those that wait for a dead server only wait.
+        fetchers = max(config.cache.parallel, _FETCHERS_A_MACHINE * len(config.machines))
+        self._fetchers = ThreadPoolExecutor(fetchers, thread_name_prefix="fetch")
         self._ending = threading.Event()
         self._threads: list[threading.Thread] = []
         self.beats: dict[str, float] = {}

@@ -178,14 +178,19 @@ class MqttLine:
             self._line.lost(str(reason))
 
     def _on_message(self, client: paho.Client, _data: object, message: paho.MQTTMessage) -> None:
-        payload = bytes(message.payload)
-        taken = self._line.overheard(message.topic, payload, bool(message.retain))
-        if taken is None:
-            taken = self._line.received(message.topic, payload)
-        if taken:
+        if self._take_in(message):
             client.ack(message.mid, message.qos)
         else:
             self._ask_again_later(client)
+
+    def _take_in(self, message: paho.MQTTMessage) -> bool:
+        payload = bytes(message.payload)
+        try:
+            taken = self._line.overheard(message.topic, payload, bool(message.retain))
+            return self._line.received(message.topic, payload) if taken is None else taken
+        except Exception:  # noqa: BLE001 (a defect that one message finds must not end the thread that hears all others)
+            _log.exception("%d bytes on %.200s could not be taken in, and are dropped", len(payload), message.topic)
+            return True
 
     def _ask_again_later(self, client: paho.Client) -> None:
         """Only a new connection makes a broker send unacknowledged messages again."""

@@ -98,7 +98,7 @@ class ToolpathStore:
         """
         with self._lock:
             own = self._busy.setdefault(ref.sha256, threading.Lock())
-        with own, self._slots:
+        with own:
             if self.has(ref.sha256):
                 if self.verified(ref.sha256):
                     self._spool.touch_toolpath(ref.sha256, ref.size_bytes, self._clock.now())
@@ -119,7 +119,8 @@ class ToolpathStore:
         while wanted() and not self._ending.is_set():
             for url in ref.urls:
                 try:
-                    return self._fetch_once(url, ref)
+                    with self._slots:  # not while waiting: a dead server keeps nobody else from fetching
+                        return self._fetch_once(url, ref, wanted)
                 except ToolpathWrong as error:
                     wrong += 1
                     _log.warning("toolpath %s from %s: %s", ref.sha256[:12], url, error)
@@ -131,7 +132,7 @@ class ToolpathStore:
             pause_s = min(pause_s * 2, _LONGEST_PAUSE_S)
         raise GivenUp(f"toolpath {ref.sha256[:12]} is no longer wanted")
 
-    def _fetch_once(self, url: str, ref: ToolpathRef) -> Path:
+    def _fetch_once(self, url: str, ref: ToolpathRef, wanted: Callable[[], bool]) -> Path:
         """One attempt, resumed from what an earlier one left."""
         part = self.path(ref.sha256).with_suffix(".part")
         have = part.stat().st_size if part.exists() else 0
@@ -139,7 +140,7 @@ class ToolpathStore:
             part.unlink()
             have = 0
         if have < ref.size_bytes:
-            self._download(url, ref, part, have)
+            self._download(url, ref, part, have, wanted)
         if part.stat().st_size < ref.size_bytes:
             raise ToolpathUnavailable("the transfer ended early; it will be resumed")
         if part.stat().st_size != ref.size_bytes or _hash_of(part) != ref.sha256:
@@ -148,7 +149,7 @@ class ToolpathStore:
         self._keep(part, ref.sha256, ref.size_bytes)
         return self.path(ref.sha256)
 
-    def _download(self, url: str, ref: ToolpathRef, part: Path, have: int) -> None:
+    def _download(self, url: str, ref: ToolpathRef, part: Path, have: int, wanted: Callable[[], bool]) -> None:
         if not url.startswith(("http://", "https://")):
             raise ToolpathWrong(f"{url[:80]!r} is not an http address")
         headers = {"Range": f"bytes={have}-", "Accept-Encoding": "identity"} if have else {}
@@ -157,7 +158,7 @@ class ToolpathStore:
             with self._opener.open(request, timeout=self._settings.timeout_s) as answer:
                 resumed = have > 0 and answer.status == 206
                 with part.open("ab" if resumed else "wb") as file:
-                    self._copy(answer, file, ref.size_bytes - (have if resumed else 0))
+                    self._copy(answer, file, ref.size_bytes - (have if resumed else 0), wanted)
         except urllib.error.HTTPError as error:
             if error.code == 416:
                 part.unlink(missing_ok=True)
@@ -167,16 +168,18 @@ class ToolpathStore:
         except ValueError as error:
             raise ToolpathWrong(f"{url[:80]!r} is not an address: {error}") from error
 
-    def _copy(self, answer: http.client.HTTPResponse, file: IO[bytes], expected: int) -> None:
-        """Copy at most `expected` bytes; one more is a lie about the size."""
+    def _copy(
+        self, answer: http.client.HTTPResponse, file: IO[bytes], expected: int, wanted: Callable[[], bool]
+    ) -> None:
+        """Copy at most `expected` bytes; one more is a lie about the size. A drip is left when nobody waits for it."""
         left = expected
-        while chunk := answer.read(min(_CHUNK_BYTES, left + 1)):
+        while chunk := answer.read1(min(_CHUNK_BYTES, left + 1)):
             left -= len(chunk)
             if left < 0:
                 raise ToolpathWrong("more bytes were sent than the offer said")
             file.write(chunk)
-            if self._ending.is_set():
-                raise ToolpathUnavailable("the agent is ending")
+            if self._ending.is_set() or not wanted():
+                raise ToolpathUnavailable("nobody waits for it any more")
 
     def _keep(self, part: Path, sha256: str, size: int) -> None:
         """Make the file durable under its final name, then note it."""

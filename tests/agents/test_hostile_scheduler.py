@@ -32,6 +32,7 @@ from firmware_bridges.twins.host import Twin, TwinHost
 from firmware_bridges.twins.run import TwinOptions, make_twin
 from tests.agents.peer import eventually
 from tests.agents.scene import PROGRAM, FakeClock, Scene, grant_of, machine_settings, offer_of, shop_config
+from tests.contract.whole import whole
 
 INBOX = get_args(m.InboxMessage)
 STRINGS = ("", "m1", "j1", "o1", "x" * 64, "x" * 65, "../etc", "G1 X100", "\x18", "M112", "ü", "a b", "+", "#")
@@ -103,7 +104,7 @@ def attacks(now: str) -> Iterator[bytes]:
     dice = random.Random(11)
     every = samples()
     sent: list[bytes] = []
-    for body in every:
+    for body in (*every, *map(whole, INBOX)):
         for path in places(body):
             for new in (*STRINGS, *NUMBERS, *ODD):
                 sent.append(envelope(changed(body, path, new), dice, now))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import gzip
 import hashlib
 import http.server
 import threading
@@ -20,6 +22,8 @@ from agents.toolpaths import GivenUp, ToolpathStore, ToolpathUnavailable, Toolpa
 from tests.agents.scene import LASER_PROGRAM, PROGRAM, FakeClock, machine_settings, offer_of
 
 BIG = b"G1 X1 Y1\n" * 100_000
+#: 100 MB of zeros in 97 kB, for a reader that believes a `Content-Encoding`.
+BOMB = gzip.compress(bytes(100_000_000))
 
 
 class Files(http.server.BaseHTTPRequestHandler):
@@ -27,6 +31,7 @@ class Files(http.server.BaseHTTPRequestHandler):
 
     protocol_version = "HTTP/1.0"
     asked: list[tuple[str, str]]
+    ended: threading.Event
 
     def do_GET(self) -> None:
         kind, wanted = self.path.strip("/"), self.headers.get("Range", "")
@@ -40,6 +45,27 @@ class Files(http.server.BaseHTTPRequestHandler):
             self.send_header("Location", "file:///etc/passwd")
             self.end_headers()
             return
+        if kind == "drips":  # a byte now and then: no timeout of the socket ever ends it
+            self.send_response(200)
+            self.end_headers()
+            with contextlib.suppress(OSError):
+                while not self.ended.wait(0.05):
+                    self.wfile.write(b"G")
+                    self.wfile.flush()
+            return
+        if kind == "bomb":
+            self.send_response(200)
+            self.send_header("Content-Encoding", "gzip")
+            self.end_headers()
+            with contextlib.suppress(OSError):
+                self.wfile.write(BOMB)
+            return
+        if kind == "endless":
+            self.send_response(200)
+            self.end_headers()
+            with contextlib.suppress(OSError):
+                while True:
+                    self.wfile.write(BIG)
         body = {"short": BIG[:-5], "longer": BIG + b"G0 X9\n", "other": b"X" * len(BIG)}.get(kind, BIG)
         if kind == "deaf-to-ranges":
             start = 0
@@ -53,11 +79,12 @@ class Files(http.server.BaseHTTPRequestHandler):
 
 @pytest.fixture
 def base() -> Iterator[str]:
-    Files.asked = []
+    Files.asked, Files.ended = [], threading.Event()
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Files)
     server.daemon_threads = True
     threading.Thread(target=server.serve_forever, daemon=True).start()
     yield f"http://127.0.0.1:{server.server_address[1]}"
+    Files.ended.set()
     server.shutdown()
     server.server_close()
 
@@ -136,6 +163,47 @@ def test_too_large_is_refused_before_the_first_byte(store: ToolpathStore, base: 
     with pytest.raises(ToolpathWrong, match="at most"):
         store.fetch(structs.replace(ref(f"{base}/good"), size_bytes=10**12), always)
     assert Files.asked == []
+
+
+@pytest.mark.parametrize("kind", ["endless", "bomb"])
+def test_no_server_fills_the_disk_or_the_memory(store: ToolpathStore, base: str, kind: str) -> None:
+    with pytest.raises(ToolpathWrong):
+        store.fetch(ref(f"{base}/{kind}", data=b"G" * len(BOMB)), always)
+    assert list(store.path("0" * 64).parent.glob("*.gcode")) == []
+    assert all(path.stat().st_size <= len(BOMB) for path in store.path("0" * 64).parent.iterdir())
+
+
+def test_a_server_that_drips_is_left_when_nobody_waits_any_more(store: ToolpathStore, base: str) -> None:
+    asked = iter([True] * 8)
+    with pytest.raises(GivenUp):
+        store.fetch(ref(f"{base}/drips"), lambda: next(asked, False))
+
+
+def test_waiting_for_a_dead_server_keeps_nobody_else_from_fetching(memory_path: Path, base: str) -> None:
+    """One transfer at a time, and the first one's server is dead: the second machine's toolpath comes all the same."""
+    spool = Spool(memory_path / "agent.sqlite", sender="agent/a/b")
+    store = ToolpathStore(memory_path / "paths", spool, CacheSettings(timeout_s=5.0, parallel=1), FakeClock())
+    tried, other = threading.Event(), b"G1 X2 Y2\n" * 100
+
+    def wanted() -> bool:
+        if tried.is_set():
+            return not store.has(hashlib.sha256(BIG).hexdigest())
+        tried.set()
+        return True
+
+    def patient() -> None:
+        with contextlib.suppress(GivenUp):
+            store.fetch(ref("http://127.0.0.1:9/dead", data=other), wanted)
+
+    waits = threading.Thread(target=patient, daemon=True)
+    waits.start()
+    assert tried.wait(5)
+    fetches = threading.Thread(target=lambda: store.fetch(ref(f"{base}/whole"), always), daemon=True)
+    fetches.start()
+    fetches.join(10)
+    assert store.has(hashlib.sha256(BIG).hexdigest())
+    waits.join(10)
+    spool.close()
 
 
 def test_nobody_waits_for_what_is_no_longer_wanted(store: ToolpathStore, base: str) -> None:

@@ -135,7 +135,7 @@ class _Half:
 
     def __exit__(self, *_: object) -> None: ...
 
-    def read(self, most: int) -> bytes:
+    def read1(self, most: int) -> bytes:
         if self._full():
             raise OSError(errno.ENOSPC, "No space left on device")
         size = min(most, max(1, len(self._left) // 2)) if self._breaks else most
