@@ -205,6 +205,7 @@ def test_a_spool_restored_from_an_old_backup_cannot_start_anything_under_old_num
     stage.begin()
     eventually(lambda: stage.agent.spool.flags("m1").disarmed, what="nobody knows what the machine did meanwhile")
     Hands(stage.agent).rearm("m1")
+    Hands(stage.agent).load("m1", machine_settings().description.materials)
     stage.make("j4")
     assert len(stage.bridge.runs) == runs + 1
     starts = [seq for seq, event in stage.peer.journal.items() if getattr(event.body, "job", "") == "j4"]
