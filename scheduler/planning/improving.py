@@ -109,10 +109,7 @@ def improve(
     hot, cold = usual
     if moves is None:
         search.cool(cold, cold, _PROBED if team is None else _PROBED_TOGETHER)
-    if team is not None:
-        # Whole tournaments, so that the last borders are as fair as the first.
-        steps = -(-steps // rounds_of(team.workers)) * rounds_of(team.workers)
-    expected = budget.expected(search.speed)
+    expected, steps = budget.expected(search.speed), _whole_tournaments(steps, team)
     rounds = _rounds(len(p.ops), expected)
     if between is None:
         hot, cold = usual.for_moves(expected / rounds / max(1, len(p.ops)))
@@ -129,6 +126,11 @@ def improve(
             progress((step + 1) / (rounds * steps), search.best)
     restore_schedule(s, search.kept)
     return Improved(first, search.best, search.tried, search.taken, clock() - search.began)
+
+
+def _whole_tournaments(steps: int, team: Team | None) -> int:
+    """So many steps or a few more, so that the last borders are as fair as the first."""
+    return steps if team is None else -(-steps // rounds_of(team.workers)) * rounds_of(team.workers)
 
 
 def _rounds(operations: int, moves: int) -> int:
@@ -183,11 +185,12 @@ class _Search:
         # Larger networks cool once, and one schedule's parts are best at about the same time.
         self._parts = BestOfParts(p, s) if len(p.ops) <= _SMALL else None
         self.tried = self.taken = 0
+        self._moving_s = 0.0
 
     @property
     def speed(self) -> float:
-        """Moves a second so far."""
-        return self.tried / max(1e-6, self._clock() - self.began)
+        """Moves a second of moving so far."""
+        return self.tried / max(1e-6, self._moving_s)
 
     def temperatures(self) -> Temperatures:
         """Between which to search on from here."""
@@ -202,13 +205,14 @@ class _Search:
 
     def cool(self, hot: float, cold: float, moves: int) -> None:
         """So many moves between two temperatures."""
-        done = None
+        began, done = self._clock(), None
         if self._team is not None:
             done = self._team.cool(self._s, self._current, moves, Heat(hot, cold, self._frozen, self._samples))
         if done is not None:
             delta, won, moves = done.delta, done.accepted, done.moves
         else:
             delta, won = self._alone(hot, cold, moves)
+        self._moving_s += self._clock() - began
         self._current += delta
         self.tried, self.taken = self.tried + moves, self.taken + won
         if self._parts is not None:
