@@ -16,7 +16,17 @@ from scheduler.web.words import PROCESS_WORDS, named
 #: Fill of a bar by process; text on it is always dark or always light enough in both modes.
 COLOURS: Final = {"fdm": "#2f6fb5", "laser": "#b3402e", "cnc": "#7a5aa8", "manual": "#5a646b"}
 #: How a bar looks by kind: (opacity of its fill, dashed edge).
-LOOKS: Final = {"planned": (0.28, True), "running": (1.0, False), "done": (0.62, False)}
+LOOKS: Final = {
+    "planned": (0.28, True),
+    "running": (1.0, False),
+    "done": (0.62, False),
+    "reserved": (0.2, False),
+    "maintenance": (0.2, False),
+}
+#: What keeps a machine from the pool: drawn grey behind the work, and not what the chart's length goes by.
+KEPT: Final = frozenset({"reserved", "maintenance"})
+#: Drawn this far ahead even where nothing is planned so late; further only beside the plan.
+KEPT_DRAWN_FOR: Final = timedelta(hours=12)
 LANE_PX: Final = 46
 _SHORTEST: Final = timedelta(minutes=3)
 
@@ -40,7 +50,7 @@ _RENDER: Final = """
     style: {stroke: colour, lineWidth: 2, lineDash: [2, 3], opacity: .7}});
   if (shape.width > 56) children.push({type: 'text', silent: true, style: {text: titles[params.dataIndex],
     x: shape.x + 9, y: from[1], textVerticalAlign: 'middle', width: shape.width - 16, overflow: 'truncate',
-    fontSize: 12, fontWeight: 600, fill: dashed && !dark ? '#1c2226' : '#ffffff'}});
+    fontSize: 12, fontWeight: 600, fill: opacity < .5 && !dark ? '#1c2226' : '#ffffff'}});
   return {type: 'group', children};
 }
 """
@@ -111,8 +121,10 @@ def options(lanes: Sequence[str], bars: Sequence[BarShown], now: datetime) -> di
 
 def window(bars: Sequence[BarShown], now: datetime) -> tuple[datetime, datetime]:
     """What to show: all bars and now, with air on both sides; never shorter than three minutes."""
-    start = min([now, *(bar.start for bar in bars)])
-    end = max([now, *(bar.end for bar in bars)])
+    work = [bar for bar in bars if bar.kind not in KEPT]
+    kept_ends = [min(bar.end, now + KEPT_DRAWN_FOR) for bar in bars if bar.kind in KEPT]
+    start = min([now, *(bar.start for bar in work)])
+    end = max([now, *(bar.end for bar in work), *kept_ends])
     length = max(end - start, _SHORTEST)
     return start - length * 0.02, start + length * 1.06
 
@@ -120,14 +132,12 @@ def window(bars: Sequence[BarShown], now: datetime) -> tuple[datetime, datetime]
 def _item(lanes: Sequence[str], bar: BarShown, now: datetime) -> dict[str, object]:
     opacity, dashed = LOOKS[bar.kind]
     open_end = bar.latest if bar.latest is not None and bar.kind != "done" else None
-    words = [
-        bar.title,
-        f"{named(PROCESS_WORDS, bar.process)} · {bar.kind}",
-        f"{_clock(bar.start, now)} to {_clock(bar.end, now)}",
-    ]
+    words = [bar.title, f"{named(PROCESS_WORDS, bar.process)} · {bar.kind}"]
+    words = [*([bar.title] if bar.kind in KEPT else words), f"{_clock(bar.start, now)} to {_clock(bar.end, now)}"]
     if open_end is not None:
         words.append(f"nine in ten end before {_clock(open_end, now)}")
-    process = _PROCESSES.index(bar.process) if bar.process in COLOURS else _PROCESSES.index("manual")
+    coloured = bar.process in COLOURS and bar.kind not in KEPT
+    process = _PROCESSES.index(bar.process if coloured else "manual")
     latest = _ms(open_end or bar.end)
     numbers = [lanes.index(bar.lane), _ms(bar.start), _ms(bar.end), latest, process, opacity, int(dashed)]
     return {"name": bar.job, "value": numbers, "tip": "\n".join(words)}

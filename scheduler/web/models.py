@@ -19,6 +19,16 @@ class GateShown:
 
 
 @dataclass(frozen=True, slots=True)
+class StretchShown:
+    """A time for which a machine is kept from the pool: `reserved`, or down for `maintenance`."""
+
+    kind: str
+    start: datetime
+    end: datetime
+    why: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class MachineShown:
     """One machine's tile. `heard_at` is set only where it matters: for a machine that fell silent."""
 
@@ -38,6 +48,11 @@ class MachineShown:
     gates: tuple[GateShown, ...] = ()
     expected: datetime | None = None
     """When its run should end, by the newest plan."""
+    kept: tuple[StretchShown, ...] = ()
+    """When it is kept from the pool, the next first."""
+    attended_from: datetime | None = None
+    """When somebody is there next, where the shop said so and nobody is there now."""
+    accepts_pool: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +92,12 @@ class JobShown:
     attempt: int = 1
     good: int = 0
     rejected: int = 0
+    home: str = ""
+    """The shop that looks after it while the scheduler is away."""
+    doubt: str = ""
+    """Why nothing may be done about it now."""
+    homeless: str = ""
+    """Why it has no home, where it should."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,7 +177,7 @@ class BarShown:
     title: str
     process: str
     kind: str
-    """`planned`, `running` or `done`."""
+    """`planned`, `running` or `done`; or what keeps the machine: `reserved`, `maintenance`."""
     start: datetime
     end: datetime
     latest: datetime | None = None

@@ -24,6 +24,7 @@ from scheduler.web.theme import (
 )
 from scheduler.web.words import (
     JOB_WORDS,
+    KEPT_WORDS,
     MACHINE_STATE_WORDS,
     MACHINE_WORDS,
     NEED_MEANING,
@@ -35,10 +36,13 @@ from scheduler.web.words import (
     at,
     count,
     named,
+    stretch,
 )
 
 #: Reasons shown for one waiting job before the rest is folded into its page.
 _REASONS_SHOWN = 3
+#: Reservations and maintenance shown for one machine before the rest is only counted.
+_KEPT_SHOWN = 3
 
 
 def figures(shown: Overview) -> None:
@@ -95,6 +99,18 @@ def machine_tile(machine: MachineShown, now: datetime) -> None:
             with ui.element("div").classes("ws-need"):
                 text("div", gate.lift[:1].upper() + gate.lift[1:]).style("font-weight: 600")
                 quiet(gate.why)
+        for one in machine.kept[:_KEPT_SHOWN]:
+            why = f": {one.why}" if one.why else ""
+            with ui.element("div").classes("ws-kept"):
+                text("span", f"{named(KEPT_WORDS, one.kind)} {stretch(one.start, one.end, now)}{why}").classes(
+                    "ws-small"
+                )
+        if len(machine.kept) > _KEPT_SHOWN:
+            quiet(f"and kept {count(len(machine.kept) - _KEPT_SHOWN, 'time')} more this week")
+        if machine.attended_from is not None:
+            quiet(f"Somebody is there from {at(machine.attended_from, now)}")
+        if not machine.accepts_pool and not machine.why:
+            quiet("Takes no work of the pool now, by its owner's rules")
         if machine.materials:
             loaded = ", ".join(machine.materials).replace(" × ", "\u00a0×\u00a0").replace(" mm", "\u00a0mm")
             quiet(f"Loaded: {loaded}")
@@ -198,8 +214,11 @@ def when_or_why(job: JobShown, now: datetime) -> None:
         if job.planned_start is not None:
             end = f", ready about {at(job.planned_finish, now)}" if job.planned_finish is not None else ""
             text("span", f"Planned for {at(job.planned_start, now)}{end}")
-        elif job.state == "waiting" and not job.reasons:
+        elif job.state == "waiting" and not job.reasons and not job.doubt:
             quiet("Waits for the next planning round")
+        if job.doubt:
+            with ui.element("div").classes("ws-note warn ws-small"):
+                text("span", f"In doubt: {job.doubt}")
         for reason in job.reasons[:_REASONS_SHOWN]:
             words = f"{reason.machine}: {reason.why}" if reason.machine else reason.why
             text("span", words).classes("ws-small")
@@ -207,3 +226,7 @@ def when_or_why(job: JobShown, now: datetime) -> None:
                 text("span", f"→ {reason.lift}").classes("ws-small").style("color: var(--accent); font-weight: 600")
         if len(job.reasons) > _REASONS_SHOWN:
             quiet(f"and {len(job.reasons) - _REASONS_SHOWN} more machines")
+        if job.homeless:
+            quiet(f"No home: {job.homeless}")
+        elif job.home and job.state == "waiting" and not job.doubt:
+            quiet(f"{job.home} looks after it while the scheduler is away")

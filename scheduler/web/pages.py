@@ -122,7 +122,7 @@ def _overview_sections(source: Source) -> list[Section]:
     def schedule(shown: Overview) -> None:
         with ui.element("div").classes("ws-section-head"):
             heading(2, "Schedule")
-            quiet("Solid: running. Dashed: planned. Dotted tail: nine in ten end before it.")
+            quiet("Solid: running. Dashed: planned. Dotted tail: nine in ten end before it. Grey: kept from the pool.")
         with ui.element("div").classes("ws-card"):
             overview.schedule(shown, source.now())
 

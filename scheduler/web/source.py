@@ -14,6 +14,7 @@ from agents.contract.vocabulary import JobState
 from scheduler.api import views
 from scheduler.clock import Clock
 from scheduler.store import Store, content_queries, queries
+from scheduler.web import gantt
 from scheduler.web.models import (
     BarShown,
     GateShown,
@@ -26,14 +27,17 @@ from scheduler.web.models import (
     PartShown,
     Reason,
     StepShown,
+    StretchShown,
 )
-from scheduler.web.words import STALE_AFTER
+from scheduler.web.words import KEPT_WORDS, STALE_AFTER
 
 #: Orders in the list of the first page, newest first; the rest stand on the page of all orders.
 ORDERS_SHOWN: Final = 12
 QUEUE_SHOWN: Final = 60
 #: Runs that ended longer ago are not in the schedule any more.
 DONE_SHOWN_FOR: Final = timedelta(hours=2)
+#: Reservations and maintenance that begin later are not on the pages yet.
+KEPT_SHOWN_FOR: Final = timedelta(days=7)
 _FRESH_S: Final = 0.9
 _DONE: Final = frozenset({JobState.FINISHED.value, JobState.INSPECTED.value})
 _PLANNED: Final = frozenset({"waiting", "offered", "leased", "staged", "ready"})
@@ -89,21 +93,22 @@ def read_overview(c: sa.Connection, now: datetime) -> Overview:
     orders = {row.id: row for row in queries.orders(c)}
     jobs = views.queue_with_reasons(c)
     titles = {job.id: f"{job.pieces} × {job.title}" if job.pieces > 1 else job.title for job in jobs}
-    gantt = views.plan_gantt(c)
-    remaining = {bar.job: bar.finish for bar in gantt.bars}
+    plan = views.plan_gantt(c)
+    remaining = {bar.job: bar.finish for bar in plan.bars}
     # A machine's own word comes more often than a job's progress is recorded; one page must not say both.
     newest = {machine.job: machine.progress for machine in machines if machine.job and machine.progress}
+    shown = tuple(_machine(machine, titles, remaining, now) for machine in machines)
     return Overview(
         orders=tuple(_order(c, row, newest) for row in _newest_orders(c, ORDERS_SHOWN)),
         queue=tuple(
             replace(shown, progress=max(shown.progress, newest.get(shown.job, 0.0)))
             for shown in (_job(job, orders.get(job.order), names) for job in jobs[:QUEUE_SHOWN])
         ),
-        machines=tuple(_machine(machine, titles, remaining, now) for machine in machines),
-        bars=_bars(c, gantt, names, now),
+        machines=shown,
+        bars=_with_kept(_bars(c, plan, names, now), shown, now),
         lanes=tuple(names.values()),
-        planned_at=gantt.at,
-        plan_note=gantt.engine,
+        planned_at=plan.at,
+        plan_note=plan.engine,
     )
 
 
@@ -168,9 +173,7 @@ def _job(
 ) -> JobShown:
     machine = names.get(job.machine or "", "")
     shop = (job.machine or "").split(".")[0] if machine else ""
-    reasons = [Reason(names.get(shut.machine, shut.machine), shut.text, shut.lift) for shut in job.waiting]
-    if job.why and not reasons:
-        reasons = [Reason("", job.why)]
+    reasons = _reasons(job, names)
     return JobShown(
         job=job.id,
         order=job.order,
@@ -196,7 +199,21 @@ def _job(
         attempt=job.attempt,
         good=job.good,
         rejected=job.rejected,
+        home=job.home.home.split(".")[0],
+        doubt=job.home.doubt,
+        homeless=job.home.missing,
     )
+
+
+def _reasons(job: views.JobView, names: Mapping[str, str]) -> list[Reason]:
+    """Why it waits: machine by machine, or once where it is the same everywhere."""
+    said = {(shut.text, shut.lift) for shut in job.waiting}
+    if len(said) == 1 and (len(job.waiting) > 1 or job.waiting[0].text == job.why):
+        ((why, lift),) = said
+        return [] if why == job.home.doubt else [Reason("" if why == job.why else "Every machine", why, lift)]
+    if job.waiting:
+        return [Reason(names.get(shut.machine, shut.machine), shut.text, shut.lift) for shut in job.waiting]
+    return [Reason("", job.why)] if job.why and job.why != job.home.doubt else []
 
 
 def _machine(
@@ -219,7 +236,24 @@ def _machine(
         person_present=machine.person_present,
         gates=tuple(GateShown(gate["gate"], gate.get("why", ""), gate.get("lift", "")) for gate in machine.shut_gates),
         expected=finishes.get(machine.job or ""),
+        kept=_kept(machine, now),
+        attended_from=_attended_from(machine, now),
+        accepts_pool=machine.accepts_pool_work,
     )
+
+
+def _kept(machine: views.MachineView, now: datetime) -> tuple[StretchShown, ...]:
+    reserved = [StretchShown("reserved", one.start, one.end, one.why) for one in machine.reserved]
+    down = [StretchShown("maintenance", start, end) for start, end in machine.maintenance]
+    coming = [one for one in (*reserved, *down) if one.end > now and one.start < now + KEPT_SHOWN_FOR]
+    return tuple(sorted(coming, key=lambda one: (one.start, one.kind)))
+
+
+def _attended_from(machine: views.MachineView, now: datetime) -> datetime | None:
+    """When somebody comes, where nobody is there now by the shop's own hours."""
+    if machine.person_present or any(start <= now < end for start, end in machine.attended_hours):
+        return None
+    return min((start for start, _ in machine.attended_hours if start > now), default=None)
 
 
 def _material(loaded: Mapping[str, Any]) -> str:
@@ -231,9 +265,21 @@ def _material(loaded: Mapping[str, Any]) -> str:
     return f"{text}, {loaded['remaining_g']:.0f} g" if loaded.get("remaining_g") else text
 
 
-def _bars(c: sa.Connection, gantt: views.Gantt, names: Mapping[str, str], now: datetime) -> tuple[BarShown, ...]:
-    """Done and running runs as they were, then the plan for the rest."""
-    planned = {bar.job: bar for bar in gantt.bars}
+def _with_kept(bars: tuple[BarShown, ...], machines: Sequence[MachineShown], now: datetime) -> tuple[BarShown, ...]:
+    """The bars, behind them what keeps each machine, so far ahead as the plan goes."""
+    until = max([now + gantt.KEPT_DRAWN_FOR, *(bar.end for bar in bars)])
+    kept = [
+        BarShown(machine.name, "", KEPT_WORDS[one.kind], machine.process, one.kind, one.start, one.end)
+        for machine in machines
+        for one in machine.kept
+        if one.start < until
+    ]
+    return (*kept, *bars)
+
+
+def _bars(c: sa.Connection, plan: views.Gantt, names: Mapping[str, str], now: datetime) -> tuple[BarShown, ...]:
+    """What keeps machines, done and running runs as they were, then the plan for the rest."""
+    planned = {bar.job: bar for bar in plan.bars}
     bars: list[BarShown] = []
     for row in queries.jobs(c):
         if row.started_at is None or row.agent is None:
@@ -249,7 +295,7 @@ def _bars(c: sa.Connection, gantt: views.Gantt, names: Mapping[str, str], now: d
             bars.append(BarShown(lane, row.id, job.title, row.process, "running", row.started_at, end, latest))
     processes = {row.id: row.process for row in queries.jobs(c, ids=list(planned))}
     shown = {bar.job for bar in bars}
-    for bar in gantt.bars:
+    for bar in plan.bars:
         if bar.job not in shown and bar.state in _PLANNED:
             lane = names.get(bar.machine, bar.machine)
             kind = processes.get(bar.job, "manual")

@@ -46,6 +46,7 @@ JOB_WORDS: Final = {
     "cancelled": "Cancelled",
     "inspected": "Done",
 }
+KEPT_WORDS: Final = {"reserved": "Reserved", "maintenance": "Down for maintenance"}
 MACHINE_STATE_WORDS: Final = {
     "offline": "Offline",
     "unidentified": "Not identified",
@@ -95,6 +96,17 @@ def at(moment: datetime | None, now: datetime) -> str:
     if days == 1:
         return f"{clock} tomorrow"
     return f"{local.strftime('%a')} {local.day} {local.strftime('%b')}, {clock}"
+
+
+def stretch(start: datetime, end: datetime, now: datetime) -> str:
+    """`until 18:00 today`, `14:00 to 18:00 today`, `22:00 today to 07:00 tomorrow`; in the zone of `now`."""
+    if start <= now:
+        return f"until {at(end, now)}"
+    if start.astimezone(now.tzinfo).date() == end.astimezone(now.tzinfo).date():
+        clock, _, day = at(start, now).partition(" ")
+        if day in ("today", "tomorrow"):
+            return f"{clock} to {end.astimezone(now.tzinfo):%H:%M} {day}"
+    return f"{at(start, now)} to {at(end, now)}"
 
 
 def count(number: int, one: str, many: str = "") -> str:
