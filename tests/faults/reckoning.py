@@ -45,7 +45,9 @@ def kept(struck: Struck, seen_running: dict[int, float]) -> None:
     _fences(town, job, runs, under)
     _no_phantom(town, job, seen_running)
     _still_after_loss(struck)
-    whole = [run for run in runs if run.whole]
+    # A run that ended as failed is made again, however far it had come: its agent died before it knew.
+    lost = {fence for kind, fence in town.events(job) if kind in ("failed", "declared_lost")}
+    whole = [run for run, permit in zip(runs, under, strict=True) if run.whole and permit.fence not in lost]
     if not whole or (len(whole) > 1 and job not in town.people.decided):
         raise NotKept(f"{job} was made {len(whole)} times: {runs}")
     kinds = [kind for kind, _ in town.events(job)]

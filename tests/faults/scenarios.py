@@ -120,7 +120,7 @@ def _ordered(town: Town, pair: Pair) -> str:
     town.people.at_the_machines = True
     town.people.beside_the_laser = pair.process == "laser"
     town.design(pair.process, fresh=False)
-    town.twins["m1"].ask(cmd="speed", speed=PRINTER_SPEED / 5 if pair.step.slowly else PRINTER_SPEED)
+    town.twins["m1"].ask(cmd="speed", speed=PRINTER_SPEED / 15 if pair.step.slowly else PRINTER_SPEED)
     if pair.step.trap:
         town.watch.set_trap(pair.step.trap)
     job = town.order(pair.process, fresh=pair.step.fresh)

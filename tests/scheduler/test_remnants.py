@@ -12,11 +12,13 @@ import sqlalchemy as sa
 from fastapi.testclient import TestClient
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec import structs
 from shapely.geometry import Polygon
 
 from agents.contract import messages as m
 from agents.contract.topics import MACHINE
 from agents.contract.vocabulary import FailureClass, JobState, MachineState, Process, Ring
+from agents.material import missing_of
 from designs.processes.model import GeometryKind, PartFile, Piece, Stock
 from designs.processes.sheet_layout import lay_out
 from scheduler.api.application import create_app
@@ -141,6 +143,18 @@ def test_what_is_left_is_kept_and_the_next_job_lies_on_it(line: Line, cutter: Cu
             c.execute(sa.select(sa.func.sum(ct.stock_moves.c.mass_g)).group_by(ct.stock_moves.c.job)).scalars()
         )
     assert all(abs(mass) < 0.01 for mass in masses)
+
+
+def test_a_sheet_that_fits_is_loaded_enough_for_its_shop(line: Line, cutter: Cutter) -> None:
+    """Nobody weighs a sheet: the gate of a shop that declared the size of its sheet must open."""
+    order = ask(line, "tag.svg", drawing(40, 30))
+    line.plan()
+    line.plan()
+    line.exchange(cutter)
+    need = next(offer.ticket.material for offer in cutter.spool.offers.values() if offer.ticket.order == order.id)
+    sheet = m.LoadedMaterial(material="MDF", thickness_mm=3.0, width_mm=300.0, height_mm=200.0)
+    assert missing_of(need, sheet) == ""
+    assert "width_mm" in missing_of(need, structs.replace(sheet, width_mm=20.0))
 
 
 def test_a_failed_run_leaves_its_offcut_in_doubt_and_a_person_decides(line: Line, cutter: Cutter) -> None:
