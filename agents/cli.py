@@ -160,7 +160,10 @@ def _check(options: argparse.Namespace) -> int:
 def _install(options: argparse.Namespace) -> int:
     from agents import install
 
-    load(options.config)
+    config = load(options.config)
+    wrong = install.cannot_serve(config, options.config, user=options.user, state=options.state)
+    if wrong:
+        raise ConfigError("the service would not come up:\n  " + "\n  ".join(wrong))
     places = install.files(options.config, user=options.user, state=options.state)
     if not options.write:
         for place in places:
@@ -168,7 +171,8 @@ def _install(options: argparse.Namespace) -> int:
         return 0
     for path in install.write(places, options.root):
         print(f"wrote {path}")
-    print("now: systemctl daemon-reload && systemctl enable --now workshed-agent && udevadm control --reload")
+    print("now: systemd-sysusers && udevadm control --reload && udevadm trigger --subsystem-match=tty")
+    print("then: systemctl daemon-reload && systemctl enable --now workshed-agent")
     return 0
 
 

@@ -143,17 +143,35 @@ def test_run_needs_a_machine_of_the_shop(tmp_path: Path, capsys: pytest.CaptureF
 
 def test_install_writes_the_unit_and_the_rule(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = written(tmp_path, GOOD)
-    assert cli.main(["install", "--config", str(path)]) == 0
+    base = ["install", "--config", str(path), "--state", str(tmp_path)]
+    assert cli.main(base) == 0
     assert "WatchdogSec" in capsys.readouterr().out
-    assert cli.main(["install", "--config", str(path), "--write", "--root", str(tmp_path / "root")]) == 0
+    assert cli.main([*base, "--write", "--root", str(tmp_path / "root")]) == 0
+    assert "u workshed" in (tmp_path / "root/etc/sysusers.d/workshed-agent.conf").read_text()
     unit = (tmp_path / "root/etc/systemd/system/workshed-agent.service").read_text()
     assert f"--config {path}" in unit
     assert "Type=notify" in unit
     assert "SYMLINK" in (tmp_path / "root/etc/udev/rules.d/60-workshed.rules").read_text()
 
 
+def test_install_refuses_what_would_not_come_up_and_says_how_to_mend_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = written(tmp_path, GOOD)
+    assert cli.main(["install", "--config", str(path), "--write", "--root", str(tmp_path / "root")]) == 2
+    said = capsys.readouterr().err
+    assert 'set data_dir = "/var/lib/workshed-agent"' in said
+    assert "below [http]" in said
+    assert not (tmp_path / "root").exists()
+    config, state = load(path), tmp_path
+    at_home = {"program": Path("/home/pi/workshed/bin/workshed-agent"), "state": state}
+    wrong = install.cannot_serve(config, Path("/home/pi/shop.toml"), user="workshed", **at_home)
+    assert [("/etc/workshed" in why, "/opt/workshed" in why) for why in wrong] == [(True, False), (False, True)]
+    assert install.cannot_serve(config, Path("/home/pi/shop.toml"), user="pi", **at_home) == ()
+
+
 def test_the_packaged_files_are_what_install_writes() -> None:
-    unit, rule = install.files(
+    unit, rule, user = install.files(
         Path("/etc/workshed/shop.toml"),
         user="workshed",
         state=Path("/var/lib/workshed-agent"),
@@ -161,6 +179,8 @@ def test_the_packaged_files_are_what_install_writes() -> None:
     )
     assert (ROOT / "docker/systemd/workshed-agent.service").read_text() == unit.text
     assert (ROOT / "docker/systemd/60-workshed.rules").read_text() == rule.text
+    assert (ROOT / "docker/systemd/workshed-agent.conf").read_text() == user.text
+    assert "StateDirectory=workshed-agent\n" in unit.text, "systemd makes the folder and gives it to the user"
 
 
 def test_the_unit_is_one_that_systemd_understands(tmp_path: Path) -> None:
@@ -178,6 +198,23 @@ def test_the_unit_is_one_that_systemd_understands(tmp_path: Path) -> None:
     done = subprocess.run([analyze, "verify", str(path)], capture_output=True, text=True, check=False)
     complaints = [line for line in (done.stdout + done.stderr).splitlines() if "workshed-agent.service" in line]
     assert complaints == []
+
+
+def test_the_agents_user_is_one_that_systemd_makes(tmp_path: Path) -> None:
+    sysusers = shutil.which("systemd-sysusers")
+    if sysusers is None:
+        pytest.skip("systemd-sysusers is not installed: no systemd on this computer")
+    for group in ("etc/passwd", "etc/group"):
+        (tmp_path / group).parent.mkdir(exist_ok=True)
+        (tmp_path / group).write_text("")
+    conf = tmp_path / "etc/sysusers.d/workshed-agent.conf"
+    conf.parent.mkdir()
+    conf.write_text(install.SYSTEM_USER.format(user="workshed", state="/var/lib/workshed-agent"))
+    subprocess.run([sysusers, f"--root={tmp_path}"], check=True, capture_output=True)
+    assert "workshed:" in (tmp_path / "etc/passwd").read_text()
+    assert "workshed" in next(
+        line for line in (tmp_path / "etc/group").read_text().splitlines() if line.startswith("dialout")
+    )
 
 
 def test_the_words_to_the_service_manager(tmp_path: Path) -> None:
