@@ -124,7 +124,8 @@ def _waiting(state: LeaseState) -> dict[tuple[LeaseState, LeaseEvent], Step]:
     """What every state in WAITING has in common."""
     return {
         (state, _E.WITHDRAWN): _RELEASED,
-        (state, _E.LAPSED): _RELEASED,
+        # By this agent's clock, which may be wrong: its granter hears of it instead of waiting for its own.
+        (state, _E.LAPSED): _GIVEN_UP,
         (state, _E.GIVEN_UP): _GIVEN_UP,
         (state, _E.CANCEL_ASKED): _CANCELLED_STILL,
         (state, _E.TOOLPATH_REFUSED): _FAILED_STILL,

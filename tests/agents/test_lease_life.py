@@ -139,6 +139,7 @@ def test_a_lease_lapses_at_its_time_and_a_withdrawn_one_is_given_back(scene: Sce
     scene.clock.go(2 * 3600 + 1)
     scene.turn()
     assert state_of(scene) is LeaseState.RELEASED
+    assert scene.kinds()[-1] == "GivenUp", "its granter, whose clock may go otherwise, must not wait for it"
     second = offer_of("j2", "o2", start=scene.clock.now())
     scene.hear(second)
     scene.hear(grant_of(second))
