@@ -20,7 +20,7 @@ from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from multiprocessing.queues import SimpleQueue
 from pathlib import Path
-from typing import Final
+from typing import Final, NoReturn
 
 from tests.faults.scenarios import PAIRS, Pair, missing, play
 from tests.faults.towns import Town
@@ -45,6 +45,7 @@ def main(seed: int, workers: int, most: int) -> int:
     if mosquitto is None:
         print("mosquitto is not installed: `make system-deps` (Debian, root) installs the real parts")
         return 2
+    signal.signal(signal.SIGTERM, _end)
     _KEPT.mkdir(parents=True, exist_ok=True)
     kept = _KEPT / f"processes-{seed}.jsonl"
     before = [Played(**json.loads(line)) for line in kept.read_text().splitlines()] if kept.exists() else []
@@ -63,6 +64,11 @@ def main(seed: int, workers: int, most: int) -> int:
             print(f"{len(results):>4} {played.seconds:6.1f} s  {played.pair}: {said}", flush=True)
     _say(results, seed)
     return 1 if any(one.broken for one in results) else 0
+
+
+def _end(_number: int, _frame: object) -> NoReturn:
+    """SIGTERM: take all towns down."""
+    raise SystemExit(1)
 
 
 def _round(pairs: list[Pair], workers: int, mosquitto: Path, seed: int) -> Iterator[Played]:
@@ -88,8 +94,7 @@ def _round(pairs: list[Pair], workers: int, mosquitto: Path, seed: int) -> Itera
 
 
 def _work(pairs: list[Pair], mosquitto: Path, seed: int, out: SimpleQueue[Played | None]) -> None:
-    """Play them in towns of our own; SIGTERM ends it, and takes the town down."""
-    signal.signal(signal.SIGTERM, lambda *_: (_ for _ in ()).throw(SystemExit(0)))
+    """Play them in towns of our own."""
     left = list(pairs)
     try:
         while left:

@@ -63,7 +63,7 @@ def _pairs() -> Iterator[Pair]:
 
 PAIRS: Final[tuple[Pair, ...]] = tuple(_pairs())
 #: Starting a scheduler costs some seconds of processor; the others wait until somebody notices.
-_SLOW: Final = {"kill_scheduler", "restore_scheduler", "lose_agent", "fill_agent_disk"}
+_SLOW: Final = {"kill_scheduler", "restore_scheduler", "lose_agent", "fill_agent_disk", "messages_late"}
 
 
 def missing(pair: Pair, town: Town) -> str:
