@@ -215,6 +215,7 @@ def configuration(finding: Finding, number: int) -> str:
             f'port = "{finding.port}"',
             f'dialect = "{answer.dialect}"',
             f"baud = {finding.baud}",
+            f"model = {json.dumps(answer.model or answer.dialect)}  # alike machines share programs and experience",
             "envelope_mm = [0, 0, 0]  # width, depth, height: measure them",
         ]
     )
