@@ -168,9 +168,10 @@ def test_a_page_is_walked_with_the_keyboard_alone(stage: Stage, page: Any) -> No
     for _ in range(40):
         page.keyboard.press("Tab")
         name = page.evaluate(
-            "(e => e.getAttribute('aria-label') || e.innerText?.trim() || e.tagName)(document.activeElement)"
+            "(e => e === document.body ? '' : e.getAttribute('aria-label') || e.innerText.trim() || e.tagName)"
+            "(document.activeElement)"
         )
-        if name in ("BODY", "Skip to the page's content"):  # round; that link shows only while it has focus
+        if not name:
             break
         ring = page.evaluate("(s => s.outlineStyle + s.boxShadow)(getComputedStyle(document.activeElement))")
         assert ring != "nonenone", f"nobody sees where they are: {name}"
