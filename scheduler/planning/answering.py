@@ -10,11 +10,13 @@ import numpy as np
 from scheduler.planning.compiling import Compiled
 from scheduler.planning.core import (
     CLEARED,
+    EARLIEST,
     ELIG_HIGH,
     ELIG_LOW,
     PINNED,
     PRED_HIGH,
     PRED_LOW,
+    SINCE,
     Schedule,
     copy_schedule,
     restore_schedule,
@@ -126,7 +128,8 @@ def best_rejected(compiled: Answerable, schedule: Schedule, journal: Journal, o:
     here = int(schedule.machine[o])
     shut = np.zeros(max(1, len(compiled.core.mach)), np.int8)
     shut[here] = 1
-    cleared, ops[o, CLEARED] = int(ops[o, CLEARED]), 0
+    # Elsewhere it would neither wait for these people nor for this power.
+    held, ops[o, [EARLIEST, CLEARED]] = ops[o, [EARLIEST, CLEARED]].copy(), (ops[o, SINCE], 0)
     remove(compiled.core, schedule, journal, o)
     cost = int(insert_best(compiled.core, schedule, journal, o, 0, 0, shut, True))
     out = None
@@ -139,7 +142,7 @@ def best_rejected(compiled: Answerable, schedule: Schedule, journal: Journal, o:
             terms = (*terms, Term("others later", others))
         start, end = view.moment(int(schedule.start[o])), view.moment(int(schedule.end[o]))
         out = Rejected(machine.id, start, end, terms)
-    ops[o, CLEARED] = cleared
+    ops[o, [EARLIEST, CLEARED]] = held
     restore_schedule(schedule, saved)
     return out
 

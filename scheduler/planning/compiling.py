@@ -258,6 +258,7 @@ def machine_side(view: View, registers: Registers, machines: Sequence[PlanMachin
         "run_calendar": np.array([registers.calendar(time.pool) for time in times], np.int32),
         "home_calendar": np.array([registers.calendar(time.own) for time in times], np.int32),
         "staff_calendar": np.array([registers.calendar(time.staff) for time in times], np.int32),
+        "machine_hands": np.array([view.hands(m) for m in machines], np.int32).reshape(-1, 2),
         "machine_curve": np.array([registers.curve(m) for m in machines], np.int32),
         "carbon": registers.carbon(),
     }

@@ -30,7 +30,7 @@ LATEST: Final = 20
 CLEARED: Final = 21
 OP_COLUMNS: Final = 22
 # Columns of `Core.mach`.
-SHOP, FREE, FAMILY_ON, MATRIX, ATTENDED, RUN, HOME_RUN, STAFF, CURVE = range(9)
+SHOP, FREE, FAMILY_ON, MATRIX, ATTENDED, RUN, HOME_RUN, STAFF, CURVE, LOAD, UNLOAD = range(11)
 # Columns of `Core.elig_more`.
 TAIL_TICKS, COST, AFTER = range(3)
 # Places in `Core.rates`. FENCE: nothing unpinned starts before this tick; it moves with the clock.
@@ -53,7 +53,7 @@ class Core(NamedTuple):
     elig_more: Ints
     """(e, 3), or (0, 3) where all of it is zero."""
     mach: Ints
-    """(m, 9)"""
+    """(m, 11)"""
     setup: Ints
     """(matrices, f, f)"""
     legs: Ints
@@ -151,6 +151,7 @@ def make_core(p: Problem) -> Core:
         p.machine_shop, p.machine_free, p.machine_family, p.machine_matrix,
         p.attended, p.run_calendar, p.home_calendar, p.staff_calendar,
         p.machine_curve if len(p.machine_curve) else np.full_like(p.machine_shop, -1),
+        *(p.machine_hands.T if len(p.machine_hands) else np.zeros((2, p.machines), np.int32)),
     )  # fmt: skip
     mach: Ints = np.column_stack(columns_of_machines).astype(NUMBER)
     cal, hint = _calendars(p)

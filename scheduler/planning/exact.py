@@ -174,7 +174,8 @@ def solve_exactly(
     if done is None or len(done.placed) < problem.operations:
         return None
     schedule = _schedule(problem, core, done.placed)
-    if not shared.binds:
+    # Delays that something shared or dirty current asks for stand as they were decided.
+    if not shared.binds and not len(problem.carbon):
         n = problem.operations
         possible = retime_all(core, schedule, np.empty(n, NUMBER), np.empty(n, NUMBER))
         assert possible, "a schedule of the exact model cannot be timed"

@@ -179,7 +179,7 @@ def _presence(model: Model, o: int, k: int) -> Any:
     else:
         model.loading[o, m] = model.cp.new_int_var(0, max(load, model.most_setup), "")
         model.cp.add_max_equality(model.loading[o, m], [model.setup[o], load])
-    return model.loading[o, m]
+    return model.loading[o, m] + unload
 
 
 def _inside(model: Model, calendar: int, takes: Any, start: Any, need: Any, opens_only: Any | None = None) -> None:

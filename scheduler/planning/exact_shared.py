@@ -146,29 +146,38 @@ def energy_terms(model: Model) -> list[Any]:
         used = sorted({row for row in rows.values() if row >= 0})
         if not used:
             continue
-        begins, ends = _sums(model, used, model.start[o] + model.setup[o]), _sums(model, used, model.end[o])
-        most = max(int(p.carbon[row, -1]) for row in used) * (model.longest // (p.carbon.shape[1] - 1) + 2)
+        begins, ends = _of_day(model, used, model.start[o] + model.setup[o]), _of_day(model, used, model.end[o])
+        days = model.longest // (p.carbon.shape[1] - 1) + 1
+        later = model.cp.new_int_var(0, days, "")
+        model.cp.add(later == ends.day - begins.day)
+        most = max(int(p.carbon[row, -1]) for row in used) * (days + 1)
         cost = model.cp.new_int_var(0, most // CARBON_UNIT + 1, "")
         for k, row in rows.items():
             if row >= 0:
                 # The least whole number of this kind is the difference rounded down.
-                needed = ends[row] - begins[row] - (CARBON_UNIT - 1)
+                drawn = int(p.carbon[row, -1]) * later + ends.sums[row] - begins.sums[row]
+                needed = drawn - (CARBON_UNIT - 1)
                 model.cp.add(CARBON_UNIT * cost >= needed).only_enforce_if(model.takes[k])
         terms.append(cost)
     return terms
 
 
-def _sums(model: Model, rows: list[int], at: Any) -> dict[int, Any]:
-    """The prefix sum at a moment, by curve."""
+class _Moment(NamedTuple):
+    """A variable moment's day, and by curve the prefix sum inside that day."""
+
+    day: Any
+    sums: dict[int, Any]
+
+
+def _of_day(model: Model, rows: list[int], at: Any) -> _Moment:
     p, cp = model.problem, model.cp
-    day = p.carbon.shape[1] - 1
+    ticks = p.carbon.shape[1] - 1
     slopes = np.diff(p.carbon[rows], axis=1)
-    edges = [0, *(np.flatnonzero((np.diff(slopes, axis=1) != 0).any(axis=0)) + 1).tolist(), day]
-    days = cp.new_int_var(0, model.horizon // day + 1, "")
-    within = cp.new_int_var(0, day - 1, "")
-    cp.add(at == day * days + within)
-    most = {row: int(p.carbon[row, day]) * (model.horizon // day + 2) for row in rows}
-    out = {row: cp.new_int_var(0, most[row], "") for row in rows}
+    edges = [0, *(np.flatnonzero((np.diff(slopes, axis=1) != 0).any(axis=0)) + 1).tolist(), ticks]
+    day = cp.new_int_var(0, model.horizon // ticks + 1, "")
+    within = cp.new_int_var(0, ticks - 1, "")
+    cp.add(at == ticks * day + within)
+    sums = {row: cp.new_int_var(0, int(p.carbon[row, ticks]), "") for row in rows}
     literals = []
     for low, high in pairwise(edges):
         here = cp.new_bool_var("")
@@ -177,6 +186,6 @@ def _sums(model: Model, rows: list[int], at: Any) -> dict[int, Any]:
         cp.add(within < high).only_enforce_if(here)
         for i, row in enumerate(rows):
             line = int(p.carbon[row, low]) + int(slopes[i, low]) * (within - low)
-            cp.add(out[row] == int(p.carbon[row, day]) * days + line).only_enforce_if(here)
+            cp.add(sums[row] == line).only_enforce_if(here)
     cp.add_exactly_one(literals)
-    return out
+    return _Moment(day, sums)

@@ -92,6 +92,12 @@ class View:
         """Ticks that all people of a shop give a week."""
         return int(crew.people * crew.hours_a_week * 3600 // self.policy.tick_s)
 
+    def hands(self, machine: PlanMachine) -> tuple[int, int]:
+        """Ticks of somebody's time that loading and unloading take; none where its shop's people are not counted."""
+        if machine.shop not in self.crew:
+            return 0, 0
+        return self.ticks(machine.load_s), self.ticks(machine.unload_s)
+
     def put_machine(self, machine: PlanMachine) -> None:
         """A new machine, or another one of that id."""
         self.machine[machine.id] = machine

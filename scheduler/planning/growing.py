@@ -27,6 +27,7 @@ from scheduler.planning.compiling import (
 )
 from scheduler.planning.core import (
     AFTER,
+    CURVE,
     DUE,
     GUIDE_DUE,
     GUIDE_WEIGHT,
@@ -314,11 +315,17 @@ class Growing(Roomy):
         self.machines[m] = machine
         self.able.put(m, machine)
         side = machine_side(self.view, self.registers, [machine])
+        drawn = int(self.core.mach[m, CURVE])
         made = make_core(_tiny(self, **side))
         self.core.mach[m] = made.mach[0]
         if len(made.carbon) > len(self.core.carbon):
             self.core = self.core._replace(carbon=made.carbon)
-        return self._new_column(m)
+        changed = self._new_column(m)
+        if drawn == self.core.mach[m, CURVE]:
+            return changed
+        # What its current costs is in no row: whatever may run there is looked at again.
+        there = self._owner[np.flatnonzero(self.core.elig_machine[: self._used] == m)]
+        return np.union1d(changed, there[there >= 0])
 
     def drop_machine(self, machine_id: str) -> Longs:
         """The machine has gone. Returns the rows of jobs that lost it."""

@@ -103,7 +103,7 @@ def crews_of(view: View, machines: Sequence[PlanMachine]) -> tuple[CrewTicks, ..
     out = []
     for crew in view.snapshot.crews:
         rows = {i: machine for i, machine in enumerate(machines) if machine.shop == crew.shop}
-        hands = {i: Hands(view.ticks(m.load_s), view.ticks(m.unload_s)) for i, m in rows.items()}
+        hands = {i: Hands(*view.hands(m)) for i, m in rows.items()}
         if hands:
             since = int((now - monday).total_seconds() // tick_s)
             spent = view.ticks(crew.spent_s)

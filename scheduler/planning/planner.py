@@ -10,6 +10,7 @@ import numpy as np
 
 from scheduler.planning.answering import answer
 from scheduler.planning.claimed import ClaimedPlan
+from scheduler.planning.cleaner import wait_for_clean_hours
 from scheduler.planning.compiling import Compiled, compile_snapshot
 from scheduler.planning.construction import append_first, construct
 from scheduler.planning.core import EARLIEST, Schedule, copy_schedule
@@ -18,7 +19,7 @@ from scheduler.planning.improving import improve_by, workers_for
 from scheduler.planning.people import hours_of, shop_weeks
 from scheduler.planning.refusing import only_possible
 from scheduler.planning.snapshot import Plan, Snapshot
-from scheduler.planning.staggering import mark_cleared, stagger
+from scheduler.planning.staggering import mark_decided, stagger
 from scheduler.planning.stock import ration
 from scheduler.planning.timing import total_cost
 
@@ -69,6 +70,7 @@ def plan(
         searched, undelayed = copy_schedule(schedule), compiled.core.ops[:, EARLIEST].copy()
         workers = workers or workers_for(n, left_s, moves)
         improve_by(workers, compiled.core, searched, seed=seed, budget_s=left_s, moves=moves, progress=progress)
+        wait_for_clean_hours(compiled.core, searched)
         asked = hours_of(compiled, searched)
         stagger(compiled.core, searched, shared)
         if exact is None or _better(compiled, searched, schedule):
@@ -78,7 +80,7 @@ def plan(
     elif exact is None:
         stagger(compiled.core, schedule, shared)
     if exact is not None:
-        mark_cleared(compiled.core, schedule, shared)
+        mark_decided(compiled.core, schedule, shared)
     if ration(compiled.jobs, compiled.machines, ClaimedPlan(compiled.core, schedule)):
         bound = None
         stagger(compiled.core, schedule, shared)

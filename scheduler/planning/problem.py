@@ -108,6 +108,8 @@ class Problem(NamedTuple):
     """ticks in a bucket of `cal_hint`."""
     machine_curve: Ints = np.zeros(0, np.int32)
     """(m) row of `carbon`, -1 none; empty where no machine has one."""
+    machine_hands: Ints = np.zeros((0, 2), np.int32)
+    """(m, 2) ticks of people's time that loading and unloading take where it is counted; empty where it nowhere is."""
     carbon: Longs = np.zeros((0, 1), np.int64)
     """(curves, ticks of a day + 1) what running from tick 0 to there costs, in `1 / CARBON_UNIT` of a cost unit."""
 

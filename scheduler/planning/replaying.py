@@ -60,7 +60,7 @@ def _followed(snapshot: Snapshot, made: Plan) -> Plan:
     live = ClaimedPlan(book.core, empty_schedule(book.core), freeze=policy.freeze_s // policy.tick_s)
     live.clock(now)
     kept = {one.job: (one.machine, book.view.tick(one.start)) for one in made.placements if not one.fixed}
-    if book.binds:
+    if book.binds or snapshot.carbon:
         _as_decided(book, made)
     load(book, live, kept, only_kept=True)
     again = Saying().plan(snapshot, book, live, seed=made.seed)
@@ -68,7 +68,7 @@ def _followed(snapshot: Snapshot, made: Plan) -> Plan:
 
 
 def _as_decided(book: Growing, made: Plan) -> None:
-    """Where machines share power or people, starts and unloading are decided too, and held against the checker."""
+    """Where power, people or clean hours delay starts, they are decided too, and held against the checker."""
     for one in made.placements:
         o = book.row.get(one.job)
         if o is not None:

@@ -94,8 +94,11 @@ def stagger(core: Core, schedule: Schedule, shared: Shared) -> int:
     return delayed
 
 
-def mark_cleared(core: Core, schedule: Schedule, shared: Shared) -> None:
-    """Write the times at which parts are taken out, as the schedule has them, where people are counted."""
+def mark_decided(core: Core, schedule: Schedule, shared: Shared) -> None:
+    """Write what delays the exact layer decided: starts, and where people are counted when parts are taken out."""
+    free = (schedule.pos >= 0) & (core.ops[:, PINNED] < 0)
+    if shared.binds or len(core.carbon):
+        core.ops[free, EARLIEST] = schedule.at[free, START]
     core.ops[:, CLEARED] = 0
     for crew in shared.crews:
         here = np.isin(schedule.at[:, MACHINE], list(crew.hands)) & (schedule.at[:, AVAIL] < NEVER)

@@ -33,6 +33,7 @@ from scheduler.planning.core import (
     HOME_RUN,
     LATEST,
     LEG_COST,
+    LOAD,
     MACHINE,
     MATRIX,
     MOVING,
@@ -56,6 +57,7 @@ from scheduler.planning.core import (
     TAIL,
     TAIL_TICKS,
     TICKS,
+    UNLOAD,
     WEIGHT,
     ZONE,
     Core,
@@ -104,7 +106,8 @@ def earliest(p: Core, o: int, m: int, k: int, at: int, setup: int, ticks: int, t
     if staff < 0 and run < 0:
         return at
     whole = setup + ticks + tail
-    present = whole if p.mach[m, ATTENDED] else setup
+    # Who loads it clears it first, in the same attended window.
+    present = whole if p.mach[m, ATTENDED] else max(setup, p.mach[m, LOAD]) + p.mach[m, UNLOAD]
     t = at
     for _ in range(HOPS):
         if staff >= 0:

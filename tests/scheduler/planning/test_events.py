@@ -17,6 +17,7 @@ from scheduler.planning.core import (
     AFTER,
     ATTENDED,
     COST,
+    CURVE,
     DUE,
     EARLIEST,
     ELIG_HIGH,
@@ -94,8 +95,8 @@ def told(book: Compiled | Growing, rows: dict[str, int]) -> dict[str, Any]:
         rising = [int(core.elig_machine[k]) for k in choices]
         assert rising == sorted(set(rising))
         out[job] = (
-            # Starts staggered for power are written into EARLIEST.
-            [int(op[column]) for column in (PLAIN[1:] if book.circuits else PLAIN)],
+            # Starts staggered for power or people are written into EARLIEST.
+            [int(op[column]) for column in (PLAIN[1:] if book.circuits or book.crews else PLAIN)],
             families[int(op[FAMILY])],
             shops.get(int(op[HOME])),
             zones.get(int(op[ZONE])),
@@ -115,7 +116,7 @@ def told(book: Compiled | Growing, rows: dict[str, int]) -> dict[str, Any]:
         family = None if row[FAMILY_ON] < 0 else families[int(row[FAMILY_ON])]
         plain = [int(row[column]) for column in (FREE, MATRIX, ATTENDED)]
         windows = [calendar(book, int(row[column])) for column in (RUN, HOME_RUN, STAFF)]
-        pressure = int(core.pressure[row[SHOP]])
+        pressure = int(core.pressure[row[SHOP]]), None if row[CURVE] < 0 else core.carbon[row[CURVE]].tolist()
         out[f"machine {machine.id}"] = (plain, family, shops[int(row[SHOP])], windows, pressure)
     for a, i in registers.families.items():
         for b, j in registers.families.items():

@@ -9,7 +9,9 @@ from hypothesis import strategies as st
 
 from agents.contract.vocabulary import NeedClass, Process, Ring
 from scheduler.planning import (
+    Carbon,
     Circuit,
+    Crew,
     Declined,
     DurationOption,
     Fixed,
@@ -91,7 +93,32 @@ def machines(draw: st.DrawFn, number: int) -> PlanMachine:
         power_w=draw(st.sampled_from([None, 150.0, 350.0])),
         circuit=draw(st.sampled_from(["", "c0"])),
         warmup_s=draw(st.sampled_from([0.0, 300.0])),
+        load_s=draw(st.sampled_from([0.0, 60.0, 900.0])),
+        unload_s=draw(st.sampled_from([0.0, 300.0, 1_290.0])),
     )
+
+
+@st.composite
+def crews(draw: st.DrawFn) -> tuple[Crew, ...]:
+    """Mostly nobody counts people; where somebody does, they may be few, short of hours, or none at all."""
+    shops = draw(st.sampled_from([(), (), ("s0",), ("s0", "s1", "s9")]))
+    return tuple(
+        Crew(
+            shop,
+            draw(st.sampled_from([1, 1, 2, 0])),
+            draw(st.sampled_from([20.0, 3.0, 168.0, 0.5])),
+            draw(st.sampled_from([0.0, 0.0, 7_200.0])),
+        )
+        for shop in shops
+    )
+
+
+@st.composite
+def carbon(draw: st.DrawFn) -> tuple[Carbon, ...]:
+    """Clean by day, by night, or nobody knows."""
+    hourly = st.sampled_from([80.0, 95.5, 310.0, 640.0])
+    shops = draw(st.sampled_from([(), ("s0",), ("s1", "s2")]))
+    return tuple(Carbon(shop, tuple(draw(st.lists(hourly, min_size=24, max_size=24)))) for shop in shops)
 
 
 @st.composite
@@ -169,7 +196,14 @@ def busy_snapshots(draw: st.DrawFn) -> Snapshot:
         )
     legs = (Leg("s0", "s1", 1800.0), Leg("s0", "home", 600.0))
     return Snapshot(
-        NOW, plants, tuple(wanted), PlanPolicy(horizon_s=72 * 3600), legs=legs, circuits=(Circuit("c0", 400.0),)
+        NOW,
+        plants,
+        tuple(wanted),
+        PlanPolicy(horizon_s=72 * 3600),
+        legs=legs,
+        circuits=draw(st.sampled_from([(), (Circuit("c0", 400.0),)])),
+        crews=draw(crews()),
+        carbon=draw(carbon()),
     )
 
 
@@ -184,5 +218,7 @@ def snapshots(draw: st.DrawFn, most_jobs: int = 7) -> Snapshot:
         tuple(draw(jobs(i, machine_count)) for i in range(job_count)),
         PlanPolicy(horizon_s=72 * 3600),
         legs=(Leg("s0", "s1", 1800.0), Leg("s0", "home", 600.0)),
-        circuits=(Circuit("c0", 400.0),),
+        circuits=draw(st.sampled_from([(), (Circuit("c0", 400.0),)])),
+        crews=draw(crews()),
+        carbon=draw(carbon()),
     )
