@@ -18,8 +18,9 @@ from scheduler.dispatch.actions import NewOffer
 from scheduler.dispatch.hearing import hearing
 from scheduler.dispatch.limits import Limits
 from scheduler.dispatch.moves import Happening, Mover
-from scheduler.dispatch.picture import Picture, SeenMachine, orders_of
+from scheduler.dispatch.picture import BEING_MADE, Picture, SeenMachine, orders_of
 from scheduler.dispatch.states import JobEvent
+from scheduler.dispatch.wanted import MAKING, TOO_LARGE
 from scheduler.orders import urgency
 from scheduler.orders.cards import work_card
 from scheduler.orders.progress import GOING_STATES, OrderState
@@ -158,32 +159,52 @@ def store_waiting(c: sa.Connection, picture: Picture, waiting: Mapping[str, Wait
             why = picture.held_back[job.id]
             _write_waiting(c, job, {"why": why, "machines": _held_back(picture, job, why)})
         else:
-            _write_waiting(c, job, _reasons_of(picture, waiting[job.id]))
+            _write_waiting(c, job, _reasons_of(picture, job, waiting[job.id]))
 
 
 def _held_back(picture: Picture, job: JobRow, why: str) -> list[dict[str, str]]:
     """Every machine of the job's kind: what keeps it out there, which is for most the same, and what would lift it."""
-    lift = "look at it, then release the job" if job.flag or "quarantined" in why else ""
-    if any(OrderState(order.state) not in GOING_STATES for order in orders_of(picture, job)):
-        lift = "accept the order"
     found = []
     for key, machine in picture.machines.items():
         text = picture.shut(job.id).get(key)
         if text is not None:
-            found.append({"machine": key, "checker": "toolpath", "text": text, "lift": ""})
+            lift = _lift_of_toolpath(text, job)
+            found.append({"machine": key, "checker": "toolpath", "text": text, "lift": lift})
         elif machine.row.process == job.process:
-            found.append({"machine": key, "checker": "job", "text": why, "lift": lift})
+            found.append({"machine": key, "checker": "job", "text": why, "lift": _lift_of_job(picture, job, why)})
     return found
 
 
-def _reasons_of(picture: Picture, waiting: Waiting) -> dict[str, Any]:
+def _lift_of_job(picture: Picture, job: JobRow, why: str) -> str:
+    """What would let a job be planned that the planner was not shown."""
+    if any(OrderState(order.state) not in GOING_STATES for order in orders_of(picture, job)):
+        return "accept the order"
+    if job.id in picture.in_doubt:
+        return "let that shop's agent connect; if it is gone for good, declare it lost as a home"
+    if why == BEING_MADE:
+        return "nothing: it is planned as soon as the first is made"
+    return "look at it, then release the job"
+
+
+def _lift_of_toolpath(text: str, job: JobRow) -> str:
+    """What would give a job the toolpath that it does not have on a machine."""
+    if text == MAKING:
+        return "nothing: it is planned as soon as it is made"
+    if text == TOO_LARGE:
+        width, depth, height = read_body(job.body).dims_mm or (0.0, 0.0, 0.0)
+        return f"divide the part, or ask a machine that takes {width:.0f} x {depth:.0f} x {height:.0f} mm"
+    return "change what the sentence names, in the design or in the order, and order it again"
+
+
+def _reasons_of(picture: Picture, job: JobRow, waiting: Waiting) -> dict[str, Any]:
     """The planner's first failing checker per machine; where a toolpath is missing, why it is."""
     machines = []
     for shut in waiting.machines:
-        text = shut.text
-        if shut.checker == "toolpath":
-            text = picture.shut(waiting.job).get(shut.machine, text)
-        machines.append({"machine": shut.machine, "checker": shut.checker, "text": text, "lift": shut.lift})
+        text, lift = shut.text, shut.lift
+        known = picture.shut(waiting.job).get(shut.machine)
+        if shut.checker == "toolpath" and known is not None:
+            text, lift = known, _lift_of_toolpath(known, job)
+        machines.append({"machine": shut.machine, "checker": shut.checker, "text": text, "lift": lift})
     return {"why": waiting.why, "machines": machines}
 
 

@@ -68,6 +68,8 @@ class Picture:
     learned: Learned = field(default_factory=Learned)
     held_back: dict[str, str] = field(default_factory=dict)
     """Waiting jobs that the planner was not shown, and why."""
+    in_doubt: frozenset[str] = frozenset()
+    """Of these, jobs that wait for the book of their home."""
     to_quote: dict[str, tuple[PlanJob, ...]] = field(default_factory=dict)
     """Orders that wait for a date, with their jobs as the planner would see them."""
 
@@ -102,6 +104,7 @@ def take_picture(c: sa.Connection, now: datetime, limits: Limits, policy: PlanPo
     picture.wanted = find_toolpaths(c, machines, waiting, picture.lines)
     declined = _declined(c, now)
     in_doubt = doubted(c)
+    picture.in_doubt = frozenset(in_doubt)
     files = quarantined(c)
     plan_jobs: list[PlanJob] = []
     places = held_places(c)

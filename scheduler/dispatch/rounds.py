@@ -20,7 +20,7 @@ from scheduler.dispatch.quoting import Planned, Planner, plan_and_quote
 from scheduler.dispatch.timings import Step, Timings
 from scheduler.orders import composing
 from scheduler.orders.composer import Answer, Composer
-from scheduler.orders.laying import Table, lay_table
+from scheduler.orders.laying import Table, lay_table, worth_composing
 from scheduler.orders.making import ToolpathRoom
 from scheduler.planning.snapshot import PlanPolicy
 from scheduler.store import Store, queries
@@ -104,6 +104,8 @@ class Rounds:
                 return []
             self._composed = seen
             table = lay_table(picture)
+            if not worth_composing(table):
+                return []
             self._composing = table, self._composer.begin(table)
         table, answer = self._composing
         with self._timings.of(Step.COMPOSE):

@@ -12,6 +12,7 @@ from typing import Final
 import sqlalchemy as sa
 
 from agents.contract.vocabulary import LEASED_STATES, MOTION_STATES, JobState, MachineState
+from scheduler.dispatch.hearing import hearing
 from scheduler.dispatch.moves import Happening, Mover
 from scheduler.dispatch.picture import SeenMachine, seen_machines
 from scheduler.dispatch.remaining import Place, held_places
@@ -26,7 +27,12 @@ _SILENT: Final = "no word from the agent since"
 
 
 def sweep(c: sa.Connection, mover: Mover, now: datetime) -> int:
-    """Let everything happen that time alone brings. Returns how many jobs it touched."""
+    """Let everything happen that time alone brings. Returns how many jobs it touched.
+
+    Nothing while a start's hearing goes on: what passed while nobody was here is judged once its agents were heard.
+    """
+    if hearing(c, mover.limits, now) is not None:
+        return 0
     touched = sum(_deadline(c, mover, job, now) for job in _due(c, mover, now))
     places = held_places(c)
     machines = seen_machines(c, agents_of=[place.agent for place in places.values()])

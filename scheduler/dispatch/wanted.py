@@ -22,6 +22,7 @@ from scheduler.store.rows import JobRow, RecipeRow, ToolpathRow
 
 #: Why a job has no toolpath yet; it will have one.
 MAKING: Final = "its toolpath for this machine is being made"
+TOO_LARGE: Final = "one piece alone is larger than its working area"
 
 _Stuff = tuple[str, str, float | None, float | None, float | None]
 _Kind = tuple[MachineProfile, tuple[_Stuff, ...], tuple[_Stuff, ...]]
@@ -152,7 +153,7 @@ def _sort(found: Wanted, key: str, need: _Need, row: RecipeRow | None, made: Map
 def _no_recipe(job: JobRow, body: JobBody, description: MachineDescription) -> str | None:
     """Why no toolpath is wanted for this machine; empty when the planner's own checkers say it better."""
     if not fits(body.dims_mm, description.envelope_mm, job.process):
-        return "one piece alone is larger than its working area"
+        return TOO_LARGE
     if matching_material(body, description) is None:
         return ""
     return None

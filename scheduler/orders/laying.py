@@ -45,6 +45,12 @@ class Table:
     rooms: dict[str, Room] = field(default_factory=dict)
 
 
+def worth_composing(table: Table) -> bool:
+    """Whether anything could lie otherwise: pieces of several jobs of a kind, or several pieces of one."""
+    kinds = [load.kind for load in table.loads]
+    return len(set(kinds)) < len(kinds) or any(sum(count for _, count in load.pieces) > 1 for load in table.loads)
+
+
 def compose_table(table: Table, rules: BatchPolicy | None = None) -> tuple[Load, ...]:
     """The same pieces on cheaper loads; what cannot be bettered lies as it lay. Takes seconds for hundreds of jobs."""
     return compose(

@@ -20,6 +20,7 @@ from scheduler.app import Parts, Scheduler
 from scheduler.config import Settings
 from scheduler.dispatch.backlog import Inbound
 from scheduler.mqtt import Broker
+from scheduler.orders.composer import ComposerHere
 from scheduler.store import tables as t
 from tests.scheduler.line import Agent, AtOnce, Line, first_fit, tiny_toolpath
 
@@ -34,7 +35,9 @@ class Child:
 
     def __init__(self, folder: str, database: str, port: str) -> None:
         settings = Settings(data=Path(folder), broker=Broker("127.0.0.1", int(port)), database=database)
-        self.scheduler = Scheduler(settings, Parts(planner=first_fit, maker=tiny_toolpath, executor=AtOnce()))
+        self.scheduler = Scheduler(
+            settings, Parts(planner=first_fit, composer=ComposerHere(), maker=tiny_toolpath, executor=AtOnce())
+        )
         self.line: Any = Line.__new__(Line)
         self.line.scheduler, self.line.clock = self.scheduler, self.scheduler.clock
 

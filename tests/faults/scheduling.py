@@ -22,6 +22,7 @@ from scheduler.app import Parts, Scheduler
 from scheduler.config import Settings
 from scheduler.dispatch.backlog import Inbound
 from scheduler.dispatch.sweep import sweep
+from scheduler.orders.composer import ComposerHere
 from scheduler.orders.recipes import Recipe
 from scheduler.store import queries
 from scheduler.store.record import post
@@ -81,7 +82,13 @@ class SchedulerSide:
     def begin(self) -> None:
         """Start it on what is written, as `Scheduler.start` does but for the threads."""
         parts = Parts(
-            clock=self.clock, planner=first_fit, maker=tiny_toolpath, wire=self, courier=self, executor=AtOnce()
+            clock=self.clock,
+            planner=first_fit,
+            composer=ComposerHere(),
+            maker=tiny_toolpath,
+            wire=self,
+            courier=self,
+            executor=AtOnce(),
         )
         migrated = (self.folder / "workshed.db").exists()
         quick = mock.patch("scheduler.store.database._migrate") if migrated else contextlib.nullcontext()

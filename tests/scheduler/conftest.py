@@ -57,9 +57,9 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 
 
 @pytest.fixture
-def line(tmp_path: Path) -> Iterator[Line]:
-    """A scheduler and one shop with two machines, come and reconciled."""
-    made = Line(tmp_path, Agent("mill", "pi", ("m1", "m2")))
+def line(tmp_path: Path, url: str) -> Iterator[Line]:
+    """A scheduler and one shop with two machines, come and reconciled; on either database."""
+    made = Line(tmp_path, Agent("mill", "pi", ("m1", "m2")), database=url)
     made.arrive()
     yield made
     made.close()

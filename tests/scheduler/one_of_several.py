@@ -16,6 +16,7 @@ from scheduler.app import Parts, Scheduler
 from scheduler.config import Settings
 from scheduler.dispatch.limits import Limits
 from scheduler.mqtt import Broker
+from scheduler.orders.composer import ComposerHere
 from scheduler.store import SteppedDown
 from tests.scheduler.line import AtOnce, Line, first_fit, tiny_toolpath
 
@@ -28,7 +29,9 @@ def main(folder: str, database: str, port: str, instance: str) -> None:
         instance=instance,
         limits=Limits(leadership=timedelta(seconds=2)),
     )
-    scheduler = Scheduler(settings, Parts(planner=first_fit, maker=tiny_toolpath, executor=AtOnce()))
+    scheduler = Scheduler(
+        settings, Parts(planner=first_fit, composer=ComposerHere(), maker=tiny_toolpath, executor=AtOnce())
+    )
     scheduler.start()
     ended = threading.Event()
     threading.Thread(target=_tell, args=(scheduler, ended), daemon=True).start()

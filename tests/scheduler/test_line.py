@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
 
 from agents.contract import messages as m
 from agents.contract.vocabulary import FailureClass, JobState, MachineState
 from scheduler.dispatch import people
+from scheduler.planning.snapshot import Plan, Snapshot
 from scheduler.store import queries
-from tests.scheduler.line import Agent, Line, agent_of, offer, start
+from scheduler.store import tables as t
+from tests.scheduler.line import Agent, Line, agent_of, first_fit, offer, start
 
 
 def test_an_order_becomes_inspected_parts(line: Line) -> None:
@@ -343,15 +351,30 @@ def test_a_grant_that_got_lost_is_said_again(line: Line) -> None:
     assert agent.spool.held[job].fence == 1
 
 
-def test_an_old_copy_of_the_database_does_not_make_a_job_twice(line: Line, tmp_path: Path) -> None:
-    import shutil
-    import sqlite3
+def dumped(line: Line) -> dict[str, list[dict[str, Any]]]:
+    """Every row of every table."""
+    with line.scheduler.store.read() as c:
+        return {
+            table.name: [dict(row) for row in c.execute(sa.select(table)).mappings()]
+            for table in t.metadata.sorted_tables
+        }
 
+
+def restore(line: Line, copy: dict[str, list[dict[str, Any]]]) -> None:
+    """Put the copy in the place of all there is, and start the scheduler on it."""
+    with line.scheduler.store.write() as c:
+        for table in reversed(t.metadata.sorted_tables):
+            c.execute(sa.delete(table))
+        for table in t.metadata.sorted_tables:
+            if copy[table.name]:
+                c.execute(sa.insert(table), copy[table.name])
+    line.restart_scheduler()
+
+
+def test_an_old_copy_of_the_database_does_not_make_a_job_twice(line: Line) -> None:
     agent = agent_of(line)
     (job,) = line.order()
-    copy = tmp_path / "copy.db"
-    with sqlite3.connect(tmp_path / "workshed.db") as source, sqlite3.connect(copy) as target:
-        source.backup(target)
+    copy = dumped(line)
     offer(line)
     start(line, job)
     held = agent.finish(job, line.now)
@@ -359,11 +382,7 @@ def test_an_old_copy_of_the_database_does_not_make_a_job_twice(line: Line, tmp_p
     agent.inspect(held, line.now, good=1)
     line.exchange(agent)
     agent.spool.journal = [entry for entry in agent.spool.journal if entry[0] > agent.spool.acked]
-    line.scheduler.store.close()
-    for leftover in tmp_path.glob("workshed.db*"):
-        leftover.unlink()
-    shutil.copy(copy, tmp_path / "workshed.db")
-    line.scheduler = line._open()
+    restore(line, copy)
     line.hear(agent.presence(line.now))
     line.exchange(agent)
     line.plan()
@@ -378,3 +397,105 @@ def test_an_old_copy_of_the_database_does_not_make_a_job_twice(line: Line, tmp_p
     line.plan()
     line.exchange(agent)
     assert line.job(job).fence == 2
+
+
+def _open_ones(snapshot: Snapshot) -> Plan:
+    """First fit on machines whose owners take pool work."""
+    return first_fit(replace(snapshot, machines=tuple(each for each in snapshot.machines if each.accepts_pool)))
+
+
+def _gone(line: Line, agent: Agent) -> None:
+    line.hear(agent.presence(line.now, online=False))
+    line.clock.pass_(seconds=50)
+
+
+def _state(state: MachineState) -> Callable[[Line, Agent], None]:
+    def say(line: Line, agent: Agent) -> None:
+        line.hear(agent.report("m1", line.now, state, why="something is wrong"))
+        line.clock.pass_(seconds=50)
+
+    return say
+
+
+def _quarantined(line: Line, agent: Agent) -> None:
+    with line.scheduler.store.write() as c:
+        queries.update_machine(c, agent.id, "m1", {"quarantined_at": line.now, "quarantine_why": "two faults"})
+
+
+def _closed(line: Line, agent: Agent) -> None:
+    line.hear(agent.report("m1", line.now, accepts_pool_work=False))
+
+
+@pytest.mark.parametrize("held", [JobState.OFFERED, JobState.LEASED, JobState.STAGED, JobState.READY])
+@pytest.mark.parametrize(
+    "befalls",
+    [
+        _gone,
+        _state(MachineState.OFFLINE),
+        _state(MachineState.ALARM),
+        _state(MachineState.DISABLED),
+        _quarantined,
+        _closed,
+    ],
+    ids=["agent gone", "offline", "alarm", "disabled", "quarantined", "closed"],
+)
+def test_what_has_not_begun_goes_elsewhere_whatever_takes_its_machine_away(
+    tmp_path: Path, befalls: Callable[[Line, Agent], None], held: JobState
+) -> None:
+    first, second = Agent("aa", "pi", ("m1",)), Agent("bb", "pi", ("m1",))
+    line = Line(tmp_path, first, second, planner=_open_ones)
+    line.arrive()
+    (job,) = line.order()
+    line.plan()
+    line.plan()
+    if held is not JobState.OFFERED:
+        line.exchange(first)
+    if held in (JobState.STAGED, JobState.READY):
+        first.stage(job, line.now)
+    if held is JobState.READY:
+        first.ready(job, line.now)
+    line.hear(*first.unacked())
+    assert (line.job(job).state, line.job(job).agent) == (held, None if held is JobState.OFFERED else "aa.pi")
+    befalls(line, first)
+    line.plan()
+    line.plan()
+    line.exchange(second)
+    assert (line.job(job).state, line.job(job).agent) == (JobState.LEASED, "bb.pi")
+    if held is JobState.STAGED or held is JobState.READY:
+        first.intend(job, line.now)
+        line.exchange(first)
+        assert not first.starts, "a start under the lease that was taken back"
+    assert line.job(job).agent == "bb.pi"
+    line.close()
+
+
+def test_after_a_start_what_passed_meanwhile_is_judged_once_its_agent_was_heard(line: Line) -> None:
+    (job,) = line.order()
+    offer(line)
+    agent = agent_of(line)
+    agent.stage(job, line.now)
+    agent.intend(job, line.now)
+    fence = line.job(job).fence
+    line.clock.pass_(minutes=20)
+    line.restart_scheduler()
+    line.clock.pass_(seconds=2)
+    with line.scheduler.store.write() as c:
+        c.execute(sa.update(t.jobs).where(t.jobs.c.id == job).values(deadline=line.now))
+    line.scheduler.dispatcher.step()
+    assert line.job(job).state is JobState.LEASED, "nothing is taken back before its holder was heard"
+    line.exchange(agent)
+    assert (line.job(job).state, line.job(job).fence) == (JobState.STARTING, fence), "it had gone on meanwhile"
+    line.scheduler.dispatcher.stop()
+
+
+def test_who_stays_away_after_a_start_is_not_waited_for_for_ever(line: Line) -> None:
+    (job,) = line.order()
+    offer(line)
+    line.clock.pass_(hours=2)
+    line.restart_scheduler()
+    line.scheduler.dispatcher.step()
+    assert line.job(job).state is JobState.LEASED
+    line.clock.pass_(seconds=11)
+    line.scheduler.dispatcher.step()
+    assert line.job(job).state is JobState.WAITING
+    line.scheduler.dispatcher.stop()

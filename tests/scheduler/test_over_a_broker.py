@@ -20,6 +20,7 @@ from agents.contract.vocabulary import JobState
 from scheduler.app import Parts, Scheduler
 from scheduler.config import Settings
 from scheduler.mqtt import Broker, NoBroker
+from scheduler.orders.composer import ComposerHere
 from scheduler.store import queries
 from tests.agents import peer
 from tests.scheduler.line import Agent, AtOnce, Line, first_fit, tiny_toolpath
@@ -77,7 +78,9 @@ class Wire:
 
 def scheduler_on(broker: peer.Broker, folder: Path) -> Scheduler:
     settings = Settings(data=folder / "data", broker=Broker("127.0.0.1", broker.port))
-    return Scheduler(settings, Parts(planner=first_fit, maker=tiny_toolpath, executor=AtOnce()))
+    return Scheduler(
+        settings, Parts(planner=first_fit, composer=ComposerHere(), maker=tiny_toolpath, executor=AtOnce())
+    )
 
 
 def state_of(scheduler: Scheduler, job: str) -> JobState | None:
@@ -147,7 +150,7 @@ def test_presence_is_retained_and_the_will_speaks(broker: peer.Broker, tmp_path:
 
 def test_no_broker_is_said_in_a_sentence(tmp_path: Path) -> None:
     settings = Settings(data=tmp_path, broker=Broker("127.0.0.1", peer.free_port()))
-    scheduler = Scheduler(settings, Parts(planner=first_fit, executor=AtOnce()))
+    scheduler = Scheduler(settings, Parts(planner=first_fit, composer=ComposerHere(), executor=AtOnce()))
     with pytest.raises(NoBroker, match=r"no broker answers at 127\.0\.0\.1"):
         scheduler.start()
     scheduler.stop()

@@ -7,13 +7,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 from starlette.testclient import TestClient
 
+from agents.contract.granting import Hold
 from agents.contract.vocabulary import JobState, MachineState, Process
 from scheduler.api.application import create_app
 from scheduler.dispatch import people
+from scheduler.orders.making import Impossible
 from scheduler.planning import plan
 from scheduler.store import queries
+from scheduler.store import tables as t
+from scheduler.store.board_tables import lendings
 from tests.scheduler.line import Agent, Line
 
 
@@ -106,3 +111,39 @@ def test_an_agent_that_is_gone_is_the_reason(line: Line) -> None:
     by_machine = {shut["machine"]: shut["text"] for shut in answer["machines"]}
     assert line.job(job).state is JobState.WAITING
     assert all("offline" in by_machine[machine] for machine in PRINTERS)
+
+
+@pytest.mark.parametrize("situation", ["in the making", "impossible", "too large", "file in quarantine", "in doubt"])
+def test_whatever_keeps_a_job_out_says_for_every_machine_what_would_lift_it(
+    line: Line, monkeypatch: pytest.MonkeyPatch, situation: str
+) -> None:
+    if situation == "impossible":
+        refused = Impossible("The slicer found no layer. Is the file in metres?")
+        monkeypatch.setattr(line.scheduler.room, "_maker", lambda recipe, blobs: refused)
+    elif situation == "in the making":
+        monkeypatch.setattr(line.scheduler.room, "begin", lambda recipes: None)
+    (job,) = line.order()
+    _put(line, job, situation)
+    line.plan()
+    line.plan()
+    answer = why(line, job)
+    told = {shut["machine"]: (shut["text"], shut["lift"]) for shut in answer["machines"]}
+    assert set(told) >= PRINTERS
+    assert all(text and lift for machine, (text, lift) in told.items() if machine in PRINTERS), told
+    assert line.job(job).state is JobState.WAITING
+
+
+def _put(line: Line, job: str, situation: str) -> None:
+    """Bring a job that was just ordered into a situation."""
+    with line.scheduler.store.write() as c:
+        row = queries.job(c, job)
+        assert row is not None
+        if situation == "too large":
+            queries.update_job(c, row, {"body": {**row.body, "dims_mm": [400, 400, 10]}})
+        elif situation == "file in quarantine":
+            for machine in ("a.b.c", "a.b.d"):
+                fault = {"machine": machine, "failure": "line_rejected", "at": line.now}
+                c.execute(sa.insert(t.file_faults).values(file_key=row.file_key, **fault))
+        elif situation == "in doubt":
+            doubt = {"home": "mill.pi", "epoch": 1, "hold": Hold.DOUBTED.value, "topic": "x", "at": line.now}
+            c.execute(sa.insert(lendings).values(job=job, **doubt))
