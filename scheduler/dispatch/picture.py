@@ -22,7 +22,7 @@ from scheduler.dispatch.actions import quarantined
 from scheduler.dispatch.fairness import pressures
 from scheduler.dispatch.lending import doubted
 from scheduler.dispatch.limits import Limits
-from scheduler.dispatch.plan_machines import REQUESTERS, circuits, legs, plan_machines, willing
+from scheduler.dispatch.plan_machines import REQUESTERS, circuits, legs, offered, plan_machines
 from scheduler.dispatch.plan_machines import SeenMachine as SeenMachine
 from scheduler.dispatch.remaining import Place, held_places
 from scheduler.dispatch.reservations import reserved_windows
@@ -126,7 +126,7 @@ def take_picture(c: sa.Connection, now: datetime, limits: Limits, policy: PlanPo
         policy,
         legs=legs(seen),
         circuits=circuits(seen),
-        pressures=pressures(remembered, willing(seen), now),
+        pressures=pressures(remembered, offered(seen, now), now),
     )
     return picture
 

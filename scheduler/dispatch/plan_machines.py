@@ -16,12 +16,14 @@ from agents.contract.messages import LoadedMaterial, MachineReport
 from agents.contract.vocabulary import MachineState, Ring
 from designs.processes.materials import canonical
 from scheduler.orders.outcomes import Learned
+from scheduler.planning.calendars import to_ticks
 from scheduler.planning.snapshot import Circuit, Leg, Material, PlanMachine, PlanTool, Window
 from scheduler.store.rows import AgentRow, MachineRow
 
 #: A finished part lies on the bed: somebody will clear it, we do not know when.
 _CLEARING: Final = timedelta(minutes=10)
 _BROKEN: Final = {MachineState.ALARM: "it is in alarm", MachineState.DISABLED: "it is switched off"}
+_WEEK_MIN: Final = 7 * 24 * 60
 #: Where parts go at the end: to whoever asked.
 REQUESTERS: Final = "requesters"
 #: From a machine in this ring to whoever asked, in seconds: a door, a street, a walk, a ride, a parcel. Ours.
@@ -79,13 +81,16 @@ def legs(machines: Iterable[SeenMachine]) -> tuple[Leg, ...]:
     return tuple(Leg(shop, REQUESTERS, RING_S[ring]) for shop, ring in sorted(rings.items()))
 
 
-def willing(machines: Iterable[SeenMachine]) -> dict[str, set[str]]:
-    """Shops with a machine that takes pool work, by process."""
-    found: dict[str, set[str]] = defaultdict(set)
+def offered(machines: Iterable[SeenMachine], now: datetime) -> dict[str, dict[str, float]]:
+    """Machine minutes that shops offer the pool within a week of today's beginning, by process and shop."""
+    found: dict[str, dict[str, float]] = defaultdict(lambda: defaultdict(float))
+    today = now.replace(hour=0, minute=0, second=0, microsecond=0)
     for machine in machines:
         if machine.agent.online and machine.report.accepts_pool_work:
-            found[machine.row.process].add(machine.report.shop)
-    return dict(found)
+            ticks = to_ticks(_windows(machine.report.windows) or None, today, 60, _WEEK_MIN)
+            minutes = _WEEK_MIN if ticks is None else sum(end - start for start, end in ticks)
+            found[machine.row.process][machine.report.shop] += minutes
+    return {process: dict(shops) for process, shops in found.items()}
 
 
 def _plan_machine(

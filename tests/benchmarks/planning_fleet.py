@@ -18,7 +18,7 @@ from scheduler.planning.improving import improve, times_agree
 from scheduler.planning.microfab import microfab, weighted_tardiness
 from scheduler.planning.problem import Ints, Problem
 from tests.benchmarks.planning_bars import Settings
-from tests.benchmarks.planning_online import run_week
+from tests.benchmarks.planning_online import Fairness, run_week
 from tests.benchmarks.planning_peers import dispatch
 from tests.benchmarks.planning_results import Sample
 from tests.benchmarks.report import Bar
@@ -69,7 +69,7 @@ def online(s: Settings) -> list[Bar]:
     jobs, machines = (1_000, 100) if s.quick else (10_000, 1_000)
     fab = microfab(jobs, machines, seed=s.seed)
     plain = run_week(fab, clock=s.clock)
-    fair = run_week(fab, pressure=0.5, clock=s.clock)
+    fair = run_week(fab, fair=Fairness.PRICED, clock=s.clock)
     calm = run_week(fab, failure_rate=0.0, clock=s.clock)
     more = 100 * (fair.tardiness / plain.tardiness - 1)
     return [
@@ -84,6 +84,8 @@ def online(s: Settings) -> list[Bar]:
         Bar("P8 Jain", fair.jain, "", "≥ 0.965", fair.jain >= 0.965, plain.jain, fair.jain / plain.jain),
         Bar("P8 worst share", fair.worst_share, "", "≥ 0.65", fair.worst_share >= 0.65, plain.worst_share),
         _bar("P8 more tardiness", more, "%", 6),
+        Bar("P8 Jain, demand split evenly", fair.jain_evenly, "", "-", True, plain.jain_evenly),
+        Bar("P8 worst share, demand split evenly", fair.worst_evenly, "", "-", True, plain.worst_evenly),
         _bar("P10 moved between shops", 100 * plain.moved_between_shops, "% a re-plan", 2),
         Bar("P10 moved inside the freeze", plain.moved_inside_freeze, "", "= 0", plain.moved_inside_freeze == 0),
     ]

@@ -16,8 +16,9 @@ from agents.contract import decode, encode, wrap
 from agents.contract import messages as m
 from agents.contract.topics import MACHINE
 from agents.contract.vocabulary import MachineState, NeedClass, Process, Ring
-from scheduler.dispatch.fairness import HALF_LIFE, PHI, pressures
-from scheduler.dispatch.plan_machines import REQUESTERS
+from scheduler.dispatch.fairness import HALF_LIFE, pressures
+from scheduler.dispatch.picture import seen_machines
+from scheduler.dispatch.plan_machines import REQUESTERS, offered
 from scheduler.orders import urgency
 from scheduler.planning import plan
 from scheduler.planning.snapshot import Circuit, Leg, Material, PlanMachine, Snapshot, Window
@@ -174,18 +175,40 @@ def outcome(shop: str, minutes: float, at: datetime) -> OutcomeRow:
 
 
 def test_shops_that_did_more_than_their_share_become_dearer_and_time_heals() -> None:
-    willing = {"fdm": {"a", "b", "c"}}
-    done = [outcome("a", 600.0, START), outcome("b", 100.0, START)]
+    willing = {"fdm": {"a": 5_000.0, "b": 5_000.0, "c": 5_000.0}}
+    done = [outcome("a", 6_000.0, START), outcome("b", 1_000.0, START)]
     now = {each.shop: each.per_minute for each in pressures(done, willing, START)}
-    assert now["a"] == PHI
-    assert now["c"] == -PHI
-    assert -PHI < now["b"] < 0
-    assert pressures(done, {"fdm": {"a"}}, START) == ()
-    faded = pressures(done, willing, START + 8 * HALF_LIFE)
-    assert faded == ()
-    swapped = [outcome("c", 600.0, START), outcome("b", 100.0, START)]
+    assert now["c"] < now["b"] < 0 < now["a"]
+    assert pressures(done, {"fdm": {"a": 5_000.0}}, START) == ()
+    faded = {each.shop: each.per_minute for each in pressures(done, willing, START + 4 * HALF_LIFE)}
+    assert now["c"] < faded["c"] < 0 < faded["a"] < now["a"], "long ago there was little work, and little says little"
+    assert pressures(done, willing, START + 12 * HALF_LIFE) == ()
+    swapped = [outcome("c", 6_000.0, START), outcome("b", 1_000.0, START)]
     mirrored = {each.shop: each.per_minute for each in pressures(swapped, willing, START)}
     assert (mirrored["c"], mirrored["a"], mirrored["b"]) == (now["a"], now["c"], now["b"])
+
+
+def test_who_offers_more_is_entitled_to_more_in_each_process_alone() -> None:
+    done = [outcome("a", 9_000.0, START), outcome("b", 1_000.0, START)]
+    fair = pressures(done, {"fdm": {"a": 9_000.0, "b": 1_000.0}, "laser": {"b": 50_000.0, "c": 50_000.0}}, START)
+    assert {each.shop: each.per_minute for each in fair} == {"a": 0.0, "b": 0.0}
+    none_open = pressures(done, {"fdm": {"a": 9_000.0, "b": 0.0}}, START)
+    assert none_open == ()
+
+
+def test_shops_offer_the_hours_of_machines_that_take_pool_work(lines: list[Line], tmp_path: Path) -> None:
+    day = START.replace(hour=0, minute=0, second=0, microsecond=0)
+    open_twice = tuple((day + timedelta(days=n, hours=8), day + timedelta(days=n, hours=18)) for n in (0, 1, 30))
+    line = open_line(
+        lines,
+        tmp_path,
+        telling("always"),
+        telling("twice", windows=(*open_twice, open_twice[0])),
+        telling("own", accepts_pool_work=False),
+    )
+    with line.scheduler.store.read() as c:
+        found = offered(seen_machines(c).values(), START)
+    assert found == {"fdm": {"always": 2 * 7 * 1440.0, "twice": 2 * 20 * 60.0}}
 
 
 def test_what_an_agent_may_say_more_travels_and_may_be_left_out() -> None:
