@@ -8,6 +8,10 @@ from __future__ import annotations
 import os
 import socket
 from collections.abc import Mapping
+from typing import Final
+
+#: A manager whose queue is full, because it hangs or is replaced, must not hold the agent up.
+_HEARD_WITHIN_S: Final = 1.0
 
 
 def notify(state: str, environ: Mapping[str, str] = os.environ) -> bool:
@@ -19,6 +23,7 @@ def notify(state: str, environ: Mapping[str, str] = os.environ) -> bool:
         address = "\0" + address[1:]
     try:
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as sender:
+            sender.settimeout(_HEARD_WITHIN_S)
             sender.sendto(state.encode(), address)
     except OSError:
         return False
