@@ -21,7 +21,7 @@ from tests.faults.relays import Letter, Relay, Way
 
 #: How long something that is held on its way waits for the controller to strike.
 _HOLD_S: Final = 30.0
-_MOTION: Final = re.compile(r"G[0123](?!\d).*[XYZE]|G28|G29|G30|\$H|\$J|M(104|109|140|190)\D*S[1-9]")
+_MOTION: Final = re.compile(r"G0?[0123](?!\d).*[XYZE]|G28|G29|G30|\$H|\$J|M(104|109|140|190)\D*S[1-9]")
 
 
 @dataclass(frozen=True)
