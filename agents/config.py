@@ -300,6 +300,8 @@ def _machine(section: Section, here: Path) -> MachineSettings:
         circuit=section.text("circuit", ""),
         circuit_limit_w=section.optional_number("circuit_limit_w"),
         loadable=tuple(loaded_material(item) for item in section.tables("loadable")),
+        load_min=_minutes(section, "load_min"),
+        unload_min=_minutes(section, "unload_min"),
     )
     bridge = MachineConfig(
         port=section.text("port", "") if description.dialect == "manual" else section.text("port"),
@@ -322,6 +324,11 @@ def _machine(section: Section, here: Path) -> MachineSettings:
     )
     section.done()
     return settings
+
+
+def _minutes(section: Section, key: str) -> float | None:
+    """Minutes of somebody's time; None where nobody said."""
+    return section.number(key, 0.0, minval=0.0, maxval=1440.0) if section.has(key) else None
 
 
 def loaded_material(section: Section) -> LoadedMaterial:

@@ -103,6 +103,8 @@ class MachineViews:
             open_hours(machine, hour, policy) if bounded else None,
             attended_hours(machine, hour, policy),
             maintenance_of(machine, hour, policy),
+            policy.people,
+            policy.hours_a_week,
         )
         self._hours[machine] = (policy, hour, found)
         return found

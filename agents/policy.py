@@ -65,6 +65,10 @@ class Policy:
     speaks of: nobody said."""
     maintenance: tuple[Window | Once, ...] = ()
     """When a machine is down, whoever's the work."""
+    people: int | None = None
+    """How many look after the machines in the attended hours; None: nobody said."""
+    hours_a_week: float | None = None
+    """What each of them gives; None: nobody said."""
     materials: frozenset[str] = frozenset()
     processes: frozenset[Process] = frozenset()
     closed_machines: frozenset[str] = frozenset()
@@ -287,6 +291,8 @@ def read_policy(path: Path) -> Policy:
         quiet=tuple(_quiet(section) for section in root.tables("quiet")),
         attended=tuple(_window(section) for section in root.tables("attended")),
         maintenance=tuple(_maintenance(section) for section in root.tables("maintenance")),
+        people=root.whole("people", 1, minval=0, maxval=10_000) if root.has("people") else None,
+        hours_a_week=root.number("hours_a_week", 20.0, minval=0.0, maxval=168.0) if root.has("hours_a_week") else None,
         materials=frozenset(name.casefold() for name in root.texts("materials", ())),
         processes=frozenset(root.choices("processes", Process, ())),
         closed_machines=frozenset(root.texts("closed_machines", ())),

@@ -50,6 +50,9 @@ class Hours:
     pool: tuple[Interval, ...] | None = None
     attended: tuple[Interval, ...] | None = None
     maintenance: tuple[Interval, ...] = ()
+    people: int | None = None
+    """How many look after it then, and what each gives a week; None: nobody said."""
+    hours_a_week: float | None = None
 
     @property
     def any_left(self) -> bool:
@@ -113,6 +116,8 @@ def report(
         windows=_pairs(hours.pool or ()),
         attended_windows=_pairs(hours.attended or ()),
         maintenance=_pairs(hours.maintenance),
+        people=hours.people,
+        hours_a_week=hours.hours_a_week,
     )
 
 

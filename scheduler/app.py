@@ -14,6 +14,7 @@ from typing import Final
 import sqlalchemy as sa
 
 from agents.contract import messages as m
+from scheduler.carbon import CURVES, read_curves
 from scheduler.clock import Clock, SystemClock
 from scheduler.config import Settings
 from scheduler.dispatch.bell import Bell
@@ -122,6 +123,7 @@ class Scheduler:
             self.composer,
             self.room,
             policy=chosen.policy or PlanPolicy(),
+            carbon=read_curves(settings.data / CURVES),
             timings=timings,
             news=self.bell.news,
         )

@@ -70,6 +70,10 @@ class MachineDescription(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What all machines on the circuit may draw together; the smallest of what its machines say holds."""
     loadable: tuple[LoadedMaterial, ...] = ()
     """In the shop and not on the machine: a person can load it."""
+    load_min: Annotated[float, Meta(ge=0.0, le=1440.0)] | None = None
+    """What a start takes of somebody's time, where that is longer than setting up."""
+    unload_min: Annotated[float, Meta(ge=0.0, le=1440.0)] | None = None
+    """What taking the part out and clearing takes; nobody said: as the scheduler assumes."""
     firmware: str = ""
     limits: tuple[tuple[str, str], ...] = ()
     """What the firmware itself told of its speeds, accelerations and full power, as (word, values): `$110`, `6000` for
@@ -110,6 +114,10 @@ class MachineReport(Message, frozen=True, kw_only=True, tag="machine_report"):
     """When the machine is down, whoever's the work."""
     reserved: tuple[tuple[Moment, Moment], ...] = ()
     """When it is booked for something that is no job of this network."""
+    people: Annotated[int, Meta(ge=0, le=10_000)] | None = None
+    """How many people look after the shop's machines in its attended hours; a number, and nobody's name."""
+    hours_a_week: Annotated[float, Meta(ge=0.0, le=168.0)] | None = None
+    """What each of them gives."""
 
 
 class Telemetry(Message, frozen=True, kw_only=True, tag="telemetry"):

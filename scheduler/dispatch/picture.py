@@ -22,7 +22,7 @@ from scheduler.dispatch.actions import quarantined
 from scheduler.dispatch.fairness import pressures
 from scheduler.dispatch.lending import doubted
 from scheduler.dispatch.limits import Limits
-from scheduler.dispatch.plan_machines import REQUESTERS, circuits, legs, offered, plan_machines
+from scheduler.dispatch.plan_machines import REQUESTERS, circuits, crews, legs, offered, plan_machines
 from scheduler.dispatch.plan_machines import SeenMachine as SeenMachine
 from scheduler.dispatch.remaining import Place, held_places
 from scheduler.dispatch.reservations import reserved_windows
@@ -33,6 +33,7 @@ from scheduler.orders.progress import GOING_STATES, OrderState
 from scheduler.orders.quotes import due_for_a_quote
 from scheduler.orders.recipes import JobBody, read_body
 from scheduler.planning.snapshot import (
+    Carbon,
     Declined,
     DurationOption,
     Fixed,
@@ -91,8 +92,10 @@ def seen_machines(c: sa.Connection, agents_of: Iterable[str] | None = None) -> d
     }
 
 
-def take_picture(c: sa.Connection, now: datetime, limits: Limits, policy: PlanPolicy) -> Picture:
-    """Read everything a plan depends on."""
+def take_picture(
+    c: sa.Connection, now: datetime, limits: Limits, policy: PlanPolicy, carbon: tuple[Carbon, ...] = ()
+) -> Picture:
+    """Read everything a plan depends on. `carbon`: how clean shops' current is, where somebody declared it."""
     machines = seen_machines(c)
     jobs = {job.id: job for job in queries.open_jobs(c)}
     orders = {order.id: order for order in queries.orders(c)} if jobs else {}
@@ -127,6 +130,8 @@ def take_picture(c: sa.Connection, now: datetime, limits: Limits, policy: PlanPo
         legs=legs(seen),
         circuits=circuits(seen),
         pressures=pressures(remembered, offered(seen, now), now),
+        crews=crews(seen, remembered, now),
+        carbon=carbon,
     )
     return picture
 

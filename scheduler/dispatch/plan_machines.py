@@ -17,13 +17,18 @@ from agents.contract.vocabulary import MachineState, Ring
 from designs.processes.materials import canonical
 from scheduler.orders.outcomes import Learned
 from scheduler.planning.calendars import to_ticks
-from scheduler.planning.snapshot import Circuit, Leg, Material, PlanMachine, PlanTool, Window
+from scheduler.planning.snapshot import Circuit, Crew, Leg, Material, PlanMachine, PlanTool, Window
+from scheduler.store.content_queries import OutcomeRow
 from scheduler.store.rows import AgentRow, MachineRow
 
 #: A finished part lies on the bed: somebody will clear it, we do not know when.
 _CLEARING: Final = timedelta(minutes=10)
 _BROKEN: Final = {MachineState.ALARM: "it is in alarm", MachineState.DISABLED: "it is switched off"}
 _WEEK_MIN: Final = 7 * 24 * 60
+#: Where attended hours are declared and nothing else: one person, so many hours a week, so long for taking a part out.
+_PEOPLE: Final = 1
+_HOURS_A_WEEK: Final = 20.0
+_UNLOAD_MIN: Final = 5.0
 #: Where parts go at the end: to whoever asked.
 REQUESTERS: Final = "requesters"
 #: From a machine in this ring to whoever asked, in seconds: a door, a street, a walk, a ride, a parcel. Ours.
@@ -72,6 +77,40 @@ def circuits(machines: Iterable[SeenMachine]) -> tuple[Circuit, ...]:
     return tuple(Circuit(name, limit) for name, limit in sorted(limits.items()))
 
 
+def crews(machines: Iterable[SeenMachine], outcomes: Iterable[OutcomeRow], now: datetime) -> tuple[Crew, ...]:
+    """People of shops that say how many they are, or when somebody is there; with what they gave since Monday.
+
+    What they gave is counted by ended attempts: loading and unloading, and all of it on attended machines.
+    """
+    told: dict[str, list[SeenMachine]] = defaultdict(list)
+    for machine in machines:
+        told[machine.report.shop].append(machine)
+    monday = (now - timedelta(days=now.weekday())).replace(hour=0, minute=0, second=0, microsecond=0)
+    ended = [row for row in outcomes if row.at >= monday]
+    found = []
+    for shop, its in sorted(told.items()):
+        reports = [machine.report for machine in its]
+        if not any(report.attended_windows or report.people is not None for report in reports):
+            continue
+        known = {machine.key: machine.report for machine in its}
+        spent = sum(_given_s(known[row.machine], row) for row in ended if row.machine in known)
+        people = [report.people for report in reports if report.people is not None]
+        hours = [report.hours_a_week for report in reports if report.hours_a_week is not None]
+        found.append(Crew(shop, max(people, default=_PEOPLE), max(hours, default=_HOURS_A_WEEK), spent))
+    return tuple(found)
+
+
+def _given_s(report: MachineReport, row: OutcomeRow) -> float:
+    load_s, unload_s = _hands_s(report)
+    return max(0.0, row.measured_s) + unload_s if report.description.attended else load_s + unload_s
+
+
+def _hands_s(report: MachineReport) -> tuple[float, float]:
+    """Seconds of somebody's time that a start and taking a part out take."""
+    load, unload = report.description.load_min, report.description.unload_min
+    return 60.0 * (load or 0.0), 60.0 * (_UNLOAD_MIN if unload is None else unload)
+
+
 def legs(machines: Iterable[SeenMachine]) -> tuple[Leg, ...]:
     """From each shop to whoever asked."""
     rings: dict[str, Ring] = {}
@@ -98,6 +137,7 @@ def _plan_machine(
 ) -> PlanMachine:
     report, description = machine.report, machine.report.description
     broken = _BROKEN.get(report.state, "")
+    load_s, unload_s = _hands_s(report)
     return PlanMachine(
         id=machine.key,
         shop=report.shop,
@@ -120,6 +160,8 @@ def _plan_machine(
         power_w=description.power_w,
         circuit=_circuit(report),
         reliability=reliability,
+        load_s=load_s,
+        unload_s=unload_s,
     )
 
 

@@ -22,7 +22,7 @@ from scheduler.orders import composing
 from scheduler.orders.composer import Answer, Composer
 from scheduler.orders.laying import Table, lay_table, worth_composing
 from scheduler.orders.making import ToolpathRoom
-from scheduler.planning.snapshot import PlanPolicy
+from scheduler.planning.snapshot import Carbon, PlanPolicy
 from scheduler.store import Store, queries
 
 #: Toolpaths asked for in one transaction.
@@ -53,11 +53,12 @@ class Rounds:
         room: ToolpathRoom,
         *,
         policy: PlanPolicy,
+        carbon: tuple[Carbon, ...] = (),
         timings: Timings,
         news: Callable[[], object],
     ) -> None:
         self._store, self._mover, self._planner, self._composer, self._room = store, mover, planner, composer, room
-        self._policy, self._timings = policy, timings
+        self._policy, self._carbon, self._timings = policy, carbon, timings
         self._news = news
         self._composed: tuple[object, ...] = ()
         self._composing: tuple[Table, Future[Answer]] | None = None
@@ -83,7 +84,7 @@ class Rounds:
 
     def _look(self, now: datetime) -> Picture:
         with self._timings.of(Step.LOOK), self._store.read() as c:
-            return take_picture(c, now, self._mover.limits, self._policy)
+            return take_picture(c, now, self._mover.limits, self._policy, self._carbon)
 
     def _compose(self, picture: Picture, now: datetime) -> bool:
         """Let waiting pieces share plates and sheets, and part those that cannot. Whether anything changed."""
