@@ -35,8 +35,8 @@ from scheduler.store.rows import JobRow, ToolpathRow
 OFFERABLE_STATES: Final = frozenset({MachineState.IDLE, MachineState.OCCUPIED, MachineState.RUNNING, MachineState.HELD})
 _PLANS_KEPT: Final = 200
 _FEWEST_PLANS: Final = 10
-#: Of all plans together: an option of a job takes some 80 bytes.
-_OPTIONS_KEPT: Final = 1_200_000
+#: Of all plans together: an option of a job takes some 8 bytes, compressed.
+_OPTIONS_KEPT: Final = 12_000_000
 
 
 @dataclass(frozen=True, slots=True)

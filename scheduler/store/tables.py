@@ -11,6 +11,8 @@ from typing import Any, Final
 
 import sqlalchemy as sa
 
+from scheduler.store.packing import PackedJson
+
 NAMING: Final = {
     "ix": "ix_%(column_0_N_label)s",
     "uq": "uq_%(table_name)s_%(column_0_N_name)s",
@@ -389,6 +391,6 @@ plans: Final = sa.Table(
     metadata,
     _serial(),
     sa.Column("at", UtcTime, nullable=False),
-    sa.Column("body", sa.JSON, nullable=False),
+    sa.Column("body", PackedJson, nullable=False),
     sqlite_autoincrement=True,
 )

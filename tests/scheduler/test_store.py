@@ -118,6 +118,23 @@ def test_a_failed_transaction_leaves_nothing(store: Store) -> None:
         assert c.execute(sa.select(sa.func.count()).select_from(t.schedulers)).scalar() == 0
 
 
+def test_large_plans_are_kept_small_and_come_back_whole_beside_older_ones(store: Store) -> None:
+    small = {"term": 1, "snapshot": {"jobs": []}}
+    large = {"term": 2, "snapshot": {"jobs": [{"id": f"j{i}", "options": [60.5, None, "ä"]} for i in range(3_000)]}}
+    named_like_it = {"zlib": 5}
+    with store.write() as c:
+        for body in (small, large, named_like_it):
+            c.execute(sa.insert(t.plans).values(at=datetime.now(UTC), body=body))
+        older = sa.insert(sa.table("plans", sa.column("at", t.UtcTime), sa.column("body", sa.JSON)))
+        c.execute(older.values(at=datetime.now(UTC), body=large))
+    with store.read() as c:
+        assert list(c.execute(sa.select(t.plans.c.body).order_by(t.plans.c.id)).scalars()) == [
+            small, large, named_like_it, large,
+        ]  # fmt: skip
+        kept = [len(text) for text in c.execute(sa.text("SELECT CAST(body AS text) FROM plans ORDER BY id")).scalars()]
+    assert kept[1] < kept[3] / 5
+
+
 def test_foreign_keys_hold(store: Store) -> None:
     with pytest.raises(sa.exc.IntegrityError), store.write() as c:
         c.execute(sa.insert(t.declines).values(job="none", agent="a", machine="m", until=NOW, reasons=[]))
