@@ -15,7 +15,7 @@ from datetime import UTC, datetime, timedelta
 from importlib import metadata
 from typing import Final
 
-from agents import inbox as i
+from agents import effects as e
 from agents.board_room import BoardRoom
 from agents.clock import Clock, SystemClock
 from agents.config import AgentConfig, MachineSettings
@@ -23,6 +23,7 @@ from agents.contract import logs, topics
 from agents.contract.envelope import RefusedMessage, encode, wrap
 from agents.contract.messages import AgentPresence, AnyMessage, MachineReport, Telemetry
 from agents.contract.vocabulary import FailureClass
+from agents.inbox import Inbox
 from agents.inputs import Fetched, Wake
 from agents.interlocks import Interlocks, open_interlocks
 from agents.lease import LeaseState
@@ -85,7 +86,7 @@ class Agent:
             policy=self.policy,
             publish=self._publish_report,
         )
-        self.inbox = i.Inbox(
+        self.inbox = Inbox(
             config,
             self.spool,
             policy=self.policy,
@@ -322,21 +323,21 @@ class Agent:
             self._carry_out(effect)
         return True
 
-    def _carry_out(self, effect: i.Effect) -> None:
+    def _carry_out(self, effect: e.Effect) -> None:
         match effect:
-            case i.Look(machine):
+            case e.Look(machine):
                 self.supervisors[machine].post(Wake())
-            case i.Tell(machine, item):
+            case e.Tell(machine, item):
                 self.supervisors[machine].post(item)
-            case i.Repeat(seq):
+            case e.Repeat(seq):
                 self.teller.repeat_from(seq)
-            case i.JournalGrew():
+            case e.JournalGrew():
                 self.teller.grew()
-            case i.Restored(holdings):
+            case e.Restored(holdings):
                 self.teller.open_with(holdings)
-            case i.BookAsked(request):
+            case e.BookAsked(request):
                 self.board.book_asked(request)
-            case i.Acknowledged(upto):
+            case e.Acknowledged(upto):
                 self.teller.acknowledged(upto)
 
     def _connected(self) -> None:

@@ -19,8 +19,9 @@ from agents.config import AgentConfig
 from agents.contract import messages as m
 from agents.contract import topics
 from agents.contract.envelope import RefusedMessage, decode, expect
+from agents.effects import Effect
 from agents.home import BookWritten, Deed, Home, Listen, Say
-from agents.inbox import Effect, Inbox
+from agents.inbox import Inbox
 from agents.inputs import Asked
 from agents.policy import Policy
 from agents.sight import BoardSight

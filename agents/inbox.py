@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 from typing import Final
 
@@ -22,11 +22,14 @@ from agents.channels import (
     origin_of,
     set_granter,
     set_origin,
+    start_verdict,
 )
 from agents.clock import Clock
 from agents.config import AgentConfig, NetworkSettings
 from agents.contract import messages as m
 from agents.contract.envelope import Envelope, RefusedMessage, decode
+from agents.contract.vocabulary import JobState
+from agents.effects import Acknowledged, BookAsked, Effect, JournalGrew, Look, Repeat, Restored, Tell
 from agents.inputs import Asked, PauseAsked
 from agents.lease import LIVE, PUBLIC_STATE, WAITING, LeaseEvent, LeaseState
 from agents.policy import Accept, Ask, Decline, MachineView, Policy, decide, p90_length
@@ -38,57 +41,6 @@ _log = logging.getLogger(__name__)
 _LARGEST: Final = 2**53
 #: No backup is so old that more events than this came after it.
 _WIDEST_JUMP: Final = 10**8
-
-
-@dataclass(frozen=True, slots=True)
-class Look:
-    """A machine has something new to look at."""
-
-    machine: str
-
-
-@dataclass(frozen=True, slots=True)
-class Tell:
-    """Something for a machine's supervisor."""
-
-    machine: str
-    item: Asked | PauseAsked
-
-
-@dataclass(frozen=True, slots=True)
-class Repeat:
-    """Tell the journal again from this number on."""
-
-    seq: int
-
-
-@dataclass(frozen=True, slots=True)
-class JournalGrew:
-    """New events wait to be told."""
-
-
-@dataclass(frozen=True, slots=True)
-class Acknowledged:
-    """The scheduler committed events up to a number."""
-
-    upto: int
-
-
-@dataclass(frozen=True, slots=True)
-class Restored:
-    """The spool turned out to be an old one: everything untold has new numbers, `holdings` the last of them."""
-
-    holdings: int
-
-
-@dataclass(frozen=True, slots=True)
-class BookAsked:
-    """A scheduler is back and asks this home for its book."""
-
-    request: m.BookRequest
-
-
-Effect = BookAsked | Restored | Look | Tell | Repeat | JournalGrew | Acknowledged
 
 
 class Inbox:
@@ -396,6 +348,11 @@ class Inbox:
         channel.acknowledge(body.upto, {event.seq: event.why for event in body.refused if event.seq <= body.upto})
         return (Acknowledged(body.upto), *(Look(machine) for machine in sorted(self._machines)))
 
+    def _public_state(self, lease: Lease) -> JobState:
+        """As the table says; but who has the permission to start may call the machine at any moment."""
+        permitted = lease.state is LeaseState.INTENDED and start_verdict(self._spool, lease) == (True, None)
+        return JobState.STARTING if permitted else PUBLIC_STATE[lease.state]
+
     def say_holdings(self, now: datetime) -> int:
         """Journal all that is held; its number."""
         jobs = tuple(
@@ -403,7 +360,7 @@ class Inbox:
                 job=lease.job,
                 fence=lease.fence,
                 machine=lease.machine,
-                state=PUBLIC_STATE[lease.state].value,
+                state=self._public_state(lease).value,
                 lease=lease.lease,
                 last_line=lease.last_line,
             )

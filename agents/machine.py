@@ -21,6 +21,7 @@ from agents.contract import logs
 from agents.contract import messages as m
 from agents.contract.granting import may_give_up
 from agents.contract.vocabulary import FailureClass
+from agents.halting import ask_or_stop
 from agents.inputs import Asked, Fetched, Input, PauseAsked, Shop, Wake
 from agents.interlocks import Interlocks, power_permitted
 from agents.journal import Detail, failure_class, told
@@ -379,7 +380,7 @@ class Supervisor:
         if actions:
             self._shop.journal_grew()
         if Action.CANCEL_MACHINE in actions:
-            self._cancel_machine()
+            ask_or_stop(self.bridge, self.bridge.cancel, "cancel", self.name)
         return after
 
     def _act(self, action: Action, lease: Lease, detail: Detail, now: datetime) -> Lease:
@@ -406,24 +407,9 @@ class Supervisor:
     def hold(self, why: str) -> None:
         """Ask the bridge to hold; a machine that cannot is stopped."""
         self._hold_why = why
-        try:
-            self.bridge.hold()
-        except b.NotNow as error:
-            _log.info("hold: %s", error, extra={"fields": {"machine": self.name}})
-        except (b.BridgeError, OSError) as error:
-            _log.error("hold failed, stopping: %s", error, extra={"fields": {"machine": self.name}})
-            self.bridge.emergency_stop()
+        ask_or_stop(self.bridge, self.bridge.hold, "hold", self.name)
 
     def cancel(self, lease: Lease, why: str) -> None:
         """End a lease, running or not, by a person's or the scheduler's word. The lock must be held."""
         self._hold_why = why
         self.apply(lease, LeaseEvent.CANCEL_ASKED, Detail(why=why))
-
-    def _cancel_machine(self) -> None:
-        try:
-            self.bridge.cancel()
-        except b.NotNow as error:
-            _log.info("cancel: %s", error, extra={"fields": {"machine": self.name}})
-        except (b.BridgeError, OSError) as error:
-            _log.error("cancel failed, stopping: %s", error, extra={"fields": {"machine": self.name}})
-            self.bridge.emergency_stop()

@@ -13,13 +13,14 @@ from typing import Final
 
 from msgspec import structs
 
-from agents import inbox as i
+from agents import effects as e
 from agents.channels import Channel, network_channel
 from agents.clock import Clock
 from agents.config import AgentConfig, NetworkSettings
 from agents.contract import topics
 from agents.contract.envelope import RefusedMessage, encode, wrap
 from agents.contract.messages import MachineReport
+from agents.inbox import Inbox
 from agents.mqtt import Line, MqttLine
 from agents.policy import MachineView, Policy
 from agents.spool import Spool, SpoolFull
@@ -34,7 +35,7 @@ class Around:
 
     policy: Callable[[], Policy]
     view: Callable[[str], MachineView]
-    carry_out: Callable[[i.Effect], None]
+    carry_out: Callable[[e.Effect], None]
     """Looks, and words for supervisors."""
     presence: Callable[[bool], bytes]
     """The agent's presence, online or not, as it is published."""
@@ -54,7 +55,7 @@ class FurtherNetwork:
         self._told: dict[str, MachineReport] = {}
         self._channel = Channel(spool, network_channel(settings.name))
         self.teller = Teller(self._channel, self._send, clock)
-        self.inbox = i.Inbox(
+        self.inbox = Inbox(
             config,
             spool,
             policy=around.policy,
@@ -98,11 +99,11 @@ class FurtherNetwork:
             return False
         for effect in effects:
             match effect:
-                case i.Repeat(seq):
+                case e.Repeat(seq):
                     self.teller.repeat_from(seq)
-                case i.JournalGrew():
+                case e.JournalGrew():
                     self.teller.grew()
-                case i.Acknowledged(upto):
+                case e.Acknowledged(upto):
                     self.teller.acknowledged(upto)
                 case _:
                     self._around.carry_out(effect)

@@ -20,7 +20,8 @@ from agents.contract import messages as m
 from agents.contract import topics
 from agents.contract.envelope import decode, encode, wrap
 from agents.contract.granting import epoch_of
-from agents.inbox import BookAsked, Effect, Inbox, Look, Tell
+from agents.effects import BookAsked, Effect, Look, Tell
+from agents.inbox import Inbox
 from agents.inputs import Asked, Fetched, Wake
 from agents.lease import LeaseState
 from agents.machine import Supervisor

@@ -12,7 +12,8 @@ from agents.config import AgentConfig, CacheSettings, HttpSettings, InterlockInp
 from agents.contract import messages as m
 from agents.contract.envelope import Envelope, decode, encode, wrap
 from agents.contract.vocabulary import NeedClass, Process, Ring
-from agents.inbox import Acknowledged, Effect, Inbox, Look, Tell
+from agents.effects import Acknowledged, Effect, Look, Tell
+from agents.inbox import Inbox
 from agents.inputs import Fetched, Wake
 from agents.machine import Supervisor
 from agents.policy import MachineView, Policy

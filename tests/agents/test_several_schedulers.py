@@ -18,8 +18,9 @@ from agents.channels import Channel, network_channel
 from agents.config import MqttSettings, NetworkSettings
 from agents.contract import messages as m
 from agents.contract.envelope import decode, encode, wrap
+from agents.effects import Tell
 from agents.hands import Hands
-from agents.inbox import Inbox, Tell
+from agents.inbox import Inbox
 from agents.inputs import Wake
 from agents.lease import LIVE, LeaseState
 from agents.policy import MachineView, Policy
