@@ -18,6 +18,8 @@ from math import floor
 import numpy as np
 from numpy.typing import NDArray
 
+from scheduler.planning.core import make_core
+from scheduler.planning.independent import part, parts_of
 from scheduler.planning.jit import compiled
 from scheduler.planning.problem import Ints, Longs, Problem
 from scheduler.planning.transport_prices import first_prices
@@ -118,6 +120,37 @@ class _Relaxation:
         return float(cost) - float((price * STRETCH).sum()), use - STRETCH
 
 
+class _Ascent:
+    """Steps towards better prices of one part."""
+
+    def __init__(self, p: Problem) -> None:
+        self._relaxation = _Relaxation(p)
+        first = first_prices(p, self._relaxation.least_setup, STRETCH, self._relaxation.stretches)
+        tried = ((self._relaxation.value(first * scale)[0], first * scale) for scale in FIRST_SCALES)
+        self.best, self._price = max(tried, key=lambda pair: pair[0])
+        self.operations = p.operations
+        self._best_price, self._step, self._stale = self._price, FIRST_STEP, 0
+        self._smooth: Reals | None = None
+
+    def step(self, upper: float) -> bool:
+        """One more; `upper` is about what a plan costs. False where nothing is to be gained any more."""
+        value, slope = self._relaxation.value(self._price)
+        self._stale = 0 if value > self.best * (1 + WORTH) else self._stale + 1
+        if value > self.best:
+            self.best, self._best_price = value, self._price
+        if self._stale >= PATIENCE:
+            # Steps too long for what is left to gain: shorter ones from the best prices.
+            self._step, self._stale, self._price, self._smooth = self._step * SHORTER, 0, self._best_price, None
+            return self._step > LAST_STEP
+        self._smooth = slope if self._smooth is None else MEMORY * self._smooth + (1 - MEMORY) * slope
+        along = np.where((self._price <= 0) & (self._smooth < 0), 0.0, self._smooth)
+        norm = float((along**2).sum())
+        if norm < 1e-9:
+            return False
+        self._price = np.maximum(0.0, self._price + self._step * max(upper - value, 0.01 * upper) / norm * along)
+        return True
+
+
 def weighted_tardiness_bound(
     p: Problem,
     *,
@@ -130,34 +163,22 @@ def weighted_tardiness_bound(
 
     Known for machines without calendars and operations without predecessors. `upper`: some plan's value, which scales
     the steps; `budget_s`: seconds, of which the first prices take a few; `progress` is told seconds and the best bound.
+    Parts that share no machine have prices and steps of their own, and as much of the time as they have operations.
     """
     chained = len(p.preds) > 0
     calendars = (p.staff_calendar >= 0).any() or (p.run_calendar >= 0).any()
     if chained or calendars or p.operations == 0 or (p.zone < 0).any() or (p.pinned >= 0).any():
         return None
     began = clock()
-    relaxation = _Relaxation(p)
-    first = first_prices(p, relaxation.least_setup, STRETCH, relaxation.stretches)
-    best, price = max(
-        ((relaxation.value(first * scale)[0], first * scale) for scale in FIRST_SCALES), key=lambda pair: pair[0]
-    )
-    best_price, step, stale = price, FIRST_STEP, 0
-    smooth: Reals | None = None
-    while (now := clock() - began) < budget_s and step > LAST_STEP:
-        value, slope = relaxation.value(price)
-        stale = 0 if value > best * (1 + WORTH) else stale + 1
-        if value > best:
-            best, best_price = value, price
-            if progress is not None:
-                progress(now, int(best))
-        if stale >= PATIENCE:
-            # Steps too long for what is left to gain: shorter ones from the best prices.
-            step, stale, price, smooth = step * SHORTER, 0, best_price, None
-            continue
-        smooth = slope if smooth is None else MEMORY * smooth + (1 - MEMORY) * slope
-        along = np.where((price <= 0) & (smooth < 0), 0.0, smooth)
-        norm = float((along**2).sum())
-        if norm < 1e-9:
-            break
-        price = np.maximum(0.0, price + step * max(upper - value, 0.01 * upper) / norm * along)
-    return max(0, floor(best + 1e-6))
+    ascents = [_Ascent(part(p, members)) for members in parts_of(make_core(p))]
+    above = upper / max(1.0, sum(ascent.best for ascent in ascents))
+    waiting, told = p.operations, 0
+    for ascent in ascents:
+        now = clock() - began
+        until, aim = now + (budget_s - now) * ascent.operations / waiting, above * max(1.0, ascent.best)
+        waiting -= ascent.operations
+        while (now := clock() - began) < until and ascent.step(aim):
+            best = floor(sum(one.best for one in ascents))
+            if progress is not None and best > told:
+                progress(now, told := best)
+    return max(0, floor(sum(ascent.best for ascent in ascents) + 1e-6))

@@ -11,6 +11,7 @@ from scheduler.planning.core import make_core
 from scheduler.planning.exact import solve_exactly
 from scheduler.planning.heating import Temperatures
 from scheduler.planning.improving import improve
+from scheduler.planning.independent import part, parts_of
 from scheduler.planning.microfab import MicroFab, microfab, weighted_tardiness
 from scheduler.planning.transport_prices import first_prices
 
@@ -66,3 +67,16 @@ def test_first_prices_are_not_negative_and_some_are_above_nothing() -> None:
 def test_no_bound_is_said_where_none_is_known() -> None:
     assert weighted_tardiness_bound(microfab(10, 5).problem, upper=1) is None
     assert weighted_tardiness_bound(microfab(10, 5, chains=False).problem, upper=1) is None
+
+
+def test_parts_that_share_no_machine_add_up() -> None:
+    """The bound of a network is at least that of its parts with no time at all, and at most the plan's value."""
+    fab = overloaded(40, 8, 2)
+    core = make_core(fab.problem)
+    schedule = construct(fab.problem, core)
+    value = weighted_tardiness(fab.problem, schedule.avail, schedule.machine)
+    alone = [weighted_tardiness_bound(part(fab.problem, one), upper=1, budget_s=0.0) for one in parts_of(core)]
+    whole = weighted_tardiness_bound(fab.problem, upper=value, budget_s=1.0)
+    assert len(alone) > 1
+    assert whole is not None
+    assert sum(bound or 0 for bound in alone) - len(alone) <= whole <= value
