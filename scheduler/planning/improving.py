@@ -10,7 +10,7 @@ from typing import Final
 
 import numpy as np
 
-from scheduler.planning.core import NUMBER, Core, Schedule, copy_schedule, restore_schedule
+from scheduler.planning.core import ELIG_HIGH, ELIG_LOW, NUMBER, Core, Schedule, copy_schedule, restore_schedule
 from scheduler.planning.heating import Temperatures, temperatures
 from scheduler.planning.independent import BestOfParts
 from scheduler.planning.propagation import new_journal
@@ -112,7 +112,7 @@ def improve(
     expected, steps = budget.expected(search.speed), _whole_tournaments(steps, team)
     rounds = _rounds(len(p.ops), expected)
     if between is None:
-        hot, cold = usual.for_moves(expected / rounds / max(1, len(p.ops)))
+        hot, cold = usual.for_moves(expected / rounds / max(1, int((p.ops[:, ELIG_HIGH] - p.ops[:, ELIG_LOW]).sum())))
     for step in range(rounds * steps):
         if step % steps == 0 and step:
             search.start_again()

@@ -121,14 +121,14 @@ class _Worker:
 class Team:
     """Workers and the memory shared with them. Start it early: the processes load while a first plan is made."""
 
-    def __init__(self, workers: int, seed: int = 0) -> None:
+    def __init__(self, workers: int, seed: int = 0, *, grace_s: float = GRACE_S) -> None:
         assert workers >= 2, "one worker is no team"
         self.workers, self.rounds = workers, 0
         self.lost = self.left_out = 0
         """Workers lost so far, and answers that did not fit together with the others."""
         self.waited_s = 0.0
         """Seconds of processor of each round's slowest worker, summed: what the search took had nothing else run."""
-        self._seed, self._rate = seed, SLOWEST
+        self._seed, self._rate, self._grace_s = seed, SLOWEST, grace_s
         self._memory = _memory()
         self._shared: dict[str, NDArray[Any]] = {}
         self._attach: Attach | None = None
@@ -218,7 +218,7 @@ class Team:
             worker.tell(order)
         out: list[Searched] = []
         waiting = {worker.line: worker for worker in given if not worker.lost}
-        deadline = began + GRACE_S + 10 * moves / self._rate
+        deadline = began + self._grace_s + 10 * moves / self._rate
         while waiting:
             heard = wait(list(waiting), max(0.0, deadline - time.monotonic()))
             for line in heard:

@@ -277,6 +277,29 @@ def test_a_worker_that_is_killed_costs_its_shards_round_and_no_more(team: Team) 
 
 
 @pytest.mark.processes
+def test_a_worker_that_hangs_is_not_waited_for_long_and_is_replaced() -> None:
+    core, s = started()
+    with Team(2, seed=4, grace_s=1.0) as both:
+        both.load(core, s)
+        cost = int(total_cost(core, s))
+        first = both.cool(s, cost, 400, HEAT)
+        assert first is not None
+        hung = both.pids[1]
+        os.kill(hung, signal.SIGSTOP)
+        began = time.monotonic()
+        second = both.cool(s, cost + first.delta, 400, HEAT)
+        assert time.monotonic() - began < 60
+        assert second is not None
+        assert cost + first.delta + second.delta == int(total_cost(core, s))
+        complete_and_possible(core, s)
+        both.cool(s, int(total_cost(core, s)), 400, HEAT)
+        assert hung not in both.pids
+        assert both.lost == 1
+        with pytest.raises(ProcessLookupError):
+            os.kill(hung, 0)
+
+
+@pytest.mark.processes
 def test_workers_that_are_killed_while_they_search_leave_a_possible_plan(team: Team) -> None:
     core, s = started()
     team.load(core, s)
