@@ -101,3 +101,25 @@ def test_what_is_loaded_is_said_in_one_form(house: House, page: Any) -> None:
     form.get_by_role("button", name="Say so").click()
     eventually(lambda: house.machine("m1")["description"]["materials"][0]["material"] == "PETG", what="it is known")
     assert house.machine("m1")["description"]["materials"][0]["remaining_g"] == 250
+
+
+@pytest.mark.parametrize("width", [390, 1280])
+def test_an_open_form_hides_no_stop_and_fits(house: House, page: Any, width: int) -> None:
+    page.set_viewport_size({"width": width, "height": 900})
+    page.get_by_role("button", name="Load").first.click()
+    form = page.get_by_role("dialog", name="On m1 now")
+    stop = form.get_by_role("button", name="HOLD TO STOP m1")
+    stop.hover()
+    page.mouse.down()
+    eventually(lambda: "emergency_stop" in house.bridges["marlin"].calls, what="held, it stops")
+    page.mouse.up()
+    assert "emergency_stop" not in house.bridges["grbl"].calls
+    assert form.is_visible(), "what was typed is still there"
+    assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
+    assert (
+        page.evaluate(
+            "[...document.querySelectorAll('button, input')].filter(e => e.offsetParent && !(e.innerText?.trim()"
+            " || e.getAttribute('aria-label') || e.labels?.length)).length"
+        )
+        == 0
+    ), "every button and field has a name"
