@@ -20,7 +20,7 @@ from scheduler.dispatch.picture import Picture
 from scheduler.dispatch.states import JobEvent
 from scheduler.orders import contents
 from scheduler.orders.laying import Table, key_of
-from scheduler.planning.batch import Load
+from scheduler.planning.batch import Load, why
 from scheduler.store import content_queries, queries
 from scheduler.store.content_queries import LineRow
 from scheduler.store.record import record
@@ -39,6 +39,8 @@ class Change:
     kind: str
     loads: tuple[Load, ...]
     lay: dict[str, dict[str, int]]
+    why: str = ""
+    """What it gains, with the numbers."""
 
 
 def changes(table: Table, packed: Sequence[Load]) -> list[Change]:
@@ -50,7 +52,9 @@ def changes(table: Table, packed: Sequence[Load]) -> list[Change]:
             lay = {load.job: dict(load.pieces) for load in group[0]}
             lies = {load.job: dict(load.pieces) for load in group[1]}
             if lies != lay or len(group[1]) != len(lay):
-                found.append(Change(kind, tuple(group[1]), lay))
+                room = table.capacity.get(kind)
+                said = "" if room is None else why(group[0], group[1], table.pieces, room)
+                found.append(Change(kind, tuple(group[1]), lay, said))
     return found
 
 
@@ -137,7 +141,7 @@ def _rearrange(c: sa.Connection, mover: Mover, change: Change, jobs: dict[str, J
     for load in change.loads:
         if load.job and after[load.job] == before[load.job]:
             continue
-        touched.append(_fill(c, load, jobs, sample, before, now))
+        touched.append(_fill(c, load, jobs, sample, before, now, change.why))
     for job in sorted(set(jobs) - set(after)):
         _absorbed(c, mover, jobs[job], change, before[job], now)
     return touched
@@ -150,8 +154,9 @@ def _fill(
     sample: dict[str, LineRow],
     had: dict[str, dict[str, int]],
     now: datetime,
+    said: str,
 ) -> str:
-    """Put the load's pieces on its job, or on a new one. Returns the job."""
+    """Put the load's pieces on its job, or on a new one, and keep why. Returns the job."""
     lines = [replace(sample[key], job=load.job, pieces=count, good=0, rejected=0) for key, count in load.pieces]
     if not load.job:
         first = lines[0]
@@ -172,7 +177,7 @@ def _fill(
         raise LookupError(f"job {name} vanished while it was filled")
     donors = [jobs[job].attempt for job, lines in had.items() if set(lines) & set(dict(load.pieces))]
     contents.settle(c, row, {"attempt": max([row.attempt, *donors])})
-    body = {"pieces": dict(load.pieces)}
+    body = {"pieces": dict(load.pieces), "why": said}
     record(c, "composed", now, order=row.order, job=name, body=body)
     return name
 

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from scheduler.planning.batch import BatchPolicy, Capacity, Load, Pack, Pieces, admissible, compose, cost
+from scheduler.planning.batch import BatchPolicy, Capacity, Load, Pack, Pieces, admissible, compose, cost, why
 
 RULES = BatchPolicy()
 LASER = Capacity(free=(0.0,), handling=10.0, most_pieces=60)
@@ -62,6 +62,33 @@ def test_a_plate_is_divided_where_machines_stand_idle_and_the_date_needs_it() ->
     idle = compose(loads, pieces, {"sheet": Capacity((0.0, 0.0), 15.0, 8)}, holds(8))
     assert [sum(n for _, n in load.pieces) for load in idle] == [4, 4]
     assert [load.job for load in idle] == ["j", ""]
+
+
+def test_eight_pieces_on_three_idle_machines_are_dealt_three_three_two_and_it_is_said_why() -> None:
+    pieces = {"a": piece("a", 60.0, due=200.0)}
+    loads = [Load("j", "sheet", (("a", 8),))]
+    room = Capacity((0.0, 0.0, 0.0), 15.0, 8)
+    found = compose(loads, pieces, {"sheet": room}, holds(8))
+    assert sorted(sum(n for _, n in load.pieces) for load in found) == [2, 3, 3]
+    said = why(loads, found, pieces, room)
+    assert said.startswith("1 run of 8 pieces, made after 8.2 h, would cost ")
+    assert "3 runs, made after 3.2 h, cost " in said
+    assert said.endswith("(3 of 3 machines are idle, 15 min between runs)")
+
+
+@given(
+    st.integers(1, 40), st.integers(1, 7), st.sampled_from([2.0, 30.0, 300.0]), st.sampled_from([None, 60.0, 4_000.0])
+)
+def test_however_a_quantity_is_divided_no_piece_is_lost_and_it_costs_no_more(
+    count: int, machines: int, minutes: float, due: float | None
+) -> None:
+    pieces = {"a": piece("a", minutes, due=due), "b": piece("b", 3 * minutes, due=due)}
+    loads = [Load("ja", "sheet", (("a", count),)), Load("jb", "sheet", (("b", 1 + count // 3),))]
+    room = Capacity(tuple(60.0 * (i // 2) for i in range(machines)), 15.0, 40)
+    found = compose(loads, pieces, {"sheet": room}, holds(40))
+    assert counted(found) == counted(tuple(loads))
+    assert cost(found, pieces, room, BatchPolicy()) <= cost(loads, pieces, room, BatchPolicy()) + 1e-9
+    assert all(share > 0 for load in found for _, share in load.pieces)
 
 
 def test_dates_far_apart_and_other_kinds_share_nothing() -> None:
