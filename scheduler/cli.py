@@ -177,6 +177,34 @@ def unreserve(reservation: str, url: Url = _URL, token: Token = "") -> None:
 
 
 @app.command()
+def offcuts(
+    shop: Annotated[str, typer.Option("--shop", help="Only of this shop.")] = "",
+    url: Url = _URL,
+    token: Token = "",
+    as_json: AsJson = False,
+) -> None:
+    """List what is left of sheets, smallest first."""
+    with _client(url, token) as client:
+        found = _ask(client, "GET", "/api/v1/remnants", params={"shop": shop} if shop else {})
+    columns = ("id", "shop", "material", "thickness_mm", "width_mm", "height_mm", "state", "why")
+    _table("Offcuts", columns, found, as_json)
+
+
+@app.command("mark-offcut")
+def mark_offcut(
+    label: Annotated[str, typer.Argument(help="What is written on it: R-…")],
+    state: Annotated[Literal["available", "in_doubt", "used_up", "lost"], typer.Argument(help="What it is now.")],
+    reason: Annotated[str, typer.Option("--why", help="What was seen.")] = "",
+    url: Url = _URL,
+    token: Token = "",
+) -> None:
+    """Say what became of an offcut: nothing is laid on it unless it is available."""
+    with _client(url, token) as client:
+        marked = _ask(client, "POST", f"/api/v1/remnants/{label}/mark", json={"state": state, "why": reason})
+    _out.print(f"[bold]{marked['id']}[/bold] is {marked['state'].replace('_', ' ')}")
+
+
+@app.command()
 def why(job: str, url: Url = _URL, token: Token = "", as_json: AsJson = False) -> None:
     """Why a job is where it is, and what would move it."""
     with _client(url, token) as client:

@@ -174,6 +174,8 @@ def _place(
         found = nest(parts, sheet, gap_mm)
         if found.left_over and area < _FULLEST * sheet.width_mm * sheet.height_mm:
             found = nest(parts, sheet, gap_mm, budget_s=_TIGHT_S)
+            if found.left_over:
+                found = on_remnant(parts, reached, gap_mm, sheet.margin_mm)
     if found.left_over:
         key, count = found.left_over[0]
         width, height = drawings[int(key)].size_mm

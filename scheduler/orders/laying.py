@@ -5,7 +5,7 @@ All of it is plain values, so that composing can be done by another process.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Final
@@ -15,7 +15,7 @@ from designs.processes.materials import canonical
 from designs.processes.model import GeometryKind, ProcessKind, Ring
 from scheduler.dispatch.picture import BEING_MADE, Picture, SeenMachine, orders_of
 from scheduler.orders import contents, urgency
-from scheduler.orders.packing import Room, fits_together
+from scheduler.orders.packing import Room, fits_together, outlines_fit_together
 from scheduler.orders.recipes import JobBody, fits, matching_material, read_body
 from scheduler.planning.batch import BatchPolicy, Capacity, Load, Pieces, compose
 from scheduler.store.content_queries import LineRow
@@ -27,6 +27,8 @@ NEARLY_FROZEN: Final = timedelta(minutes=20)
 HANDLING_MIN: Final[dict[str, float]] = {ProcessKind.FDM: 15.0, ProcessKind.LASER: 10.0, ProcessKind.CNC: 20.0}
 _SOLID: Final = frozenset({GeometryKind.STL, GeometryKind.THREE_MF, GeometryKind.OBJ, GeometryKind.STEP})
 _FLAT: Final = frozenset({GeometryKind.SVG, GeometryKind.DXF})
+#: Questions about true outlines answered for one table: some seconds of a processor at most.
+MOST_OUTLINES: Final = 200
 _UNKNOWN_S: Final = 1_800.0
 _FLOW: Final = 0.02
 _RESTING: Final = frozenset(
@@ -53,13 +55,15 @@ def worth_composing(table: Table) -> bool:
 
 def compose_table(table: Table, rules: BatchPolicy | None = None) -> tuple[Load, ...]:
     """The same pieces on cheaper loads; what cannot be bettered lies as it lay. Takes seconds for hundreds of jobs."""
-    return compose(
-        table.loads,
-        table.pieces,
-        table.capacity,
-        lambda kind, counts: fits_together(table.rooms[kind], table.outlines, counts),
-        rules,
-    )
+    outlines_left = iter(range(MOST_OUTLINES))
+
+    def pack(kind: str, counts: Mapping[str, int]) -> bool:
+        room = table.rooms[kind]
+        if fits_together(room, table.outlines, counts):
+            return True
+        return next(outlines_left, None) is not None and outlines_fit_together(room, table.outlines, counts)
+
+    return compose(table.loads, table.pieces, table.capacity, pack, rules)
 
 
 def key_of(line: LineRow) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from shapely.geometry import Polygon
 
 from agents.contract.vocabulary import JobState, Process
 from scheduler.orders import making
@@ -83,4 +84,33 @@ def test_two_orders_are_printed_on_one_plate(tmp_path: Path, monkeypatch: pytest
         owners = {x.order for x in content_queries.lines(c, job)}
     assert owners == {one.id, other.id}
     assert line.job(job).pieces == 3
+    line.close()
+
+
+def gusset(leg: float) -> bytes:
+    """Half a square: the other half of its box is empty."""
+    points = f"0,0 {leg},0 0,{leg}"
+    return (
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="{leg}mm" height="{leg}mm" viewBox="0 0 {leg} {leg}">'
+        f'<polygon points="{points}" fill="none" stroke="red"/></svg>'
+    ).encode()
+
+
+def test_pieces_whose_boxes_do_not_fit_share_a_sheet_by_their_outlines(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(line_module, "tiny_toolpath", making.make)
+    line = Line(tmp_path, Cutter("mill", "pi", ("laser",), Process.LASER))
+    line.arrive()
+    orders = [ask(line, "gusset.svg", gusset(160)), ask(line, "brace.svg", gusset(158))]
+    line.plan()
+    line.plan()
+    job, toolpath = offered(line)
+    with line.scheduler.store.read() as c:
+        assert {x.order: x.pieces for x in content_queries.lines(c, job)} == {order.id: 1 for order in orders}
+    assert toolpath.layout is not None
+    laid = [Polygon(piece.outline_mm) for piece in read_layout(toolpath.layout).placed]
+    assert len(laid) == 2
+    assert laid[0].envelope.intersects(laid[1].envelope), "one lies beside the other's long side"
+    assert laid[0].distance(laid[1]) > 0
     line.close()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
@@ -14,6 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec import structs
 from shapely.geometry import Polygon
+from typer.testing import CliRunner
 
 from agents.contract import messages as m
 from agents.contract.topics import MACHINE
@@ -21,6 +24,7 @@ from agents.contract.vocabulary import FailureClass, JobState, MachineState, Pro
 from agents.material import missing_of
 from designs.processes.model import GeometryKind, PartFile, Piece, Stock
 from designs.processes.sheet_layout import lay_out
+from scheduler import cli
 from scheduler.api.application import create_app
 from scheduler.orders import making, remnants
 from scheduler.orders.refusal import Refused
@@ -222,3 +226,21 @@ def test_areas_of_any_sheet_add_up(sizes: list[tuple[int, int, int]]) -> None:
     waste = 600 * 400 - told.parts_mm2 - sum(each.area for each in left)
     assert told.parts_mm2 == pytest.approx(sum(w * h * n for w, h, n in sizes), rel=1e-3)
     assert waste >= 0
+
+
+def test_people_list_and_mark_offcuts_from_the_command_line(
+    line: Line, cutter: Cutter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = ask(line, "plate.svg", drawing(180, 100))
+    cut(line, cutter, f"{first.id}-1")
+    with TestClient(create_app(line.settings, scheduler=line.scheduler)) as client:
+        token = (line.settings.data / "admin.token").read_text().strip()
+        client.headers["Authorization"] = f"Bearer {token}"
+        monkeypatch.setattr(cli, "_client", lambda *_: contextlib.nullcontext(client))
+        shown = json.loads(CliRunner().invoke(cli.app, ["offcuts", "--shop", "mill", "--json"]).stdout)
+        assert {row["id"] for row in shown} == set(kept(line))
+        label = shown[0]["id"]
+        marked = CliRunner().invoke(cli.app, ["mark-offcut", label, "used_up", "--why", "a jig"])
+        assert (marked.exit_code, kept(line)[label].state) == (0, "used_up")
+        assert CliRunner().invoke(cli.app, ["mark-offcut", "R-NONE", "lost"]).exit_code == 1
+        assert CliRunner().invoke(cli.app, ["mark-offcut", label, "eaten"]).exit_code == 2
