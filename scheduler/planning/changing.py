@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 
 import numpy as np
+from numpy.typing import NDArray
 
 from scheduler.planning.claimed import ClaimedPlan
 from scheduler.planning.core import (
@@ -16,6 +17,7 @@ from scheduler.planning.core import (
     MACHINE,
     PINNED,
     POS,
+    SHOP,
     START,
     TAIL,
     TAIL_TICKS,
@@ -86,9 +88,10 @@ class Change:
                 self._touch(self.book.after(job))
             view.made = frozenset(changes.made)
         if changes.pressures is not None:
+            before = self.book.core.pressure.copy()
             self.book.registers.pressures = changes.pressures
             self.book.new_pressure()
-            self.rewritten.update(self.book.row.values())
+            self.rewritten.update(self._in_shops(before != self.book.core.pressure))
         for job in changes.gone_jobs:
             self._gone(job)
         for machine in changes.gone_machines:
@@ -106,6 +109,11 @@ class Change:
         self._put_pins(pins)
         self._retime()
         self._place_lost()
+
+    def _in_shops(self, which: NDArray[np.bool_]) -> list[int]:
+        """Placed rows in these shops."""
+        machine = self.live.schedule.at[:, MACHINE]
+        return np.flatnonzero((machine >= 0) & which[self.book.core.mach[machine, SHOP]]).tolist()
 
     # --- what is touched -------------------------------------------------------------------------------------------
 

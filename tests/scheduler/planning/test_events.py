@@ -10,7 +10,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from scheduler.planning import Fixed, PlanJob, Snapshot
+from scheduler.planning import Fixed, PlanJob, Pressure, Snapshot
 from scheduler.planning.checker import violations
 from scheduler.planning.compiling import Compiled, compile_snapshot
 from scheduler.planning.core import (
@@ -295,3 +295,16 @@ def test_a_hundred_orders_and_machines_find_room_in_the_tables() -> None:
 
 def _fields(job: PlanJob) -> dict[str, Any]:
     return {name: getattr(job, name) for name in job.__dataclass_fields__}
+
+
+def test_new_prices_are_in_every_term_that_they_change() -> None:
+    planner = Planner(world([printer("a", "s0"), printer("b", "s1")], [print_job(f"j{i}", 30 + i) for i in range(8)]))
+    planner.current()
+    for prices in ((Pressure("s0", 0.5),), (Pressure("s0", 0.5), Pressure("s1", -0.2)), ()):
+        planner.apply(Changes(pressures=prices))
+        said, anew = planner.current(), planner.copy().current()
+        assert {one.job: one for one in said.placements} == {one.job: one for one in anew.placements}
+        shops = {"a": "s0", "b": "s1"}
+        dear = {one.shop for one in prices}
+        for one in said.placements:
+            assert ("fair shares" in {term.name for term in one.terms}) == (shops[one.machine] in dear)
