@@ -21,8 +21,8 @@ from tests.faults.seen import CUT_STEPS, PRINT_STEPS, By, Step
 from tests.faults.strikes import ROOT, STRIKES, Strike, Struck
 from tests.faults.towns import PRINTER_SPEED, Town, until
 
-_STEP_S: Final = 90.0
-_MADE_S: Final = 180.0
+_STEP_S: Final = 120.0
+_MADE_S: Final = 240.0
 _SETTLED_S: Final = 60.0
 #: How long one looks at a machine that must stand still.
 _LOOK_S: Final = 0.3

@@ -29,6 +29,8 @@ from tests.scheduler.process import administrator, begin_scheduler
 PRINTER_SPEED: Final = 150.0
 LASER_SPEED: Final = 3.0
 _KEEPALIVE_S: Final = 5
+#: The first toolpaths, and the first plan of a scheduler: on a busy computer they take minutes.
+_FIRST_S: Final = 400.0
 
 
 class Town:
@@ -58,6 +60,14 @@ class Town:
         self._programs: dict[str, watching.Program] = {}
         self.ordered_at: dict[str, float] = {}
         self.process_of: dict[str, str] = {}
+        self._make_one_of_each()
+
+    def _make_one_of_each(self) -> None:
+        """Before anything is broken: the way is open, the planner is loaded, two designs have toolpaths."""
+        self.people.beside_the_laser = True
+        for job in [self.order(process, fresh=False) for process in ("fdm", "laser")]:
+            until(self, job, lambda job=job: self.job_state(job)[0] == "inspected", "the first parts", _FIRST_S)  # type: ignore[misc]
+            self.watch.over.add(job)
 
     def _disk_places(self) -> dict[str, Path]:
         return {"scheduler": self.folder / "scheduler", "shop": self.folder / "shop" / "data"}
