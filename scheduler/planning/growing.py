@@ -355,9 +355,9 @@ class Growing(Roomy):
         changed = self._same_place(entries, had, place, found, able)
         held = np.zeros(len(self.jobs), bool)
         held[had] = True
-        for i in np.flatnonzero(~held[rows]).tolist():
-            self._add_alternative(int(rows[i]), found.keep(np.arange(len(rows)) == i))
-        return np.union1d(changed, rows[~held[rows]])
+        new = ~held[rows]
+        self._add_alternatives(rows[new], found.keep(new))
+        return np.union1d(changed, rows[new])
 
     def _particulars(self, m: int, found: Alternatives, rows: Longs) -> tuple[Alternatives, Longs]:
         """Where jobs were made before, what owners declined, and parts that nobody makes."""

@@ -29,6 +29,8 @@ from scheduler.planning.problem import NEVER, Ints, Longs
 
 #: Rows and alternatives kept free at the ends of the tables when they have grown.
 ROOM: Final = 256
+#: Alternatives kept free behind those of a row that a new machine made longer: the next few machines need not move it.
+SPARE: Final = 4
 #: No row.
 NOWHERE: Final = -1
 
@@ -117,14 +119,30 @@ class Roomy:
         changed: Longs = np.concatenate([had[still][~same], had[~still][newly]])
         return changed
 
-    def _add_alternative(self, o: int, one: Alternatives) -> None:
-        """One more machine for the row."""
-        here, core = self.choices(o), self.core
-        columns = (core.elig_machine, core.elig_ticks, *core.elig_more.T, self.moving)
-        old = Alternatives(*(column[here].astype(np.int64) for column in columns))
-        at = int(np.searchsorted(old.machine, one.machine[0]))
-        longer = Alternatives(*(np.insert(a, at, b[0]) for a, b in zip(old, one, strict=True)))
-        self._put_row(o, core.ops[o].copy(), longer)
+    def _add_alternatives(self, rows: Longs, more: Alternatives) -> None:
+        """One more machine for each of these rows; `more` has an entry a row."""
+        low = self.core.ops[rows, ELIG_LOW].astype(np.int64)
+        count = self.core.ops[rows, ELIG_HIGH] - low
+        old, owner = _spread(low, count), np.repeat(np.arange(len(rows)), count)
+        kept = [column[old] for column in self._columns()]
+        start, room = low.copy(), count + 1 + SPARE
+        full = count + 1 > self._room_of[rows]
+        start[full] = self._used + np.cumsum(room[full]) - room[full]
+        self._widen(0, self._used + int(room[full].sum()), 0)
+        self._used += int(room[full].sum())
+        self._room_of[rows[full]] = room[full]
+        behind = kept[0] > more.machine[owner]
+        to = _spread(start, count) + behind
+        new = start + np.bincount(owner[~behind], minlength=len(rows))
+        for column, values, added in zip(self._columns(), kept, more, strict=True):
+            column[to], column[new] = values, added
+        self._owner[old] = NOWHERE
+        self._owner[_spread(start, count + 1)] = np.repeat(rows, count + 1)
+        self.core.ops[rows, ELIG_LOW], self.core.ops[rows, ELIG_HIGH] = start, start + count + 1
+
+    def _columns(self) -> tuple[Any, ...]:
+        """The tables' columns, in the order of `Alternatives`."""
+        return (self.core.elig_machine, self.core.elig_ticks, *self.core.elig_more.T, self.moving)
 
     def _widen(self, rows: int, entries: int, links: int) -> None:
         """Room for so many of each (0: as it is)."""
@@ -153,4 +171,11 @@ class Roomy:
 def _longer(array: Any, length: int, fill: int) -> Any:
     out = np.full((length, *array.shape[1:]), fill, array.dtype)
     out[: len(array)] = array
+    return out
+
+
+def _spread(low: Longs, count: Longs) -> Longs:
+    """low[0], low[0] + 1, … so many of them, then those of the next."""
+    ends = np.cumsum(count)
+    out: Longs = np.arange(int(ends[-1]) if len(ends) else 0) + np.repeat(low - ends + count, count)
     return out
