@@ -4,7 +4,7 @@ Every bar runs seed by seed in a process of its own, one after the other on one 
 peer does not end the run. Figures are merged, bar by bar and seed by seed, into build/bench/planning.json; a run can be
 made in pieces, and `python -m tests.benchmarks.planning_tables` makes the page's tables and pictures from it.
 
-All bars with one seed take about 35 minutes on a free core and with five about 2 hours; peers run with the first seed
+All bars with one seed take about 40 minutes on a free core and with five about 2 hours; peers run with the first seed
 only. P1-edata is the longest, up to 11 minutes a seed. --cpu-time counts the own seconds of each process, for computers
 that others use too.
 """
@@ -23,7 +23,7 @@ from typing import Any
 
 os.environ.setdefault("WORKSHED_COMPILE", "1")
 
-from tests.benchmarks import planning_bars, planning_fleet, planning_shards
+from tests.benchmarks import planning_bars, planning_events, planning_fleet, planning_shards
 from tests.benchmarks.planning_bars import Left, Settings
 from tests.benchmarks.planning_peers import NO_PEER, pyjobshop_python
 from tests.benchmarks.planning_results import (
@@ -53,6 +53,7 @@ BARS: dict[str, tuple[Callable[[Settings], Sequence[Sample | Bar]], int]] = {
     "P9": (planning_fleet.planted, 2_400),
     "P11": (planning_fleet.growth, 1_800),
     "cold": (planning_fleet.cold_start, 600),
+    "events": (planning_events.events, 1_800),
 }
 #: P8 and P10 are measured in the same weeks as P7.
 WITH = {"P8": "P7", "P10": "P7"}
