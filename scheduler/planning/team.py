@@ -46,7 +46,7 @@ _log: Final = logging.getLogger(__name__)
 
 #: Seconds a worker has from its start to saying that it is there. Where nothing is cached it compiles first.
 START_S: Final = 180.0
-#: A worker counts as hung after so many seconds, and ten times as many as its moves took so far.
+#: A worker counts as hung after so many seconds, and ten times as many as its moves take at the best rate so far.
 GRACE_S: Final = 10.0
 #: Moves a second before any were counted: what plain Python does at least.
 SLOWEST: Final = 200.0
@@ -232,7 +232,7 @@ class Team:
                 break
         took = time.monotonic() - began
         if out and moves > 0 and took > 0:
-            self._rate = moves / took
+            self._rate = max(self._rate, moves / took)
         return sorted(out, key=lambda report: report.shard)
 
     def _welcome(self, patience_s: float) -> None:
