@@ -174,7 +174,8 @@ PUBLIC_STATE: Final[dict[LeaseState, JobState]] = {
     _S.LEASED: JobState.LEASED,
     _S.STAGED: JobState.STAGED,
     _S.READY: JobState.READY,
-    _S.INTENDED: JobState.STARTING,
+    # Nothing moves yet; and the network would take "starting" for a machine that was called.
+    _S.INTENDED: JobState.READY,
     _S.STARTING: JobState.STARTING,
     _S.RUNNING: JobState.RUNNING,
     _S.HELD: JobState.HELD,

@@ -13,7 +13,7 @@ import sqlalchemy as sa
 
 from agents.contract import messages as m
 from agents.contract.vocabulary import FailureClass
-from scheduler.dispatch.hearing import unproven_before
+from scheduler.dispatch.hearing import from_before_this_start, unproven_before
 from scheduler.dispatch.lending import put_off
 from scheduler.dispatch.moves import Happening, Mover
 from scheduler.dispatch.states import ImpossibleTransition, JobEvent
@@ -54,6 +54,21 @@ def apply_event(c: sa.Connection, mover: Mover, agent: str, event: Any, now: dat
         return _under_lease(c, mover, agent, job, event, now)
     except ImpossibleTransition as error:
         return str(error)
+
+
+def must_be_proven(c: sa.Connection, mover: Mover, agent: str, event: Any, now: datetime) -> bool:
+    """Whether this start waits, neither committed nor refused, until every other shop said what it holds.
+
+    Its lease is from before the scheduler's start: where an old database began, another shop may have the job since.
+    It may also be history told again, with a run behind it, so it is not refused either. Time ends the wait.
+    """
+    if not isinstance(event, m.StartIntended):
+        return False
+    unproven = unproven_before(c, mover.limits, now, asker=agent)
+    lease = None if unproven is None else queries.live_lease(c, event.job)
+    if unproven is None or lease is None or _not_its_lease(lease, agent, event) is not None:
+        return False
+    return lease.granted_at <= unproven
 
 
 def _answer_to_offer(
@@ -145,7 +160,7 @@ def _not_its_lease(lease: LeaseRow | None, agent: str, event: Any) -> str | None
 def _no_start(c: sa.Connection, job: JobRow, lease: LeaseRow | None, now: datetime) -> str | None:
     if job.cancel_why:
         return f"the job was cancelled: {job.cancel_why}"
-    if lease is not None and now > lease.start_by:
+    if lease is not None and now > lease.start_by and not from_before_this_start(c, lease.granted_at):
         return f"the lease lapsed at {lease.start_by.isoformat(timespec='seconds')}"
     machine = queries.machine(c, lease.agent, lease.machine) if lease is not None else None
     if machine is not None and machine.quarantined_at is not None:

@@ -37,3 +37,12 @@ def unproven_before(c: sa.Connection, limits: Limits, now: datetime, *, asker: s
     """What was offered or granted up to this moment, to `asker`, may have gone to another shop since; None: nothing."""
     going_on = hearing(c, limits, now)
     return going_on.since if going_on is not None and set(going_on.silent) - {asker} else None
+
+
+def from_before_this_start(c: sa.Connection, moment: datetime) -> bool:
+    """Whether something of `moment` is older than the present term: what is told of it now may be history.
+
+    A lease that still stands is its holder's own, however late: refusing its start by the clock would unmake a run.
+    """
+    began = c.execute(sa.select(sa.func.max(t.schedulers.c.started_at))).scalar()
+    return began is not None and moment <= began

@@ -16,7 +16,7 @@ import sqlalchemy as sa
 
 from agents.contract import messages as m
 from agents.contract.vocabulary import JobState
-from scheduler.dispatch.apply import apply_event
+from scheduler.dispatch.apply import apply_event, must_be_proven
 from scheduler.dispatch.books import book_came
 from scheduler.dispatch.entries import Entry, read_entry, sender_of
 from scheduler.dispatch.moves import Mover
@@ -95,18 +95,22 @@ class Journals:
         if isinstance(body, m.Holdings) and body.unacked_from > book.cursor + 1 and entry.seq >= body.unacked_from:
             self._jump(c, book, body.unacked_from - 1, now)
             self._drain(c, book, progress, now)
-        if entry.seq == book.cursor + 1:
+        is_next = entry.seq == book.cursor + 1
+        if is_next and not (entry.seq in book.early or must_be_proven(c, self._mover, book.agent, body, now)):
             self._commit(c, book, entry, progress, now)
             self._drain(c, book, progress, now)
         elif entry.seq > book.cursor + FARTHEST_AHEAD:
             _log.warning("journal of %s: %d is too far ahead of %d to keep", book.agent, entry.seq, book.cursor)
         elif entry.seq > book.cursor:
             _keep_early(c, book, entry, now)
+            self._drain(c, book, progress, now)
 
     def _drain(self, c: sa.Connection, book: _Book, progress: list[tuple[str, m.Progressed]], now: datetime) -> None:
-        """What came early and is due now."""
-        while book.cursor + 1 in book.early:
-            entry = book.early.pop(book.cursor + 1)
+        """What came early and is due now, up to a start that must be proven first."""
+        while entry := book.early.get(book.cursor + 1):
+            if must_be_proven(c, self._mover, book.agent, entry.body, now):
+                return
+            del book.early[entry.seq]
             where = (t.inbox.c.agent == book.agent, t.inbox.c.seq == book.cursor + 1)
             c.execute(sa.delete(t.inbox).where(*where))
             self._commit(c, book, entry, progress, now)

@@ -72,9 +72,13 @@ def differences(leases: Sequence[LeaseRow], jobs: Mapping[str, JobRow], holdings
             found.append(Difference(Deed.FREE, lease.job, lease.fence, why))
     live = {(lease.job, lease.fence) for lease in leases}
     for holding in holdings.jobs:
+        at_work = holding.state in _MOVING
+        if at_work and (state := _not_known_to_move(jobs.get(holding.job), holding)):
+            why = f"the agent runs it under fence {holding.fence}, and here it is {state}: this database is an old copy"
+            found.append(Difference(Deed.DOUBT, holding.job, holding.fence, why))
         if (holding.job, holding.fence) in live:
             continue
-        deed = Deed.ASK_CANCEL if holding.state in _MOVING else Deed.TAKE_BACK
+        deed = Deed.ASK_CANCEL if at_work else Deed.TAKE_BACK
         found.append(Difference(deed, holding.job, holding.fence, "this lease is not live here any more"))
     for job_id, fence in holdings.highest_fences.items():
         known_job = jobs.get(job_id)
@@ -82,6 +86,13 @@ def differences(leases: Sequence[LeaseRow], jobs: Mapping[str, JobRow], holdings
             why = f"the agent has seen fence {fence}, this database only {known_job.fence}: it is an old copy"
             found.append(Difference(Deed.DOUBT, job_id, fence, why))
     return tuple(found)
+
+
+def _not_known_to_move(job: JobRow | None, holding: m.Holding) -> str:
+    """The job's state here, where nothing of it can be moving; what was told before the holdings is applied already."""
+    if job is None or job.fence > holding.fence or job.state in CLOSED_STATES | MOTION_STATES | {JobState.FINISHED}:
+        return ""
+    return job.state.value
 
 
 def reconcile(c: sa.Connection, mover: Mover, agent: str, holdings: m.Holdings, now: datetime) -> None:

@@ -22,7 +22,11 @@ def say(a: Agent, *kinds: str, **more: Any) -> Agent:
 
 def asked(a: Agent, *_: Any) -> Agent:
     held = tuple(
-        (n, lease.fence, PUBLIC_STATE[lease.state].value)
+        (
+            n,
+            lease.fence,
+            "starting" if lease.state is LeaseState.INTENDED and lease.permitted else PUBLIC_STATE[lease.state].value,
+        )
         for n, lease in enumerate(a.leases)
         if lease is not None and lease.state in LIVE
     )

@@ -72,6 +72,8 @@ class Model:
         return w._replace(down=put(w.down, agent, (*box, message)))
 
     def _deadlines(self, w: World, job: int) -> Iterator[Move]:
+        if self.guards.reconcile_first and not all(w.base.heard):
+            return
         was = w.base.jobs[job]
         for event in (JobEvent.OFFER_LAPSED, JobEvent.LEASE_LAPSED):
             after = self._moved(w, job, event)
@@ -111,7 +113,7 @@ class Model:
         """An entry is told again until it is acknowledged: it may come at any time, in any order, again."""
         a = w.agents[agent]
         for event in a.journal:
-            if not (a.gate and event.seq > a.gate):
+            if not (a.gate and event.seq > a.gate) and not self._must_be_proven(w, agent, event):
                 yield f"commit {event.kinds[-1]}", self._commit(w, agent, event)
 
     def _commit(self, w: World, agent: int, event: Event) -> World:
@@ -120,8 +122,7 @@ class Model:
             refused = False
             for kind in event.kinds:
                 after = self._applied(w, agent, event, kind)
-                asks = kind in ("claimed", "start_intended")
-                back = asks and after is not None and after.base.jobs[event.job].state is JobState.WAITING
+                back = kind == "claimed" and after is not None and after.base.jobs[event.job].state is JobState.WAITING
                 refused = refused or after is None or back
                 w = after or w
             w = w._replace(base=w.base._replace(cursors=put(w.base.cursors, agent, max(cursor, event.seq))))
@@ -149,15 +150,20 @@ class Model:
         said: Any = SimpleNamespace(job=event.job, fence=event.fence, machine="m")
         if apply._not_its_lease(lease, agent, said) is not None:  # type: ignore[arg-type]
             return None
-        if kind == "start_intended" and row.old and self._unproven(w, agent):
-            back = self._moved(w, event.job, JobEvent.LEASE_WITHDRAWN)
-            return None if back is None else self._post(back, agent, ("withdrawal", event.job, event.fence)) or back
         after = self._moved(w, event.job, JobEvent(kind))
         if after is not None and kind == "start_intended":
             if event.fence != row.given:
                 raise Broken(f"a start under fence {event.fence} was committed while {row.given} is live")
             return after._replace(committed=after.committed | {(event.job, event.fence, agent)})
         return after
+
+    def _must_be_proven(self, w: World, agent: int, event: Event) -> bool:
+        """As `scheduler/dispatch/apply.py`: a start under a lease from before the scheduler's start waits."""
+        if event.seq != w.base.cursors[agent] + 1 or "start_intended" not in event.kinds:
+            return False
+        row = w.base.jobs[event.job]
+        mine = row.state in LEASED_STATES and (row.holder, row.given) == (agent, event.fence)
+        return mine and row.old and self._unproven(w, agent)
 
     def _unproven(self, w: World, agent: int) -> bool:
         """As `scheduler/dispatch/hearing.py`: another agent has not yet said what it holds."""

@@ -1,8 +1,8 @@
 """What the lives would notice: the product spoiled in one place, while it runs, and lives until a rule is broken.
 
-`python -m tests.faults.mutations [--lives 300] [--seed 1] [--only FAULT] [NAME...]` prints after how many lives each
-was noticed, and exits 1 if one was not. Nothing is edited: each is patched in a process of its own. Each takes away one
-guard; where two guards stand behind each other, and either is enough, both are taken away.
+`python -m tests.faults.mutations [--lives 300] [--seed 1] [--only FAULT | --aimed] [NAME...]` prints after how many
+lives each was noticed, and exits 1 if one was not. Nothing is edited: each is patched in a process of its own. Each
+takes away one guard; where two guards stand behind each other, and either is enough, both are taken away.
 """
 
 from __future__ import annotations
@@ -50,6 +50,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--lives", type=int, default=300)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--only", default="", help="let only this fault strike")
+    parser.add_argument("--aimed", action="store_true", help="let only each mutation's own fault strike")
     parser.add_argument("names", nargs="*")
     asked = parser.parse_args(argv)
     template = template_database()
@@ -59,8 +60,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         if asked.names and name not in asked.names:
             continue
         out = fork.SimpleQueue()
+        only = mutation.fault if asked.aimed else asked.only
         seeds = range(asked.seed, asked.seed + asked.lives)
-        child = fork.Process(target=_try, args=(mutation, template, seeds, asked.only, out))
+        child = fork.Process(target=_try, args=(mutation, template, seeds, only, out))
         child.start()
         lives, text = out.get()
         child.join()

@@ -13,6 +13,7 @@ import sqlalchemy as sa
 from agents import inbox, lease, safety
 from agents.agent import Agent
 from agents.contract.vocabulary import FailureClass, JobState
+from agents.effects import Acknowledged, Look
 from agents.inbox import Inbox
 from agents.lease import Action, LeaseEvent, LeaseState
 from agents.machine import Supervisor
@@ -227,8 +228,8 @@ def older_lease_kept(patch: Patch) -> None:
 def old_spool_unnoticed(patch: Patch) -> None:
     def careless(self: Inbox, body: Any, now: Any) -> tuple[Any, ...]:
         self._spool.acknowledge(body.upto, {event.seq: event.why for event in body.refused})
-        looks = tuple(inbox.Look(name) for name in sorted(self._machines))
-        return (inbox.Acknowledged(body.upto), *looks)
+        looks = tuple(Look(name) for name in sorted(self._machines))
+        return (Acknowledged(body.upto), *looks)
 
     patch.setattr(Inbox, "_acknowledged", careless)
 

@@ -10,7 +10,7 @@ import pytest
 
 from agents.contract import messages as m
 from agents.contract.vocabulary import FailureClass, JobState
-from agents.inbox import Restored
+from agents.effects import Restored
 from agents.lease import LeaseState
 from scheduler.dispatch import people
 from scheduler.orders.refusal import Refused
@@ -100,6 +100,67 @@ def test_what_an_old_database_offered_is_not_granted_before_all_were_heard(line:
     line.exchange(mill)
     line.plan()
     assert line.job(job).state is JobState.OFFERED
+
+
+def test_a_start_under_an_old_databases_lease_waits_until_all_were_heard(line: Line) -> None:
+    (job,) = line.order()
+    agent = to_lease(line, job)
+    other = next(each for each in line.agents.values() if each is not agent)
+    agent.stage(job, line.now)
+    agent.intend(job, line.now)
+    line.restart_scheduler()
+    line.exchange(agent)
+    assert agent.starts == [], "another shop may have it since"
+    line.exchange(other)
+    line.exchange(agent)
+    assert agent.starts == [(job, 1)]
+    assert line.job(job).state is JobState.STARTING
+
+
+def test_a_start_that_another_shop_disproves_is_refused(line: Line) -> None:
+    (job,) = line.order()
+    agent = to_lease(line, job)
+    other = next(each for each in line.agents.values() if each is not agent)
+    agent.stage(job, line.now)
+    agent.intend(job, line.now)
+    other.spool.fences[job] = 2
+    line.restart_scheduler()
+    line.exchange(agent)
+    line.exchange(other)
+    line.exchange(agent)
+    assert agent.starts == []
+    assert "old copy" in line.job(job).flag
+
+
+def test_a_run_told_again_to_an_old_database_is_not_lost_while_it_waits(line: Line) -> None:
+    (job,) = line.order()
+    agent = to_lease(line, job)
+    other = next(each for each in line.agents.values() if each is not agent)
+    for deed in (agent.stage, agent.intend, agent.run, agent.finish):
+        deed(job, line.now)
+    line.restart_scheduler()
+    line.exchange(agent)
+    assert line.job(job).state is not JobState.WAITING
+    line.clock.pass_(seconds=11)  # the other one stays away: time ends the wait
+    line.exchange(agent)
+    assert line.job(job).state is JobState.FINISHED
+    line.exchange(other)
+    assert line.job(job).state is JobState.FINISHED
+
+
+def test_a_run_told_again_long_after_its_lease_had_to_begin_is_not_unmade(line: Line) -> None:
+    """A copy from before the start is put in place hours later."""
+    (job,) = line.order()
+    agent = to_lease(line, job)
+    other = next(each for each in line.agents.values() if each is not agent)
+    for deed in (agent.stage, agent.intend, agent.run, agent.finish):
+        deed(job, line.now)
+    line.clock.pass_(hours=9)
+    line.restart_scheduler()
+    line.exchange(other)
+    line.plan()
+    line.exchange(agent)
+    assert line.job(job).state is JobState.FINISHED
 
 
 def test_a_fence_from_the_future_stays_in_doubt_whatever_an_old_attempt_says(line: Line) -> None:
