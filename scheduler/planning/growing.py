@@ -82,7 +82,8 @@ class Growing(Roomy):
 
     def _first_rows(self, compiled: int) -> None:
         """What is known of rows that came compiled; rows for jobs that wait."""
-        self._widen(len(self.jobs), 0, 0)
+        # Room from the start: the first order must not wait until large tables have been copied.
+        self._widen(len(self.jobs) + 1, self._used + 1, self._linked + 1)
         for o, job in enumerate(self.jobs):
             self._number(o, job)
         for o in range(compiled, len(self.jobs)):
