@@ -113,6 +113,21 @@ def improve(
     rounds = _rounds(len(p.ops), expected)
     if between is None:
         hot, cold = usual.for_moves(expected / rounds / max(1, int((p.ops[:, ELIG_HIGH] - p.ops[:, ELIG_LOW]).sum())))
+    _cool_down(search, budget, Temperatures(hot, cold), rounds, steps, progress)
+    restore_schedule(s, search.kept)
+    return Improved(first, search.best, search.tried, search.taken, clock() - search.began)
+
+
+def _cool_down(
+    search: _Search,
+    budget: _Budget,
+    between: Temperatures,
+    rounds: int,
+    steps: int,
+    progress: Callable[[float, int], None] | None,
+) -> None:
+    """All coolings, step by step."""
+    hot, cold = between
     for step in range(rounds * steps):
         if step % steps == 0 and step:
             search.start_again()
@@ -124,8 +139,6 @@ def improve(
         search.cool(a, b, batch)
         if progress is not None:
             progress((step + 1) / (rounds * steps), search.best)
-    restore_schedule(s, search.kept)
-    return Improved(first, search.best, search.tried, search.taken, clock() - search.began)
 
 
 def _whole_tournaments(steps: int, team: Team | None) -> int:
