@@ -162,6 +162,7 @@ class Session:
         self._state = BridgeState.OFFLINE
         self._why = ""
         self._progress_due = 0.0
+        self._unsaved = False
         self.run: Run | None = None
         self.confirmed_line = 0
         self.identity: Identity | None = None
@@ -215,13 +216,14 @@ class Session:
         return Checkpoint(self.confirmed_line, self.position)
 
     def start_run(self, toolpath: Toolpath, from_line: int) -> None:
-        """A run was asked for. Raises NotNow."""
+        """A run was asked for. Raises NotNow, and OSError where the file would still tell of an earlier run."""
         with self.lock:
             self.require(Happening.RUN_ASKED, "Starting a toolpath")
-            self.run = Run(toolpath, from_line, toolpath.total_lines)
             self.confirmed_line = from_line - 1
             self._progress_due = 0.0
-            self._save(force=True)
+            if self._file is not None:
+                self._file.write(self.checkpoint, sync=True)
+            self.run = Run(toolpath, from_line, toolpath.total_lines)
             self.happen(Happening.RUN_ASKED)
 
     def confirm(self, line: int, now: float) -> None:
@@ -279,8 +281,20 @@ class Session:
                 self.emit(RunFailed(failure, self.checkpoint, why, may_be_moving, position_known))
 
     def _save(self, *, force: bool = False) -> None:
-        if self._file is not None:
+        """Write down how far it came.
+
+        An older line in the file costs a restart some lines; a full disk may neither stop a machine nor hide how its
+        run ended.
+        """
+        if self._file is None:
+            return
+        try:
             self._file.write(self.checkpoint, sync=force)
+            self._unsaved = False
+        except OSError as error:
+            if not self._unsaved:
+                _log.warning("checkpoints of %s are not written: %s. Free space on the disk", self._name, error)
+            self._unsaved = True
 
     # --- events -------------------------------------------------------------------------------------------------------
 
