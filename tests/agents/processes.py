@@ -63,7 +63,9 @@ class Twin(Process):
         arguments = [*PROGRAM, "twin", kind, "--port", str(self.port), "--speed", str(speed)]
         super().__init__([*arguments, "--control", str(self.control), *more], folder / f"{name}.log")
         eventually(
-            lambda: self.port.exists() and self.control.exists(), what=f"the twin {name} is there: {self.said()}"
+            lambda: self.port.exists() and self.control.exists(),
+            within_s=60,
+            what=lambda: f"the twin {name} is there: {self.said()}",
         )
 
     def ask(self, **request: Any) -> dict[str, Any]:
@@ -99,7 +101,7 @@ class AgentProcess(Process):
         super().__init__([*before, *PROGRAM, "serve", "--config", str(config), "--log-format", "json"], log, env)
         self.host, self.port = host, port
         self.token_file = config.parent / "token"
-        eventually(self.answers, within_s=20, what=f"the agent serves: {self.said()}")
+        eventually(self.answers, within_s=90, what=lambda: f"the agent serves: {self.said()}")
 
     @classmethod
     def at(cls, process: Process, port: int, token_file: Path) -> AgentProcess:

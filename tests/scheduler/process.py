@@ -35,7 +35,7 @@ def begin_scheduler(
             return httpx.get(f"http://127.0.0.1:{http}/health", timeout=2).status_code == 200
         return False
 
-    peer.eventually(serves, 120, lambda: f"the scheduler serves: {process.said()[-2000:]}")
+    peer.eventually(serves, 300, lambda: f"the scheduler serves: {process.said()[-2000:]}")
     return process
 
 
