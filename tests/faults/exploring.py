@@ -25,6 +25,9 @@ SIZES = {
     "one job, an old database": Bounds(fences=1, offers=2, deaths=0, restores=True, fails=False, loses=False),
 }
 LONG = {
+    "one job, two attempts, an old database": Bounds(
+        fences=2, offers=2, deaths=0, restores=True, fails=False, loses=False
+    ),
     "one job, two attempts, messages lost and doubled": Bounds(deaths=0),
     "one job, two in flight": Bounds(in_flight=2, fences=1, offers=2, deaths=0),
     "one job, two attempts, deaths": Bounds(fails=False, loses=False),

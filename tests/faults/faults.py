@@ -289,7 +289,8 @@ def damage_transfer(life: Life) -> None:
 
 def damage_cache(life: Life) -> None:
     """A card forgets: what was fetched and verified is no longer what it was."""
-    life.chance.choice(life.shops).damage_cache()
+    # Not between the last look at the hash and the first line, which are one after another.
+    life.later(life.chance.choice(life.shops).damage_cache, 1, 2)
 
 
 FAULTS: Final[dict[str, Callable[[Life], None]]] = {
