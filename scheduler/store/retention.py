@@ -25,7 +25,6 @@ CHATTER: Final = frozenset(
     {
         "refused_word",
         "late_word",
-        "composed",
         "toolpath_made",
         "toolpath_impossible",
         "scheduler_started",

@@ -273,6 +273,7 @@ events: Final = sa.Table(
     sa.Column("from_state", sa.String(16)),
     sa.Column("to_state", sa.String(16)),
     sa.Column("body", sa.JSON, nullable=False),
+    sa.Index("ix_job_events_kind_at", "kind", "at"),
     sqlite_autoincrement=True,
 )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
@@ -147,3 +148,22 @@ def test_a_journals_far_past_is_forgotten_and_refused_unseen(line: Line) -> None
     assert times == 2
     with line.scheduler.store.read() as c:
         assert c.execute(sa.select(sa.func.min(t.inbox.c.seq))).scalar() == 1350
+
+
+def test_a_long_record_is_not_read_through_to_find_its_old_chatter(tmp_path: Path) -> None:
+    """By an index: what nothing is forgotten of costs no more than what is forgotten."""
+    asked: list[str] = []
+
+    def note(_c: Any, _cursor: Any, statement: str, parameters: Any, *_: Any) -> None:
+        if statement.startswith("DELETE FROM job_events"):
+            asked.append(statement)
+
+    # PostgreSQL scans short tables whatever indexes there are.
+    line = Line(tmp_path, Agent("mill", "pi", ("m1",)))
+    sa.event.listen(line.scheduler.store.engine, "before_cursor_execute", note)
+    forget(line)
+    with line.scheduler.store.read() as c:
+        marks = asked[0].count("?")
+        steps = c.exec_driver_sql(f"EXPLAIN QUERY PLAN {asked[0]}", tuple("x" for _ in range(marks))).all()
+    assert any("ix_job_events_kind_at" in str(step) for step in steps), steps
+    line.close()

@@ -62,8 +62,6 @@ def cutters(tmp_path: Path, slow: Slow) -> Iterator[Line]:
     line.plan()
     line.exchange(agent_of(line))
     assert line.job(f"{busy.id}-1").state is JobState.LEASED
-    slow.answer()
-    line.plan()
     yield line
     line.close()
 
