@@ -23,7 +23,7 @@ from scheduler.dispatch.moves import Mover
 from scheduler.dispatch.offers import Reach
 from scheduler.dispatch.picture import Picture
 from scheduler.dispatch.rounds import Found, Rounds
-from scheduler.dispatch.sweep import sweep
+from scheduler.dispatch.sweep import MOST_AT_ONCE, sweep
 from scheduler.dispatch.timings import Step, Timings
 from scheduler.planning.process import PlannerLost
 from scheduler.store import SteppedDown, Store, queries
@@ -156,9 +156,12 @@ class Dispatcher:
         if not due and not fresh and self._swept_at is not None and now - self._swept_at < _SWEEP_EVERY:
             return
         self._swept_at = now
+        touched = MOST_AT_ONCE
+        while touched >= MOST_AT_ONCE and not self._stopping:
+            with self.timings.of(Step.SWEEP), self._store.write() as c:
+                touched = sweep(c, self._mover, now)
+            self._stale = self._stale or touched > 0
         with self.timings.of(Step.SWEEP), self._store.write() as c:
-            if sweep(c, self._mover, now):
-                self._stale = True
             tidy(c, self._mover, now)
 
     def _forget(self, now: datetime) -> None:

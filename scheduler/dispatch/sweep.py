@@ -21,24 +21,28 @@ from scheduler.orders.recipes import read_body
 from scheduler.store import queries
 from scheduler.store.rows import JobRow
 
+#: Jobs touched in one transaction.
+MOST_AT_ONCE: Final = 10
 _NOT_BEGUN: Final = LEASED_STATES - MOTION_STATES
 _CLOCK_SLACK: Final = timedelta(seconds=5)
 _SILENT: Final = "no word from the agent since"
 
 
 def sweep(c: sa.Connection, mover: Mover, now: datetime) -> int:
-    """Let everything happen that time alone brings. Returns how many jobs it touched.
+    """Let happen what time alone brings, to some jobs. Returns how many it touched: `MOST_AT_ONCE`, and there is more.
 
     Nothing while a start's hearing goes on: what passed while nobody was here is judged once its agents were heard.
     """
     if hearing(c, mover.limits, now) is not None:
         return 0
-    touched = sum(_deadline(c, mover, job, now) for job in _due(c, mover, now))
+    touched = sum(_deadline(c, mover, job, now) for job in _due(c, mover, now)[:MOST_AT_ONCE])
     places = held_places(c)
     machines = seen_machines(c, agents_of=[place.agent for place in places.values()])
     jobs = {job.id: job for job in queries.jobs(c, ids=sorted(places))}
     running = {places[job.id].machine: places[job.id].finish(job, now) for job in _moving(jobs.values())}
     for job_id, place in places.items():
+        if touched >= MOST_AT_ONCE:
+            break
         job, machine = jobs[job_id], machines.get(place.machine)
         if machine is None:
             continue
