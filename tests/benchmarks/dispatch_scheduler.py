@@ -64,7 +64,7 @@ class Child:
     def counts(self) -> dict[str, Any]:
         """Events committed, progress written, refused messages, processor seconds so far, and how many have started."""
         with self.scheduler.store.read() as c:
-            committed = c.execute(sa.select(sa.func.sum(t.agents.c.cursor))).scalar() or 0
+            committed = int(c.execute(sa.select(sa.func.sum(t.agents.c.cursor))).scalar() or 0)
             told = c.execute(sa.select(sa.func.count()).where(t.jobs.c.line > 0)).scalar()
             started = c.execute(sa.select(sa.func.count()).where(t.events.c.kind == "start_intended")).scalar()
         refused, cpu = self.scheduler.ingest.refused, time.process_time()
