@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import multiprocessing
 import os
+import threading
 from collections.abc import Callable
 from concurrent.futures import Executor, Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -58,8 +59,17 @@ def make(recipe: Recipe, blobs_folder: str) -> MadeToolpath | Impossible:
     return replace(made, findings=(*made.findings, *findings))
 
 
-def _gently() -> None:
+def begin_worker() -> None:
+    """What a worker does first: give way to the others, and end with the process that asked, however that ends."""
     os.nice(5)
+    threading.Thread(target=_end_with_parent, name="parent", daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
 
 
 class ToolpathRoom:
@@ -114,7 +124,7 @@ class ToolpathRoom:
     def _submit(self, key: str, recipe: Recipe) -> None:
         if self._pool is None:
             context = multiprocessing.get_context("forkserver")
-            self._pool = ProcessPoolExecutor(self._workers, mp_context=context, initializer=_gently)
+            self._pool = ProcessPoolExecutor(self._workers, mp_context=context, initializer=begin_worker)
         future = self._pool.submit(self._maker, recipe, str(self._blobs.folder))
         self._going[key] = future
         future.add_done_callback(lambda done: self._done(key, recipe, done))
