@@ -104,6 +104,7 @@ _S, _E, _A = LeaseState, LeaseEvent, Action
 
 _FAILED_STILL: Final[Step] = (_S.FAILED, (_A.JOURNAL_FAILED,))
 _FAILED_MOVED: Final[Step] = (_S.FAILED, (_A.OCCUPY, _A.JOURNAL_FAILED))
+_UNKNOWN: Final[Step] = (_S.FAILED, (_A.OCCUPY, _A.DISARM, _A.JOURNAL_FAILED))
 _CANCELLED_STILL: Final[Step] = (_S.CANCELLED, (_A.JOURNAL_CANCELLED,))
 _RELEASED: Final[Step] = (_S.RELEASED, ())
 _GIVEN_UP: Final[Step] = (_S.RELEASED, (_A.JOURNAL_GIVEN_UP,))
@@ -116,7 +117,7 @@ def _moving(state: LeaseState) -> dict[tuple[LeaseState, LeaseEvent], Step]:
         (state, _E.RUN_FAILED): _FAILED_MOVED,
         (state, _E.RUN_CANCELLED): (_S.CANCELLED, (_A.OCCUPY, _A.JOURNAL_CANCELLED)),
         (state, _E.CANCEL_ASKED): (state, (_A.CANCEL_MACHINE,)),
-        (state, _E.AGENT_RESTARTED): (_S.FAILED, (_A.OCCUPY, _A.DISARM, _A.JOURNAL_FAILED)),
+        (state, _E.AGENT_RESTARTED): _UNKNOWN,
     }
 
 
@@ -153,8 +154,9 @@ TABLE: Final[dict[tuple[LeaseState, LeaseEvent], Step]] = {
     (_S.INTENDED, _E.PREEMPTED): _FAILED_STILL,
     (_S.INTENDED, _E.TOOLPATH_REFUSED): _FAILED_STILL,
     (_S.INTENDED, _E.CANCEL_ASKED): _CANCELLED_STILL,
-    # Nothing moved; and a memory put back to an old copy may not know that this very start was used up.
-    (_S.INTENDED, _E.AGENT_RESTARTED): _FAILED_STILL,
+    # A memory put back to an old copy may not know that this very start was used up: the call is no event that others
+    # could miss, so only a person sees whether something moved.
+    (_S.INTENDED, _E.AGENT_RESTARTED): _UNKNOWN,
     (_S.INTENDED, _E.RUN_ASKED): (_S.STARTING, (_A.USE_UP_CARD,)),
     (_S.STARTING, _E.RUN_DENIED): _FAILED_STILL,
     (_S.STARTING, _E.RUN_STARTED): (_S.RUNNING, (_A.JOURNAL_RUNNING,)),

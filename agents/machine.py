@@ -90,7 +90,7 @@ class Supervisor:
         bridge.listen(self.post)
 
     def recover(self, checkpoint: b.Checkpoint | None = None) -> None:
-        """After a start of the agent: whatever was moving then is over, and a person must look before more moves.
+        """After a start of the agent: whatever moved or was about to is over; a person must look before more moves.
 
         `checkpoint` is what the bridge kept of the last run, finer than the spool's own.
         """
@@ -101,7 +101,7 @@ class Supervisor:
             why = f"the agent ended while the machine ran; line {lease.last_line} was the last confirmed one"
             self.apply(lease, LeaseEvent.AGENT_RESTARTED, Detail(why=why, failure=FailureClass.AGENT_RESTARTED))
         for lease in self._spool.leases(self.name, frozenset({LeaseState.INTENDED})):
-            why = "the agent ended between the permission to start and the start; nothing moved"
+            why = "the agent ended between the permission to start and the start; nothing moved that it remembers"
             self.apply(lease, LeaseEvent.AGENT_RESTARTED, Detail(why=why, failure=FailureClass.AGENT_RESTARTED))
 
     # --- the loop ------------------------------------------------------------------------------------------------

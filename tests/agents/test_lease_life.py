@@ -226,7 +226,7 @@ def test_after_a_restart_in_mid_run_the_attempt_is_over_and_the_machine_disarmed
     after.close()
 
 
-def test_an_intended_start_ends_with_its_process_and_moves_nothing(scene: Scene, tmp_path: Path) -> None:
+def test_an_intended_start_ends_with_its_process_and_waits_for_a_person(scene: Scene, tmp_path: Path) -> None:
     scene.set_flags(bed_clear=True)
     scene.claim_and_grant()
     scene.spool.close()
@@ -235,7 +235,9 @@ def test_an_intended_start_ends_with_its_process_and_moves_nothing(scene: Scene,
     after.acknowledge()
     assert after.bridge.runs == []
     assert after.kinds()[-2:] == ["StartIntended", "Failed"]
-    assert after.spool.flags("m1").bed_clear, "nothing lies on it"
+    flags = after.spool.flags("m1")
+    assert not flags.bed_clear, "this memory may be a copy from before the machine was called"
+    assert "nothing moved that it remembers" in flags.disarmed
     after.close()
 
 

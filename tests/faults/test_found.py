@@ -15,7 +15,8 @@ from agents.lease import LeaseState
 from scheduler.dispatch import people
 from scheduler.orders.refusal import Refused
 from scheduler.store import queries
-from tests.agents.scene import Scene
+from tests.agents.scene import Scene, offer_of
+from tests.faults.shop import back_up
 from tests.scheduler.line import Agent, Line
 
 
@@ -222,6 +223,29 @@ def test_a_permission_to_start_does_not_outlive_its_process(tmp_path: Path) -> N
     assert again.bridge.runs == [], "an old copy of the spool would start what was made long ago"
     assert again.kinds()[-1] == "Failed"
     assert again.spool.leases() == ()
+    again.close()
+
+
+def test_a_machine_called_since_an_old_copy_of_its_intended_start_waits_for_a_person(tmp_path: Path) -> None:
+    """The call itself is no event: no number is missing, so nobody notices that the copy is old."""
+    scene = Scene(tmp_path)
+    scene.set_flags(bed_clear=True)
+    scene.claim_and_grant()
+    back_up(tmp_path / "agent.sqlite", tmp_path / "copy")
+    scene.acknowledge()
+    assert len(scene.bridge.runs) == 1
+    scene.close()
+    for leftover in tmp_path.glob("agent.sqlite*"):
+        leftover.unlink()
+    (tmp_path / "copy").rename(tmp_path / "agent.sqlite")
+    again = Scene(tmp_path, clock=scene.clock)
+    again.claim_and_grant(offer_of("j2", "o2"))
+    again.acknowledge()
+    assert again.bridge.runs == []
+    assert [gate.gate for gate in again.supervisor.gates if not gate.open] == ["armed", "bed_clear"]
+    again.set_flags(bed_clear=True, disarmed="")
+    again.acknowledge()
+    assert len(again.bridge.runs) == 1
     again.close()
 
 
