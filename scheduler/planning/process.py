@@ -7,17 +7,15 @@ killed and started again with the whole snapshot. `PlannerHere` is the same with
 
 from __future__ import annotations
 
-import contextlib
 import logging
-import multiprocessing
 import threading
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
-from multiprocessing.process import BaseProcess
 from typing import Final
 
+from scheduler.planning.child import Child, ChildLost
 from scheduler.planning.compiling import refuse_doubles
 from scheduler.planning.differing import NO_PLAN, PlanChange, changed, plan_change
 from scheduler.planning.events import Changes, difference
@@ -30,8 +28,6 @@ _log: Final = logging.getLogger(__name__)
 PATIENCE_S: Final = 60.0
 #: Times a lost child is replaced for one plan.
 ATTEMPTS: Final = 2
-#: Seconds a child has to end by itself when it is no longer wanted.
-FAREWELL_S: Final = 2.0
 
 
 class PlannerLost(RuntimeError):
@@ -87,10 +83,9 @@ class PlannerProcess:
     """The same in a child. Calls wait for the answer and exclude each other: keep them off the thread that serves."""
 
     def __init__(self, budget_s: float, seed: int = 0, *, patience_s: float = PATIENCE_S) -> None:
-        self._budget_s, self._seed, self._patience_s = budget_s, seed, patience_s
+        self._budget_s, self._patience_s = budget_s, patience_s
         self._lock = threading.Lock()
-        self._child: BaseProcess | None = None
-        self._line: Connection | None = None
+        self._child = Child("planner", serve, seed)
         self._world: Snapshot | None = None
         self._plan = NO_PLAN
         self._closing = False
@@ -102,7 +97,7 @@ class PlannerProcess:
     @property
     def pid(self) -> int | None:
         """The child's process id; None where there is none."""
-        return None if self._child is None else self._child.pid
+        return self._child.pid
 
     def __call__(self, snapshot: Snapshot) -> Plan:
         """The plan for this snapshot. Raises PlannerLost."""
@@ -124,12 +119,9 @@ class PlannerProcess:
     def close(self) -> None:
         """End the child at once, and with it a plan that is being made; afterwards nothing is planned any more."""
         self._closing = True
-        child = self._child
-        if child is not None:
-            with contextlib.suppress(ValueError):
-                child.kill()
+        self._child.kill()
         with self._lock:
-            self._end()
+            self._child.end()
 
     def _surely(self, snapshot: Snapshot, quote: tuple[PlanJob, ...] = ()) -> Answered | Quotation:
         """The child's answer, or that of the one after it. Raises PlannerLost."""
@@ -140,7 +132,6 @@ class PlannerProcess:
             if answer is not None:
                 return answer
             self.restarts += 1
-            self._end()
         raise PlannerLost(
             f"the planning process was lost {ATTEMPTS} times over one plan; the next round starts another. "
             "If this repeats, see its log for the reason"
@@ -148,22 +139,14 @@ class PlannerProcess:
 
     def _ask(self, snapshot: Snapshot, quote: tuple[PlanJob, ...]) -> Answered | Quotation | None:
         """The child's answer; None where it is lost."""
-        line = self._line if self._line is not None else self._start()
         world = self._news(snapshot)
         self._world = snapshot
-        bound_s = self._budget_s + self._patience_s
-        assert self._child is not None, "a line has a child at its other end"
-        # Handing over a large world waits for a child that does not read: killing it ends that wait too.
-        watchdog = threading.Timer(bound_s, self._child.kill)
-        watchdog.start()
         try:
-            line.send(Asked(world, self._budget_s, quote))
-            answer = line.recv()
-        except (EOFError, OSError) as error:
-            _log.error("the planning process is gone, or did not answer in %.0f s, and is replaced: %r", bound_s, error)
+            answer = self._child.ask(Asked(world, self._budget_s, quote), self._budget_s + self._patience_s)
+        except ChildLost as lost:
+            _log.error("%s", lost)
+            self._world, self._plan = None, NO_PLAN
             return None
-        finally:
-            watchdog.cancel()
         if isinstance(answer, Exception):
             # What cannot be planned is the caller's news; the child stays, without a world or a plan.
             self._world, self._plan = None, NO_PLAN
@@ -177,26 +160,6 @@ class PlannerProcess:
             return None
         refuse_doubles(snapshot)
         return snapshot if self._world is None else difference(self._world, snapshot)
-
-    def _start(self) -> Connection:
-        context = multiprocessing.get_context("spawn")
-        ours, theirs = context.Pipe()
-        child = context.Process(target=serve, args=(theirs, self._seed), name="planner", daemon=True)
-        child.start()
-        theirs.close()
-        self._child, self._line, self._world, self._plan = child, ours, None, NO_PLAN
-        return ours
-
-    def _end(self) -> None:
-        if self._line is not None:
-            self._line.close()
-        if self._child is not None:
-            self._child.join(FAREWELL_S)
-            if self._child.is_alive():
-                self._child.kill()
-                self._child.join()
-            self._child.close()
-        self._child, self._line, self._world, self._plan = None, None, None, NO_PLAN
 
 
 def serve(line: Connection, seed: int) -> None:

@@ -13,16 +13,19 @@ from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 
 from scheduler.orders.composer import ComposerProcess
+from scheduler.orders.laying import Table
 from scheduler.orders.making import begin_worker
+from scheduler.planning.batch import Load
 from scheduler.planning.process import PlannerProcess
+from tests.scheduler.test_rounds import PEG
 from tests.scheduler.planning.worlds import print_job, printer, world
 
 if __name__ == "__main__":
     pool = ProcessPoolExecutor(1, mp_context=get_context("forkserver"), initializer=begin_worker)
     planner, composer = PlannerProcess(budget_s=0.1), ComposerProcess()
     planner(world([printer("m")], [print_job("a")]))
-    composer._start()
-    print(pool.submit(os.getpid).result(), planner.pid, composer._child.pid, flush=True)
+    composer.begin(Table(loads=[Load("j", "kind", (("o/peg", 1),))], pieces={"o/peg": PEG})).result()
+    print(pool.submit(os.getpid).result(), planner.pid, composer.pid, flush=True)
     sys.stdin.read()
 """
 

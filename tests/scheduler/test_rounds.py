@@ -25,7 +25,7 @@ from tests.scheduler.line import Agent, Line, agent_of, first_fit
 from tests.scheduler.shelf import ask, drawing
 from tests.scheduler.test_composing import conserved, contents
 
-_PEG = Pieces("o1/peg", "kind", minutes=1.0, area_mm2=1.0, weight=1.0, need=0)
+PEG = Pieces("o1/peg", "kind", minutes=1.0, area_mm2=1.0, weight=1.0, need=0)
 
 
 class Slow:
@@ -117,7 +117,7 @@ def test_a_composer_that_hangs_is_ended(tmp_path: Path) -> None:
     composer = ComposerProcess(patience_s=60)
     try:
         assert composer.begin(Table()).result() == ()
-        table = Table(loads=[Load("j1", "kind", (("o1/peg", 1),))], pieces={"o1/peg": _PEG})
+        table = Table(loads=[Load("j1", "kind", (("o1/peg", 1),))], pieces={"o1/peg": PEG})
         assert composer.begin(table).result() == compose_table(table)
         pid = composer.pid
         assert pid is not None
