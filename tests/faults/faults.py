@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 from agents.contract import decode
 from agents.contract import messages as m
 from agents.contract.vocabulary import Process
+from agents.lease import WAITING
 from tests.faults.scheduling import CLIENT
 
 if TYPE_CHECKING:
@@ -242,13 +243,40 @@ def person_leaves(life: Life) -> None:
     for shop in life.shops:
         for bench in shop.benches.values():
             bench.present_until = min(bench.present_until, life.time.elapsed_s + 0.3)
-        if shop.agent is not None:
-            shop.agent.presence.beat(tuple(shop.benches), 0.3)  # their last heartbeat runs out
+            if shop.agent is not None:  # their last heartbeat runs out
+                left_s = shop.agent.presence.left_s(bench.name)
+                shop.agent.presence.beat((bench.name,), min(left_s, 0.3))
 
     def comes_back() -> None:
         life.somebody_there = True
 
     life.later(comes_back, 3, 20)
+
+
+def clock_back_as_person_leaves(life: Life) -> None:
+    """The last heartbeat has not run out when its agent's clock jumps back by an hour."""
+    person_leaves(life)
+    for shop in life.shops:
+        _jump(life, shop.clock, -_HOUR)
+
+
+def lease_lapses_unheard(life: Life) -> None:
+    """A shop stops with a job that waits there, its scheduler's clock jumps ahead, and another shop may get the job.
+
+    The first one goes on before it hears of that.
+    """
+    holders = [shop for shop in life.shops if shop.agent is not None and shop.agent.spool.leases(None, WAITING)]
+    if not holders or any(bench.busy for bench in holders[0].benches.values()):
+        return
+    holder = holders[0]
+    holder.paused = True
+    life.office.sessions[holder.id].held_until = life.time.elapsed_s + 3600.0
+    _jump(life, life.side.clock, 4 * _HOUR)
+
+    def goes_on() -> None:
+        holder.paused = False
+
+    life.later(goes_on, 4, 12)
 
 
 def owner_closes(life: Life) -> None:
@@ -302,6 +330,7 @@ FAULTS: Final[dict[str, Callable[[Life], None]]] = {
         *(fill_scheduler_disk, fill_agent_disk, fill_agent_cache),
         *(restore_scheduler_database, restore_agent_database),
         *(unplug_machine, reset_machine, machine_alarm, noisy_cable, person_leaves),
+        *(clock_back_as_person_leaves, lease_lapses_unheard),
         *(owner_closes, material_runs_out, damage_transfer, damage_cache),
     )
 }

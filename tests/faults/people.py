@@ -70,8 +70,8 @@ class People:
             bench.must_rearm = False
             hands.rearm(bench.name)
         elif state is BridgeState.IDLE:
-            bench.occupied = False
-            if not flags.bed_clear:
+            if not flags.bed_clear:  # nobody clears a bed that the page calls clear
+                bench.occupied = False
                 hands.bed_clear(bench.name)
             shut = any(gate.gate == "material" and not gate.open for gate in agent.supervisors[bench.name].gates)
             if (shut or flags.materials == ()) and not bench.shelf_empty:

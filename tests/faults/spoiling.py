@@ -186,7 +186,7 @@ def presence_for_ever(patch: Patch) -> None:
     patch.setattr(Presence, "left_s", lambda self, name: 1.0 if name in self._until else 0.0)
 
 
-@_mutation("presence runs by the wall clock", "agent_clock_back")
+@_mutation("presence runs by the wall clock", "clock_back_as_person_leaves")
 def presence_by_wall_clock(patch: Patch) -> None:
     def beat(self: Presence, machines: tuple[str, ...], for_s: float) -> None:
         self._until.update(dict.fromkeys(machines, self._clock.now().timestamp() + for_s))
@@ -253,7 +253,7 @@ def fence_unchecked_twice(patch: Patch) -> None:
 # --- the scheduler ----------------------------------------------------------------------------------------------------
 
 
-@_mutation("words under a dead lease or an old fence count", "scheduler_clock_forward")
+@_mutation("words under a dead lease or an old fence count", "lease_lapses_unheard")
 def stale_words_count(patch: Patch) -> None:
     patch.setattr(apply, "_not_its_lease", lambda *_: None)
 
