@@ -15,6 +15,7 @@ import uvicorn
 from scheduler.announce import CannotAnnounce, announced
 from scheduler.api.application import create_app
 from scheduler.broker import BrokerFailed, BrokerMissing, StandingBroker
+from scheduler.collector import settle
 from scheduler.config import BadSetting, Settings, address, password_from
 from scheduler.mqtt import Broker
 from scheduler.store import StoreTooNew
@@ -75,6 +76,7 @@ def serve(asked: Asked, say: Callable[[str], None]) -> None:
                 application, host=host, port=port, log_config=None, access_log=False, timeout_graceful_shutdown=_GRACE_S
             )
             server = uvicorn.Server(config)
+            settle()
             server.run()
             if not server.started:
                 raise CannotServe("it did not start; the log above says why")

@@ -21,11 +21,11 @@ from agents.contract import messages as m
 from agents.contract.granting import Hold, HoldEvent, may_post
 from agents.contract.vocabulary import JobState
 from scheduler.dispatch.lending import (
-    Lending,
     current_epoch,
     doubted,
     lendings,
     move,
+    not_open_any_more,
     open_lease_holders,
     post_mark,
     settled_upto,
@@ -47,6 +47,9 @@ _log: Final = logging.getLogger(__name__)
 EVAPORATES: Final = timedelta(days=7)
 _ASK_AGAIN: Final = timedelta(seconds=10)
 _OPEN: Final = frozenset({JobState.WAITING, JobState.OFFERED, JobState.LEASED, JobState.STAGED, JobState.READY})
+_OVER: Final = frozenset({JobState.INSPECTED, JobState.CANCELLED})
+#: Two or three statements each, while everybody else waits to write.
+_TIDIED_AT_ONCE: Final = 20
 _BOARD: Final = f"{PREFIX}/board/"
 
 
@@ -192,25 +195,19 @@ def _mark(
     )
 
 
-def tidy(c: sa.Connection, mover: Mover, now: datetime) -> None:
-    """Take down the marks of jobs that run or are over; forget lendings that nobody can use; ask for books again."""
+def tidy(c: sa.Connection, mover: Mover, now: datetime) -> bool:
+    """Take down marks of jobs that run or are over; forget lendings that nobody can use; ask for books again.
+
+    Some of them in this transaction; returns whether there may be more.
+    """
     ask_for_books(c, mover, now)
-    for held in lendings(c, hold=Hold.LENT, not_in=_OPEN):
+    some = not_open_any_more(c, _OPEN, _OVER, _TIDIED_AT_ONCE)
+    for held in some:
         if held.mark is not None:
             take_down(c, held, now)
-        elif _confirmed(c, held) and _over(c, held.job):
+        else:
             c.execute(sa.delete(bt.lendings).where(bt.lendings.c.job == held.job))
-
-
-def _over(c: sa.Connection, job_id: str) -> bool:
-    job = queries.job(c, job_id)
-    return job is not None and job.state in (JobState.INSPECTED, JobState.CANCELLED)
-
-
-def _confirmed(c: sa.Connection, held: Lending) -> bool:
-    """Whether the broker has all that was said of a mark."""
-    unsent = sa.select(t.outbox.c.id).where(t.outbox.c.topic == held.topic, t.outbox.c.sent_at.is_(None)).limit(1)
-    return c.execute(unsent).first() is None
+    return len(some) == _TIDIED_AT_ONCE
 
 
 # --- taking back ------------------------------------------------------------------------------------------------------

@@ -63,19 +63,33 @@ def lendings(
     home: str | None = None,
     hold: Hold | None = None,
     jobs: Sequence[str] | None = None,
-    not_in: Iterable[JobState] | None = None,
 ) -> list[Lending]:
-    """All lendings, or those of one home, of one hold, of these jobs, of jobs in none of these states."""
+    """All lendings, or those of one home, of one hold, of these jobs."""
     query = sa.select(bt.lendings).order_by(bt.lendings.c.job)
     if jobs is not None:
         query = query.where(bt.lendings.c.job.in_(jobs))
-    if not_in is not None:
-        states = [state.value for state in not_in]
-        query = query.join(t.jobs, t.jobs.c.id == bt.lendings.c.job).where(t.jobs.c.state.not_in(states))
     if home is not None:
         query = query.where(bt.lendings.c.home == home)
     if hold is not None:
         query = query.where(bt.lendings.c.hold == hold.value)
+    return [_lending(row) for row in c.execute(query).mappings()]
+
+
+def not_open_any_more(
+    c: sa.Connection, open_: Iterable[JobState], over: Iterable[JobState], most: int
+) -> list[Lending]:
+    """Lent jobs in no `open_` state that still have a mark; and those `over` of whose marks the broker knows all."""
+    states, ended = [state.value for state in open_], [state.value for state in over]
+    unsent = sa.exists().where(t.outbox.c.topic == bt.lendings.c.topic, t.outbox.c.sent_at.is_(None))
+    forgettable = sa.and_(t.jobs.c.state.in_(ended), ~unsent)
+    query = (
+        sa.select(bt.lendings)
+        .join(t.jobs, t.jobs.c.id == bt.lendings.c.job)
+        .where(bt.lendings.c.hold == Hold.LENT.value, t.jobs.c.state.not_in(states))
+        .where(sa.or_(bt.lendings.c.mark.is_not(None), forgettable))
+        .order_by(bt.lendings.c.job)
+        .limit(most)
+    )
     return [_lending(row) for row in c.execute(query).mappings()]
 
 

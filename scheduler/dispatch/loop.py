@@ -23,7 +23,7 @@ from scheduler.dispatch.moves import Mover
 from scheduler.dispatch.offers import Reach
 from scheduler.dispatch.picture import Picture
 from scheduler.dispatch.rounds import Found, Rounds
-from scheduler.dispatch.sweep import MOST_AT_ONCE, sweep
+from scheduler.dispatch.sweep import sweep
 from scheduler.dispatch.timings import Step, Timings
 from scheduler.planning.process import PlannerLost
 from scheduler.store import SteppedDown, Store, queries
@@ -156,13 +156,16 @@ class Dispatcher:
         if not due and not fresh and self._swept_at is not None and now - self._swept_at < _SWEEP_EVERY:
             return
         self._swept_at = now
-        touched = MOST_AT_ONCE
-        while touched >= MOST_AT_ONCE and not self._stopping:
-            with self.timings.of(Step.SWEEP), self._store.write() as c:
-                touched = sweep(c, self._mover, now)
+        turns = sweep(self._store, self._mover, now)
+        touched: int | None = 0
+        while touched is not None and not self._stopping:
             self._stale = self._stale or touched > 0
-        with self.timings.of(Step.SWEEP), self._store.write() as c:
-            tidy(c, self._mover, now)
+            with self.timings.of(Step.SWEEP):
+                touched = next(turns, None)
+        more = True
+        while more and not self._stopping:
+            with self.timings.of(Step.SWEEP), self._store.write() as c:
+                more = tidy(c, self._mover, now)
 
     def _forget(self, now: datetime) -> None:
         if now < self._forget_at:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Final
@@ -83,9 +83,9 @@ class Picture:
         return self.wanted.shut.get(job, {})
 
 
-def seen_machines(c: sa.Connection, agents_of: Iterable[str] | None = None) -> dict[str, SeenMachine]:
+def seen_machines(c: sa.Connection, agents_of: Sequence[str] | None = None) -> dict[str, SeenMachine]:
     """Machines with their reports, by key: all, or those of some agents."""
-    agents = {row.id: row for row in queries.agents(c)}
+    agents = {row.id: row for row in queries.agents(c, agents_of)}
     return {
         row.key: SeenMachine(row, msgspec.convert(row.report, MachineReport), agents[row.agent])
         for row in queries.machines(c, agents=agents_of)

@@ -97,7 +97,7 @@ def _not_known_to_move(job: JobRow | None, holding: m.Holding) -> str:
 
 def reconcile(c: sa.Connection, mover: Mover, agent: str, holdings: m.Holdings, now: datetime) -> None:
     """Carry out the differences with one agent."""
-    leases = queries.live_leases(c, agent)
+    leases = queries.live_leases(c, [agent])
     named = {lease.job for lease in leases} | {h.job for h in holdings.jobs} | set(holdings.highest_fences)
     jobs = {job.id: job for job in queries.jobs(c, ids=sorted(named))}
     in_doubt = doubted(c)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -36,10 +37,10 @@ class Place:
         return now + timedelta(seconds=self.toolpath.duration_s * (1.0 - min(1.0, job.progress)))
 
 
-def held_places(c: sa.Connection) -> dict[str, Place]:
-    """By job: every open offer and every live lease. Four reads however many there are."""
-    leases = queries.live_leases(c)
-    offers = {offer.id: offer for offer in queries.open_offers(c)}
+def held_places(c: sa.Connection, agents: Sequence[str] | None = None) -> dict[str, Place]:
+    """By job: every open offer and live lease, or those with some agents. Four reads however many there are."""
+    leases = queries.live_leases(c, agents)
+    offers = {offer.id: offer for offer in queries.open_offers(c, agents)}
     taken = queries.offers(c, [lease.offer for lease in leases])
     hashes = sorted({offer.sha256 for offer in (*offers.values(), *taken.values())})
     toolpaths = queries.toolpaths(c, hashes)

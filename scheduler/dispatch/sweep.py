@@ -5,9 +5,10 @@ Each becomes an event of the table or a flag for a person; none is ever taken fo
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Final, TypeVar
 
 import sqlalchemy as sa
 
@@ -18,45 +19,97 @@ from scheduler.dispatch.picture import SeenMachine, seen_machines
 from scheduler.dispatch.remaining import Place, held_places
 from scheduler.dispatch.states import JobEvent
 from scheduler.orders.recipes import read_body
-from scheduler.store import queries
+from scheduler.store import Store, queries
 from scheduler.store.rows import JobRow
 
-#: Jobs touched in one transaction.
-MOST_AT_ONCE: Final = 10
+_T = TypeVar("_T")
+#: Jobs moved in one transaction: some 3 ms each, while everybody else waits to write.
+MOST_AT_ONCE: Final = 5
+#: Agents whose machines are looked at in one read.
+_AGENTS_AT_ONCE: Final = 20
 _NOT_BEGUN: Final = LEASED_STATES - MOTION_STATES
+#: States that time alone ends.
+_TIMED: Final = _NOT_BEGUN | {JobState.OFFERED, JobState.STARTING}
 _CLOCK_SLACK: Final = timedelta(seconds=5)
 _SILENT: Final = "no word from the agent since"
 
 
-def sweep(c: sa.Connection, mover: Mover, now: datetime) -> int:
-    """Let happen what time alone brings, to some jobs. Returns how many it touched: `MOST_AT_ONCE`, and there is more.
+@dataclass(frozen=True, slots=True)
+class _Finding:
+    """A job that should not stay as it is. `why` it should go elsewhere; empty: its flag is not what it should be."""
+
+    job: JobRow
+    machine: SeenMachine
+    why: str
+
+
+def sweep(store: Store, mover: Mover, now: datetime) -> Iterator[int]:
+    """Let everything happen that time alone brings: one short read or transaction each turn, which says how many jobs
+    it touched. What is due costs transactions; what is merely held is read beside those who write.
 
     Nothing while a start's hearing goes on: what passed while nobody was here is judged once its agents were heard.
     """
-    if hearing(c, mover.limits, now) is not None:
-        return 0
-    touched = sum(_deadline(c, mover, job, now) for job in _due(c, mover, now)[:MOST_AT_ONCE])
-    places = held_places(c)
-    machines = seen_machines(c, agents_of=[place.agent for place in places.values()])
+    with store.read() as c:
+        if hearing(c, mover.limits, now) is not None:
+            return
+        due, agents = bool(_due(c, mover, now)), queries.agents_at_work(c)
+    while due:
+        with store.write() as c:
+            touched = sum(_deadline(c, mover, job, now) for job in _due(c, mover, now))
+        due = touched >= MOST_AT_ONCE
+        yield touched
+    found: list[_Finding] = []
+    for some in _some(agents, _AGENTS_AT_ONCE):
+        with store.read() as c:
+            found += _look(c, mover, some, now)
+        yield 0
+    for these in _some(found, MOST_AT_ONCE):
+        with store.write() as c:
+            touched = _act(c, mover, these, now)
+        yield touched
+
+
+def _look(c: sa.Connection, mover: Mover, agents: Sequence[str], now: datetime) -> list[_Finding]:
+    """What should change on these agents' machines."""
+    places, machines = held_places(c, agents), seen_machines(c, agents)
     jobs = {job.id: job for job in queries.jobs(c, ids=sorted(places))}
     running = {places[job.id].machine: places[job.id].finish(job, now) for job in _moving(jobs.values())}
+    found = []
     for job_id, place in places.items():
-        if touched >= MOST_AT_ONCE:
-            break
         job, machine = jobs[job_id], machines.get(place.machine)
         if machine is None:
             continue
         if job.state in MOTION_STATES:
-            touched += _silence(c, mover, job, machine, now)
+            if _flag_of(job, machine, mover, now) != job.flag:
+                found.append(_Finding(job, machine, ""))
             continue
         why = _broken(machine, mover, now) or _closed(machine, job)
         why = why or _late(place, running.get(place.machine), mover)
         if why:
-            event = JobEvent.OFFER_WITHDRAWN if job.state is JobState.OFFERED else JobEvent.LEASE_WITHDRAWN
+            found.append(_Finding(job, machine, why))
+    return found
+
+
+def _act(c: sa.Connection, mover: Mover, found: Sequence[_Finding], now: datetime) -> int:
+    """Do what was found, where it is still so: somebody may have spoken since. Returns how many jobs it touched."""
+    names = {each.job.id for each in found}
+    agents = sorted({each.machine.row.agent for each in found})
+    touched = 0
+    for each in _look(c, mover, agents, now):
+        if each.job.id not in names:
+            continue
+        if each.job.state in MOTION_STATES:
+            touched += _silence(c, mover, each.job, each.machine, now)
+        else:
+            event = JobEvent.OFFER_WITHDRAWN if each.job.state is JobState.OFFERED else JobEvent.LEASE_WITHDRAWN
             # It is no nervousness to leave a machine that does not keep its word: the old place counts for nothing.
-            mover.move(c, job, Happening(event, now, why=why, values={"placement": None}))
+            mover.move(c, each.job, Happening(event, now, why=each.why, values={"placement": None}))
             touched += 1
     return touched
+
+
+def _some(values: Sequence[_T], number: int) -> Iterator[Sequence[_T]]:
+    return (values[k : k + number] for k in range(0, len(values), number))
 
 
 def _moving(jobs: Iterable[JobRow]) -> Iterator[JobRow]:
@@ -82,11 +135,13 @@ def _late(place: Place, free_at: datetime | None, mover: Mover) -> str:
 
 
 def _due(c: sa.Connection, mover: Mover, now: datetime) -> list[JobRow]:
-    """Jobs whose deadline passed; and offers from a clock that was put back since, which nobody should wait out."""
-    late = queries.jobs_past_deadline(c, now)
+    """Jobs whose deadline passed; and offers from a clock that was put back since, which nobody should wait out.
+
+    So many as one transaction moves, the oldest first.
+    """
+    late = queries.jobs_past_deadline(c, now, _TIMED, MOST_AT_ONCE)
     furthest = now + mover.limits.offer + _CLOCK_SLACK
-    offered = queries.jobs(c, states=[JobState.OFFERED])
-    return [*late, *(job for job in offered if job.deadline is not None and job.deadline > furthest)]
+    return [*late, *queries.offered_until_after(c, furthest, MOST_AT_ONCE - len(late))]
 
 
 def _deadline(c: sa.Connection, mover: Mover, job: JobRow, now: datetime) -> bool:
@@ -102,10 +157,8 @@ def _deadline(c: sa.Connection, mover: Mover, job: JobRow, now: datetime) -> boo
         )
     elif job.state in _NOT_BEGUN:
         happening = Happening(JobEvent.LEASE_LAPSED, now, why="it was not begun in time")
-    elif job.state is JobState.STARTING:
-        happening = Happening(JobEvent.START_OVERDUE, now)
     else:
-        return False
+        happening = Happening(JobEvent.START_OVERDUE, now)
     mover.move(c, job, happening)
     return True
 
@@ -124,14 +177,21 @@ def _broken(machine: SeenMachine, mover: Mover, now: datetime) -> str:
     return ""
 
 
+def _flag_of(job: JobRow, machine: SeenMachine, mover: Mover, now: datetime) -> str:
+    """What the flag of a job that moves should say: other people's flags stand, silence is told while it lasts."""
+    heard_at = machine.agent.heard_at
+    silent = not machine.agent.online or now - heard_at > mover.limits.silence
+    if silent and not job.flag:
+        return f"{_SILENT} {heard_at.strftime('%H:%M:%S UTC')}: look at the machine"
+    if not silent and job.flag.startswith(_SILENT):
+        return ""
+    return job.flag
+
+
 def _silence(c: sa.Connection, mover: Mover, job: JobRow, machine: SeenMachine, now: datetime) -> bool:
     """A job that moves on a silent agent stays as it is, flagged, until the agent speaks or a person decides."""
-    silent = not machine.agent.online or now - machine.agent.heard_at > mover.limits.silence
-    if silent and not job.flag:
-        since = machine.agent.heard_at.strftime("%H:%M:%S UTC")
-        queries.update_job(c, job, {"flag": f"{_SILENT} {since}: look at the machine"})
-        return True
-    if not silent and job.flag.startswith(_SILENT):
-        queries.update_job(c, job, {"flag": ""})
-        return True
-    return False
+    flag = _flag_of(job, machine, mover, now)
+    if flag == job.flag:
+        return False
+    queries.update_job(c, job, {"flag": flag})
+    return True

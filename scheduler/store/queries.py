@@ -77,10 +77,17 @@ def open_jobs(c: sa.Connection) -> list[JobRow]:
     return jobs(c, states=[state for state in JobState if state not in CLOSED_STATES])
 
 
-def jobs_past_deadline(c: sa.Connection, now: datetime) -> list[JobRow]:
-    """Jobs in a transitional state for too long."""
-    query = sa.select(t.jobs).where(t.jobs.c.deadline <= now).order_by(t.jobs.c.deadline)
+def jobs_past_deadline(c: sa.Connection, now: datetime, states: Iterable[JobState], most: int) -> list[JobRow]:
+    """Jobs in one of these transitional states for too long, the longest first; `most` of them."""
+    held = t.jobs.c.state.in_([state.value for state in states])
+    query = sa.select(t.jobs).where(t.jobs.c.deadline <= now, held).order_by(t.jobs.c.deadline).limit(most)
     return [_job(row) for row in c.execute(query).mappings()]
+
+
+def offered_until_after(c: sa.Connection, moment: datetime, most: int) -> list[JobRow]:
+    """Offered jobs whose offer stands for longer than to this moment; `most` of them."""
+    where = (t.jobs.c.state == JobState.OFFERED.value, t.jobs.c.deadline > moment)
+    return [_job(row) for row in c.execute(sa.select(t.jobs).where(*where).limit(most)).mappings()]
 
 
 def any_past_deadline(c: sa.Connection, now: datetime) -> bool:
@@ -149,9 +156,17 @@ def offers(c: sa.Connection, ids: Sequence[str]) -> dict[str, OfferRow]:
     return {row.id: row for row in _all(OfferRow, c.execute(query))}
 
 
-def open_offers(c: sa.Connection) -> list[OfferRow]:
-    """All open offers."""
-    return _all(OfferRow, c.execute(sa.select(t.offers).where(t.offers.c.closed_at.is_(None))))
+def open_offers(c: sa.Connection, agents: Iterable[str] | None = None) -> list[OfferRow]:
+    """All open offers, or those to some agents."""
+    query = sa.select(t.offers).where(t.offers.c.closed_at.is_(None))
+    return _all(OfferRow, c.execute(query if agents is None else query.where(t.offers.c.agent.in_(list(agents)))))
+
+
+def agents_at_work(c: sa.Connection) -> list[str]:
+    """Agents that have an open offer or a live lease, by name."""
+    held = sa.select(t.leases.c.agent).where(t.leases.c.ended_at.is_(None))
+    asked = sa.select(t.offers.c.agent).where(t.offers.c.closed_at.is_(None))
+    return sorted(agent for (agent,) in c.execute(held.union(asked)))
 
 
 def not_begun(c: sa.Connection) -> dict[str, int]:
@@ -171,10 +186,10 @@ def live_lease(c: sa.Connection, job_id: str) -> LeaseRow | None:
     return _one(LeaseRow, c.execute(sa.select(t.leases).where(t.leases.c.job == job_id, t.leases.c.ended_at.is_(None))))
 
 
-def live_leases(c: sa.Connection, agent: str | None = None) -> list[LeaseRow]:
-    """All live leases, or those of one agent."""
+def live_leases(c: sa.Connection, agents: Iterable[str] | None = None) -> list[LeaseRow]:
+    """All live leases, or those of some agents."""
     query = sa.select(t.leases).where(t.leases.c.ended_at.is_(None))
-    return _all(LeaseRow, c.execute(query if agent is None else query.where(t.leases.c.agent == agent)))
+    return _all(LeaseRow, c.execute(query if agents is None else query.where(t.leases.c.agent.in_(list(agents)))))
 
 
 def lease(c: sa.Connection, lease_id: str) -> LeaseRow | None:
@@ -213,9 +228,10 @@ def agent(c: sa.Connection, agent_id: str) -> AgentRow | None:
     return _one(AgentRow, c.execute(sa.select(t.agents).where(t.agents.c.id == agent_id)))
 
 
-def agents(c: sa.Connection) -> list[AgentRow]:
-    """All agents ever heard of."""
-    return _all(AgentRow, c.execute(sa.select(t.agents).order_by(t.agents.c.id)))
+def agents(c: sa.Connection, ids: Iterable[str] | None = None) -> list[AgentRow]:
+    """All agents ever heard of, or those named."""
+    query = sa.select(t.agents).order_by(t.agents.c.id)
+    return _all(AgentRow, c.execute(query if ids is None else query.where(t.agents.c.id.in_(list(ids)))))
 
 
 def machine(c: sa.Connection, agent_id: str, machine_id: str) -> MachineRow | None:

@@ -197,8 +197,8 @@ class SchedulerSide:
         if waits:
             scheduler.dispatcher.plan_now()
         else:
-            with scheduler.store.write() as c:
-                sweep(c, scheduler.mover, self.clock.now())
+            for _ in sweep(scheduler.store, scheduler.mover, self.clock.now()):
+                pass
         self._doing = _MARKED
         try:
             scheduler.outgoing.send_some()
