@@ -66,8 +66,17 @@ class Journals:
             for entry in sorted(own, key=lambda entry: entry.seq):
                 self._take(c, books[agent], entry, progress, now)
         _write_progress(c, progress)
-        self._close(c, books, now)
+        self._close(c, books, heard_at=now)
         return _acknowledgements(c, books)
+
+    def take_in(self, c: sa.Connection, agents: Sequence[str], now: datetime) -> None:
+        """Apply what these agents told early and is due now. Nobody is acknowledged by it: they tell it again."""
+        books = self._open(c, dict.fromkeys(agents, ()))
+        progress: list[tuple[str, m.Progressed]] = []
+        for book in books.values():
+            self._drain(c, book, progress, now)
+        _write_progress(c, progress)
+        self._close(c, books, heard_at=None)
 
     def _open(self, c: sa.Connection, by_agent: Mapping[str, Sequence[Entry]]) -> dict[str, _Book]:
         # Nothing waits below a cursor: the range on the key keeps a long journal out of every batch.
@@ -159,11 +168,13 @@ class Journals:
             _log.exception("journal of %s: an event could not be applied", agent)
             return f"it could not be applied: {str(error).splitlines()[0]}"
 
-    def _close(self, c: sa.Connection, books: dict[str, _Book], now: datetime) -> None:
+    def _close(self, c: sa.Connection, books: dict[str, _Book], *, heard_at: datetime | None) -> None:
         rows = [row for book in books.values() for row in book.rows]
         if rows:
             c.execute(sa.insert(t.inbox), rows)
-        c.execute(_HEARD, [{"who": book.agent, "at": now, "to": book.cursor} for book in books.values()])
+        said = {} if heard_at is None else {"at": heard_at}
+        moved = _MOVED if heard_at is None else _HEARD
+        c.execute(moved, [{"who": book.agent, "to": book.cursor, **said} for book in books.values()])
         old = [
             {"whose": book.agent, "below": book.cursor - KEPT_BELOW_CURSOR}
             for book in books.values()
@@ -173,14 +184,30 @@ class Journals:
             c.execute(_FORGET, old)
 
 
-_HEARD: Final = (
-    sa.update(t.agents)
-    .where(t.agents.c.id == sa.bindparam("who"))
-    .values(cursor=sa.bindparam("to"), heard_at=sa.bindparam("at"))
-)
+_MOVED: Final = sa.update(t.agents).where(t.agents.c.id == sa.bindparam("who")).values(cursor=sa.bindparam("to"))
+_HEARD: Final = _MOVED.values(heard_at=sa.bindparam("at"))
 _FORGET: Final = sa.delete(t.inbox).where(
     t.inbox.c.agent == sa.bindparam("whose"), t.inbox.c.seq < sa.bindparam("below")
 )
+
+
+def that_waited(c: sa.Connection) -> list[str]:
+    """Agents with a lease from before the present term whose next word is here already: it had to wait for others'."""
+    began = sa.select(sa.func.max(t.schedulers.c.started_at)).scalar_subquery()
+    query = (
+        sa.select(t.leases.c.agent)
+        .join(t.agents, t.agents.c.id == t.leases.c.agent)
+        .join(t.inbox, sa.and_(t.inbox.c.agent == t.agents.c.id, t.inbox.c.seq == t.agents.c.cursor + 1))
+        .where(t.leases.c.ended_at.is_(None), t.leases.c.granted_at <= began, t.inbox.c.applied.is_(False))
+    )
+    return list(c.execute(query.distinct().order_by(t.leases.c.agent)).scalars())
+
+
+def take_in_what_waited(c: sa.Connection, mover: Mover, agents: Sequence[str], now: datetime) -> None:
+    """Apply what `agents` told while a start's hearing went on, before time alone may unmake what it tells of."""
+    term = c.execute(sa.select(sa.func.max(t.schedulers.c.term))).scalar()
+    if term is not None:
+        Journals(mover, term=term).take_in(c, agents, now)
 
 
 def prune(c: sa.Connection) -> bool:

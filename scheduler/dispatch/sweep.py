@@ -14,6 +14,7 @@ import sqlalchemy as sa
 
 from agents.contract.vocabulary import LEASED_STATES, MOTION_STATES, JobState, MachineState
 from scheduler.dispatch.hearing import hearing
+from scheduler.dispatch.journal import take_in_what_waited, that_waited
 from scheduler.dispatch.moves import Happening, Mover
 from scheduler.dispatch.picture import SeenMachine, seen_machines
 from scheduler.dispatch.remaining import Place, held_places
@@ -47,11 +48,18 @@ def sweep(store: Store, mover: Mover, now: datetime) -> Iterator[int]:
     """Let everything happen that time alone brings: one short read or transaction each turn, which says how many jobs
     it touched. What is due costs transactions; what is merely held is read beside those who write.
 
-    Nothing while a start's hearing goes on: what passed while nobody was here is judged once its agents were heard.
+    Nothing while a start's hearing goes on: what passed while nobody was here is judged once its agents were heard,
+    and what they told and had to wait for others' words is taken in.
     """
     with store.read() as c:
         if hearing(c, mover.limits, now) is not None:
             return
+        waited = that_waited(c)
+    if waited:
+        with store.write() as c:
+            take_in_what_waited(c, mover, waited, now)
+        yield len(waited)
+    with store.read() as c:
         due, agents = bool(_due(c, mover, now)), queries.agents_at_work(c)
     while due:
         with store.write() as c:

@@ -164,6 +164,38 @@ def test_a_run_told_again_long_after_its_lease_had_to_begin_is_not_unmade(line: 
     assert line.job(job).state is JobState.FINISHED
 
 
+def both_made(line: Line) -> list[str]:
+    """Two shops made a job each, told nobody, and a copy from before their starts begins hours later."""
+    jobs = line.order(2)
+    for job in jobs:
+        to_lease(line, job)
+    for agent in line.agents.values():
+        (job,) = agent.spool.held
+        for deed in (agent.stage, agent.intend, agent.run, agent.finish):
+            deed(job, line.now)
+    line.clock.pass_(hours=9)
+    line.restart_scheduler()
+    for agent in line.agents.values():
+        line.exchange(agent)
+    return jobs
+
+
+def test_two_runs_whose_starts_wait_for_each_others_shop_are_not_unmade_when_the_wait_is_over(line: Line) -> None:
+    jobs = both_made(line)
+    line.clock.pass_(seconds=11)
+    line.plan()
+    for agent in line.agents.values():
+        line.exchange(agent)
+    assert [line.job(job).state for job in jobs] == [JobState.FINISHED] * 2
+
+
+def test_what_a_shop_told_counts_though_it_fell_silent_while_its_start_waited(line: Line) -> None:
+    jobs = both_made(line)
+    line.clock.pass_(minutes=5)
+    line.plan()
+    assert [line.job(job).state for job in jobs] == [JobState.FINISHED] * 2
+
+
 def test_a_fence_from_the_future_stays_in_doubt_whatever_an_old_attempt_says(line: Line) -> None:
     (job,) = line.order()
     agent = to_lease(line, job)
