@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import Final
 
 import sqlalchemy as sa
@@ -52,6 +53,15 @@ class _Need:
     places: list[tuple[str, str]]
 
 
+@dataclass(frozen=True, slots=True)
+class _Alike:
+    """Machines that no recipe tells apart."""
+
+    description: MachineDescription
+    shops: dict[str, list[str]] = field(default_factory=dict)
+    """Their keys, by shop."""
+
+
 def find_toolpaths(
     c: sa.Connection,
     machines: Mapping[str, SeenMachine],
@@ -65,16 +75,17 @@ def find_toolpaths(
     for job in waiting:
         body = read_body(job.body)
         laid: dict[str, RemnantRow | None] = {}
+        by_shop = _by_shop(offcuts)
         for alike in groups.get(job.process, ()):
-            description = alike[0].report.description
-            why = _no_recipe(job, body, description)
+            why = _no_recipe(job, body, alike.description)
             if why is None:
-                for shop, own in _by_shop(alike).items():
+                for shop in alike.shops:
                     if shop not in laid:
-                        laid[shop] = remnants.fitting(offcuts, shop, job.process, body, lines.get(job.id, []))
-                    _need(c, needs, job, body, description, laid[shop], own)
+                        own, its = by_shop.get(shop), lines.get(job.id, [])
+                        laid[shop] = remnants.fitting(own, shop, job.process, body, its) if own else None
+                _need(c, needs, job, body, alike, laid)
             elif why:
-                found.shut.setdefault(job.id, {}).update({machine.key: why for machine in alike})
+                found.shut.setdefault(job.id, {}).update(dict.fromkeys(chain(*alike.shops.values()), why))
         offcuts = [row for row in offcuts if row not in laid.values()]
     rows = queries.recipes(c, sorted(needs))
     made = queries.toolpaths(c, sorted({row.sha256 for row in rows.values() if row.sha256}))
@@ -83,16 +94,18 @@ def find_toolpaths(
     return found
 
 
-def _grouped(machines: Iterable[SeenMachine]) -> dict[str, list[list[SeenMachine]]]:
+def _grouped(machines: Iterable[SeenMachine]) -> dict[str, list[_Alike]]:
     """Machines of each process, those together that no recipe tells apart."""
-    alike: dict[_Kind, list[SeenMachine]] = {}
+    kinds: dict[_Kind, _Alike] = {}
+    groups: dict[str, list[_Alike]] = {}
     for machine in machines:
         described = machine.report.description
         kind = (profile_of(described), _stuff(described.materials), _stuff(described.loadable))
-        alike.setdefault(kind, []).append(machine)
-    groups: dict[str, list[list[SeenMachine]]] = {}
-    for group in alike.values():
-        groups.setdefault(group[0].row.process, []).append(group)
+        alike = kinds.get(kind)
+        if alike is None:
+            alike = kinds[kind] = _Alike(described)
+            groups.setdefault(machine.row.process, []).append(alike)
+        alike.shops.setdefault(machine.report.shop, []).append(machine.key)
     return groups
 
 
@@ -100,10 +113,10 @@ def _stuff(materials: Iterable[LoadedMaterial]) -> tuple[_Stuff, ...]:
     return tuple((each.material, each.colour, each.thickness_mm, each.width_mm, each.height_mm) for each in materials)
 
 
-def _by_shop(machines: Iterable[SeenMachine]) -> dict[str, list[str]]:
-    shops: dict[str, list[str]] = {}
-    for machine in machines:
-        shops.setdefault(machine.report.shop, []).append(machine.key)
+def _by_shop(offcuts: Iterable[RemnantRow]) -> dict[str, list[RemnantRow]]:
+    shops: dict[str, list[RemnantRow]] = {}
+    for row in offcuts:
+        shops.setdefault(row.shop, []).append(row)
     return shops
 
 
@@ -112,13 +125,18 @@ def _need(
     needs: dict[str, _Need],
     job: JobRow,
     body: JobBody,
-    description: MachineDescription,
-    offcut: RemnantRow | None,
-    machines: Sequence[str],
+    alike: _Alike,
+    laid: Mapping[str, RemnantRow | None],
 ) -> None:
-    recipe = _recipe(c, job, body, description, offcut)
-    need = needs.setdefault(recipe.key, _Need(recipe, job.file_key, []))
-    need.places.extend((job.id, machine) for machine in machines)
+    """What the job wants on machines alike: one recipe for all shops that lay it on no offcut of theirs."""
+    wanted: dict[str | None, _Need] = {}
+    for shop, machines in alike.shops.items():
+        offcut = laid[shop]
+        name = None if offcut is None else offcut.id
+        if name not in wanted:
+            recipe = _recipe(c, job, body, alike.description, offcut)
+            wanted[name] = needs.setdefault(recipe.key, _Need(recipe, job.file_key, []))
+        wanted[name].places.extend((job.id, machine) for machine in machines)
 
 
 def _recipe(

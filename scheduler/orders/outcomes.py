@@ -50,11 +50,13 @@ class Learned:
         self._pool = Durations()
         self._voices: dict[tuple[str, str], set[str]] = defaultdict(set)
         self._ends: dict[str, list[bool]] = defaultdict(list)
+        self._said: dict[tuple[str, str, str, float], DurationOption] = {}
         for row in outcomes:
             self.take(row)
 
     def take(self, row: OutcomeRow) -> None:
         """One more ended attempt, newest last."""
+        self._said.clear()
         blamed = row.failure in {fault.value for fault in MACHINE_FAULTS}
         if row.outcome == Ending.FINISHED or blamed:
             ends = self._ends[row.machine]
@@ -70,6 +72,13 @@ class Learned:
 
     def option(self, design: str, model: str, shop: str, estimated_s: float, machine: str) -> DurationOption:
         """P50, P80 and P90 of this design on this machine; the plain estimate's spread where nothing is known."""
+        asked = (design, model, shop, estimated_s)
+        found = self._said.get(asked)
+        if found is None:
+            found = self._said[asked] = self._option(*asked)
+        return DurationOption(found.p50_s, found.p80_s, found.p90_s, machine=machine)
+
+    def _option(self, design: str, model: str, shop: str, estimated_s: float) -> DurationOption:
         if shop in self._own and shop in self._voices["", model]:
             source = self._own[shop]
         elif len(self._voices["", model]) >= VOICES:
@@ -77,8 +86,7 @@ class Learned:
             source, design = self._pool, design if known else ""
         else:
             source = Durations()
-        found = source.option(design, model, max(1.0, estimated_s))
-        return DurationOption(found.p50_s, found.p80_s, found.p90_s, machine=machine)
+        return source.option(design, model, max(1.0, estimated_s))
 
     def reliability(self, machine: str) -> float:
         """Chance that an attempt on this machine does not end by the machine's own fault (Beta mean)."""

@@ -71,12 +71,10 @@ def stock_of(remnant: RemnantRow) -> Stock:
 
 def on_hand(c: sa.Connection) -> list[RemnantRow]:
     """Offcuts that nobody holds: not marked, and under no job that is offered or leased. Smallest first."""
-    held = set()
-    for offer_id in [offer.id for offer in queries.open_offers(c)] + [x.offer for x in queries.live_leases(c)]:
-        offer = queries.offer(c, offer_id)
-        toolpath = None if offer is None else queries.toolpath(c, offer.sha256)
-        if toolpath is not None and toolpath.layout is not None:
-            held.add(read_layout(toolpath.layout).sheet_label)
+    taken = queries.offers(c, [lease.offer for lease in queries.live_leases(c)])
+    hashes = {offer.sha256 for offer in (*queries.open_offers(c), *taken.values())}
+    layouts = (row.layout for row in queries.toolpaths(c, sorted(hashes)).values())
+    held = {read_layout(layout).sheet_label for layout in layouts if layout is not None}
     return [row for row in content_queries.remnants(c, states=[RemnantState.AVAILABLE]) if row.id not in held]
 
 

@@ -2,7 +2,8 @@
 
 `python -m tests.benchmarks.dispatch [--agents 500] [--rate 6] [--seconds 8] [--postgres]`: a scheduler, a crowd of
 agents and one agent that starts jobs, each a process of its own, on a real Mosquitto; every message counted at its
-commit. D1: the crowd at its pace. D2: starts while it talks. D3: everything the crowd can say at once.
+commit. D1: the crowd at its pace. D2: starts while it talks. D3: everything the crowd can say at once. Then the other
+measurements of dispatch, each a process of its own with its own rows (`--parts words` leaves them out).
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from shutil import which
-from typing import Any
+from typing import Any, Final
 
 from agents.contract import decode
 from agents.contract import messages as m
@@ -30,6 +31,8 @@ from tests.benchmarks.dispatch_fleet import client_of
 from tests.benchmarks.report import Bar, write
 from tests.scheduler.line import Agent
 
+#: What is measured: words in and starts out here, the rest by the modules of these names.
+_PARTS: Final = {"words": "", "steps": "dispatch_steps", "silence": "dispatch_silence", "agent": "dispatch_agent"}
 #: A capacity below the pace of the crowd could not keep it.
 _WANTED_PER_S = 3000.0
 
@@ -227,11 +230,23 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--seconds", type=float, default=8.0)
     parser.add_argument("--jobs", type=int, default=40)
     parser.add_argument("--postgres", action="store_true", help="on a PostgreSQL of its own too")
+    parser.add_argument("--parts", nargs="+", choices=sorted(_PARTS), default=list(_PARTS))
     asked = parser.parse_args(argv)
     program = which("mosquitto") or which("mosquitto", path="/usr/sbin")
     if program is None:
         print("mosquitto is not installed: nothing was measured (make system-deps installs it)")
         return 1
+    if "words" in asked.parts:
+        write("dispatch", _words(program, asked))
+    others = [module for part, module in _PARTS.items() if module and part in asked.parts]
+    for module in others:
+        print(f"\n{module}", flush=True)
+        subprocess.run([sys.executable, "-m", f"tests.benchmarks.{module}"], check=True)
+    return 0
+
+
+def _words(program: str, asked: argparse.Namespace) -> list[Bar]:
+    """D1 to D3 on each database that was asked for."""
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="wsb")))
         folder.chmod(0o755)
@@ -255,8 +270,7 @@ def main(argv: Sequence[str] | None = None) -> int:
                     broker.kill()
                 if database:
                     _empty(database)
-    write("dispatch", bars)
-    return 0
+    return bars
 
 
 def _empty(database: str) -> None:

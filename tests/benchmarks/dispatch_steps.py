@@ -24,6 +24,7 @@ import sqlalchemy as sa
 from agents.contract.vocabulary import Process
 from scheduler.app import Parts, Scheduler
 from scheduler.clock import SystemClock
+from scheduler.collector import settle
 from scheduler.config import Settings
 from scheduler.dispatch.backlog import Inbound
 from scheduler.dispatch.timings import HOLDING, Step, Timed
@@ -105,6 +106,7 @@ def run(folder: Path, jobs: int, seconds: float) -> tuple[Mapping[Step, Timed], 
     parts = Parts(maker=tiny_toolpath, executor=AtOnce(), wire=_Box(), courier=_Box())
     scheduler = Scheduler(Settings(data=folder, broker=None), parts)
     fill(scheduler, agents, jobs)
+    settle()
     scheduler.start()
     try:
         with Writer(scheduler) as writer:
