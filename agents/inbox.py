@@ -65,6 +65,7 @@ class Inbox:
         self._network = network
         self._channel = "" if network is None else network_channel(network.name)
         self._book = book_of(spool, self._channel)
+        self._first = self._book.last_seq + 1
         self._opening: int | None = None
         """The number of this start's first holdings: refused, it belonged to another event of a life forgotten here."""
 
@@ -316,7 +317,7 @@ class Inbox:
         if body.upto > last + _WIDEST_JUMP:
             raise RefusedMessage(f"event {body.upto} is acknowledged; the last told from here is {last}")
         refused = {event.seq: event.why for event in body.refused if 0 < event.seq <= body.upto}
-        if body.upto > last or self._opening in refused:
+        if body.upto > last or self._opens_with_used_numbers(refused):
             _log.warning(
                 "events up to %d are committed, the last told from here is %d: an old spool was restored",
                 body.upto,
@@ -329,6 +330,13 @@ class Inbox:
         self._spool.acknowledge(body.upto, refused)
         looks = tuple(Look(machine) for machine in sorted(self._machines))
         return (Acknowledged(body.upto), *((Repeat(body.upto + 1),) if forgotten else ()), *looks)
+
+    def _opens_with_used_numbers(self, refused: dict[int, str]) -> bool:
+        """Whether a number of this start, up to its holdings, was another event's in a life forgotten here."""
+        if not self._opening:
+            return False
+        used = (seq for seq, why in refused.items() if seq >= self._first and m.NUMBER_USED in why)
+        return self._opening in refused or any(seq < self._opening for seq in used)
 
     def _remember_too_little(self, upto: int, now: datetime) -> Restored:
         """The spool is an old copy: what happened to the machines since is not known here."""

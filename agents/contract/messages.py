@@ -33,6 +33,7 @@ from agents.contract.journal import (
 )
 from agents.contract.message import Fence, Identifier, Message, Moment, Seconds, Sha256, Text
 from agents.contract.offers import (
+    NUMBER_USED,
     BookRequest,
     CancelRequest,
     Grant,
@@ -86,6 +87,7 @@ AnyMessage = (
 )
 
 __all__ = [
+    "NUMBER_USED",
     "AgentPresence",
     "AnyMessage",
     "BoardClaim",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Final
 
 from msgspec import Meta, Struct
 
@@ -126,6 +126,10 @@ class CancelRequest(Message, frozen=True, kw_only=True, tag="cancel_request"):
     job: Identifier
     fence: Fence
     why: Text
+
+
+#: In the `why` of a refused event: its number belongs to another event, so the agent's memory is an old copy.
+NUMBER_USED: Final = "was used before for another event"
 
 
 class RefusedEvent(Struct, frozen=True, kw_only=True):

@@ -240,7 +240,7 @@ def _keep_early(c: sa.Connection, book: _Book, entry: Entry, now: datetime) -> N
 
 
 def _used(entry: Entry) -> str:
-    return f"number {entry.seq} was used before for another event: the agent's memory is an old copy"
+    return f"number {entry.seq} {m.NUMBER_USED}: the agent's memory is an old copy"
 
 
 def _repeated(c: sa.Connection, book: _Book, entry: Entry, now: datetime) -> None:

@@ -307,6 +307,26 @@ def test_an_old_memory_with_as_many_events_as_the_new_one_had_is_noticed(tmp_pat
     scene.close()
 
 
+@pytest.mark.parametrize("why", [f"number 9 {m.NUMBER_USED}", "fence 1 is stale"])
+def test_an_old_memory_that_lacks_one_event_is_noticed_by_what_it_says_before_its_holdings(
+    tmp_path: Path, why: str
+) -> None:
+    """A run that ended with the agent is told first: one lost event, and its number is the one that was used."""
+    scene = Scene(tmp_path)
+    intended(scene)
+    scene.close()
+    again = Scene(tmp_path, clock=scene.clock)
+    assert again.kinds()[-1] == "Failed"
+    failed = again.spool.last_seq
+    again.set_flags(disarmed="", bed_clear=True)
+    holdings = again.inbox.say_holdings(again.clock.now())
+    used = m.JournalAck(upto=holdings, refused=(m.RefusedEvent(seq=failed, why=why),))
+    noticed = any(isinstance(effect, Restored) for effect in again.hear(used))
+    assert noticed is (m.NUMBER_USED in why), "a word refused for another reason says nothing about memory"
+    assert again.spool.flags("m1").bed_clear is not noticed
+    again.close()
+
+
 def test_numbers_left_out_by_a_renumbering_are_nobodys(tmp_path: Path) -> None:
     scene = Scene(tmp_path)
     now = scene.clock.now()
