@@ -23,7 +23,11 @@ class Limits:
     avoid: timedelta = timedelta(hours=1)
     """A machine on which an attempt failed is not asked for the same job before that; another one may be at once."""
     silence: timedelta = timedelta(seconds=45)
-    """No word from an agent for so long: its machines are shown as stale, its running jobs are flagged."""
+    """An agent that is not connected, or a machine that its agent cannot reach, for so long: its offers and leases that
+    have not begun go elsewhere."""
+    quiet: timedelta = timedelta(minutes=10)
+    """No word from a connected agent whose machine moves for so long: the job is flagged, in case the broker lost its
+    will. Agents speak by exception, and no line is confirmed while a bed heats or a program waits."""
     ahead: timedelta = timedelta(minutes=15)
     """Work is offered when its planned start is no further away than this."""
     queue_per_machine: int = 1

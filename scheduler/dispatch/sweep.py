@@ -186,9 +186,12 @@ def _broken(machine: SeenMachine, mover: Mover, now: datetime) -> str:
 
 
 def _flag_of(job: JobRow, machine: SeenMachine, mover: Mover, now: datetime) -> str:
-    """What the flag of a job that moves should say: other people's flags stand, silence is told while it lasts."""
-    heard_at = machine.agent.heard_at
-    silent = not machine.agent.online or now - heard_at > mover.limits.silence
+    """What the flag of a job that moves should say: other people's flags stand, silence is told while it lasts.
+
+    A connected agent has nothing to say of a held job, and for minutes of one that heats.
+    """
+    heard_at, held = machine.agent.heard_at, job.state is JobState.HELD
+    silent = not machine.agent.online or (not held and now - heard_at > mover.limits.quiet)
     if silent and not job.flag:
         return f"{_SILENT} {heard_at.strftime('%H:%M:%S UTC')}: look at the machine"
     if not silent and job.flag.startswith(_SILENT):

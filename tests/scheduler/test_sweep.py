@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from agents.contract.vocabulary import JobState, MachineState
+from agents.contract import messages as m
+from agents.contract.vocabulary import JobState
 from scheduler.dispatch.sweep import MOST_AT_ONCE, sweep
 from tests.scheduler.line import Agent, Line, agent_of, offer, start
 
@@ -51,23 +52,50 @@ def test_many_machines_that_fall_silent_give_their_leases_back_in_short_transact
     line.close()
 
 
-def test_a_run_is_flagged_when_its_agent_falls_silent_and_cleared_when_it_speaks(line: Line) -> None:
-    """Without a word from the broker either: an agent that hangs has a connection that stands."""
+def test_a_run_is_flagged_when_its_agent_is_gone_and_cleared_when_it_speaks(line: Line) -> None:
     agent = agent_of(line)
     (job,) = line.order()
     offer(line)
     start(line, job)
-    line.clock.pass_(seconds=45)
+    line.clock.pass_(seconds=30)
+    line.hear(agent.presence(line.now, online=False))
+    passes(line)
+    assert line.job(job).flag.startswith("no word from the agent since 08:00:30 UTC")
+    line.clock.pass_(seconds=5)
+    line.hear(agent.presence(line.now))
     passes(line)
     assert not line.job(job).flag
-    line.clock.pass_(seconds=5)
+
+
+def test_a_connected_agent_whose_machine_heats_for_minutes_is_not_taken_for_dead(line: Line) -> None:
+    """Agents speak by exception: no line is confirmed while a bed heats. A will that got lost is missed later."""
+    agent = agent_of(line)
+    (job,) = line.order()
+    offer(line)
+    start(line, job)
+    line.clock.pass_(minutes=9)
+    passes(line)
+    assert not line.job(job).flag
+    line.clock.pass_(minutes=2)
     passes(line)
     assert line.job(job).flag.startswith("no word from the agent since 08:00:00 UTC")
-    line.hear(agent.report("m1", line.now, state=MachineState.RUNNING))
-    line.clock.pass_(seconds=5)
+    agent.progress(job, line.now, 0.1)
+    line.exchange(agent)
+    passes(line)
+    assert not line.job(job).flag
+
+
+def test_a_held_job_of_a_connected_agent_waits_for_its_person_as_long_as_it_takes(line: Line) -> None:
+    agent = agent_of(line)
+    (job,) = line.order()
+    offer(line)
+    start(line, job)
+    agent.say(m.Held(job=job, fence=1, machine=line.job(job).machine, line=1, why="a person paused it"), line.now)
+    line.exchange(agent)
+    assert line.job(job).state is JobState.HELD
+    line.clock.pass_(hours=3)
     passes(line)
     assert not line.job(job).flag
     line.hear(agent.presence(line.now, online=False))
-    line.clock.pass_(seconds=5)
     passes(line)
-    assert line.job(job).flag.startswith("no word from the agent since 08:00:55 UTC")
+    assert line.job(job).flag
