@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 
 import numpy as np
@@ -25,7 +25,7 @@ from scheduler.planning.core import (
 )
 from scheduler.planning.eligibility import Alternatives
 from scheduler.planning.events import Changes
-from scheduler.planning.explaining import Explanation, explained
+from scheduler.planning.explaining import Explanation
 from scheduler.planning.growing import Growing
 from scheduler.planning.problem import NEVER
 from scheduler.planning.snapshot import PlanJob, PlanMachine
@@ -34,7 +34,11 @@ from scheduler.planning.snapshot import PlanJob, PlanMachine
 TRIED_AGAIN = 64
 
 
-def quoted(book: Growing, live: ClaimedPlan, jobs: Sequence[PlanJob]) -> list[Explanation]:
+#: Says where jobs are, or why they wait, given the rows that were written or linked anew until now.
+Telling = Callable[[Sequence[str], set[int]], list[Explanation]]
+
+
+def quoted(book: Growing, live: ClaimedPlan, jobs: Sequence[PlanJob], tell: Telling) -> list[Explanation]:
     """Where new jobs that are not fixed would go together; nothing changes."""
     for job in jobs:
         book.enter(job)
@@ -42,7 +46,7 @@ def quoted(book: Growing, live: ClaimedPlan, jobs: Sequence[PlanJob]) -> list[Ex
     around = list(dict.fromkeys(name for job in jobs for name in (job.id, *job.predecessors, *book.after(job.id))))
     _relink(book, live, around)
     live.place_again(rows)
-    told = [explained(book, live, job.id) for job in jobs]
+    told = tell([job.id for job in jobs], {*rows, *(book.row[job] for job in around if job in book.row)})
     for o, job in zip(rows, jobs, strict=True):
         live.take(o)
         book.leave_lists(job.id)
@@ -59,8 +63,10 @@ def _relink(book: Growing, live: ClaimedPlan, jobs: Iterable[str]) -> None:
 class Change:
     """What one change touches, gathered while it is carried out."""
 
-    def __init__(self, book: Growing, live: ClaimedPlan, changes: Changes, asked: str | None = None) -> None:
-        self.book, self.live, self.changes, self.asked = book, live, changes, asked
+    def __init__(
+        self, book: Growing, live: ClaimedPlan, changes: Changes, tell: Telling, asked: str | None = None
+    ) -> None:
+        self.book, self.live, self.changes, self.tell, self.asked = book, live, changes, tell, asked
         self.lost: dict[str, None] = {}
         """Jobs that lost their place."""
         self.touched: dict[str, None] = {job.id: None for job in changes.jobs}
@@ -75,8 +81,16 @@ class Change:
         """Where the job that was asked for went, before others made use of what is left."""
         self.rewritten: set[int] = set()
         """Rows that were written anew."""
+        self.dearer: set[int] = set()
+        """Rows that stay as they are and cost otherwise."""
         self.possible = True
         """False: the queues contradict each other now, and have to be made anew."""
+
+    @property
+    def anew(self) -> set[int]:
+        """Rows that were written or linked anew."""
+        named = (*self.touched, *self.linked)
+        return self.rewritten | {self.book.row[job] for job in named if job in self.book.row}
 
     def carry_out(self, now: datetime | None) -> None:
         """All of it."""
@@ -91,7 +105,7 @@ class Change:
             before = self.book.core.pressure.copy()
             self.book.registers.pressures = changes.pressures
             self.book.new_pressure()
-            self.rewritten.update(self._in_shops(before != self.book.core.pressure))
+            self.dearer.update(self._in_shops(before != self.book.core.pressure))
         for job in changes.gone_jobs:
             self._gone(job)
         for machine in changes.gone_machines:
@@ -297,7 +311,7 @@ class Change:
         live, book = self.live, self.book
         if self.asked is not None and self.asked in book.row:
             live.place_again([book.row[self.asked]])
-            self.told = explained(book, live, self.asked)
+            self.told = self.tell([self.asked], self.anew)[0]
         at, ops = live.schedule.at, book.core.ops
         lost = self._lost_rows()
         able = (at[:, MACHINE] < 0) & (ops[:, PINNED] < 0) & (ops[:, ELIG_HIGH] > ops[:, ELIG_LOW])

@@ -61,8 +61,7 @@ class Compiled:
     @property
     def shared(self) -> Shared:
         """All that machines share."""
-        staff = tuple(self.view.times[machine.id].staff for machine in self.machines)
-        return Shared(self.circuits, self.power, self.crews, staff, self.view.horizon)
+        return Shared(self.circuits, self.power, self.crews, self.view.horizon)
 
 
 def compile_snapshot(snapshot: Snapshot, now: int = 0) -> Compiled:

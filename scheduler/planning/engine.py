@@ -8,7 +8,8 @@ start, when the rules of the network change, and once in a while to bring the ep
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -20,6 +21,7 @@ from scheduler.planning.answering import placement_of
 from scheduler.planning.changing import Change, quoted
 from scheduler.planning.claimed import ClaimedPlan
 from scheduler.planning.core import MACHINE, START, empty_schedule
+from scheduler.planning.delays import Delays
 from scheduler.planning.events import (
     Changes,
     Ended,
@@ -30,13 +32,12 @@ from scheduler.planning.events import (
 )
 from scheduler.planning.explaining import Explanation, explained
 from scheduler.planning.growing import Growing
-from scheduler.planning.loading import carried, load
+from scheduler.planning.loading import Kept, carried, load
 from scheduler.planning.people import hours_of, shop_weeks
 from scheduler.planning.planner import plan
 from scheduler.planning.replaying import replayed
 from scheduler.planning.saying import Saying
 from scheduler.planning.snapshot import Fixed, Placement, Plan, PlanJob, Snapshot, Waiting
-from scheduler.planning.staggering import improve_together, stagger
 from scheduler.planning.stock import ration
 
 #: After so long the plan is compiled anew with the clock's time as its epoch.
@@ -73,12 +74,12 @@ class Planner:
         self._world: Snapshot | None
         self.book: Growing
         self.live: ClaimedPlan
+        self.delays: Delays | None
         self.seed = seed
         self.decisions: list[Decision] = []
         self._rounds = 0
         self._asked: str | None = None
         self._told: Explanation | None = None
-        self._wanted: dict[tuple[int, int], int] = {}
         self._load(snapshot, {})
 
     # --- questions -------------------------------------------------------------------------------------------------
@@ -105,12 +106,15 @@ class Planner:
     def quotes(self, jobs: Sequence[PlanJob]) -> tuple[Placement | Waiting, ...]:
         """Where and when jobs that come together (an order's) would be made; nothing changes.
 
-        New jobs are put into the live plan and taken out again. A copy answers where one is known or fixed already, and
-        where machines share what is counted.
+        New jobs are put into the live plan and taken out again. A copy answers where one is known or fixed already.
         """
         known = self.book.view.job
-        if not self.book.binds and all(job.fixed is None and job.id not in known for job in jobs):
-            return tuple(_answer(told) for told in quoted(self.book, self.live, jobs))
+        if all(job.fixed is None and job.id not in known for job in jobs):
+            with self._undelayed() as anew:
+                told = quoted(self.book, self.live, jobs, self._tell)
+                around = {job for new in jobs for job in (*new.predecessors, *self.book.after(new.id))}
+                anew.update(self.book.row[job] for job in around if job in self.book.row)
+            return tuple(map(_answer, told))
         other = self.copy()
         if len(jobs) == 1:
             return (other.commit(jobs[0]),)
@@ -123,10 +127,11 @@ class Planner:
 
     def current(self) -> Plan:
         """The whole plan as it stands, checked."""
-        if ration(self.book.jobs, self.book.machines, self.live) and self.book.binds:
-            stagger(self.book.core, self.live.schedule, self.book.shared)
+        with self._undelayed():
+            ration(self.book.jobs, self.book.machines, self.live)
+            wanted = hours_of(self.book, self.live.schedule)
         made = self._said.plan(self.snapshot, self.book, self.live, seed=self.seed)
-        hours = shop_weeks(self.book, hours_of(self.book, self.live.schedule), self._wanted)
+        hours = shop_weeks(self.book, hours_of(self.book, self.live.schedule), wanted)
         return replace(made, epoch=self._rules.now, hours=hours)
 
     def explain(self, job: str) -> Explanation:
@@ -174,28 +179,33 @@ class Planner:
         told = None if changes.now is None else max(changes.now, self.book.view.moment(self.live.now))
         old_epoch = (told or self._rules.now) - self._rules.now > EPOCH
         self._told = None
-        if changes.whole or old_epoch or self.book.binds:
-            self._load(applied(self.snapshot, replace(changes, now=told)), carried(self.book, self.live))
+        if changes.whole or old_epoch:
+            self._load(applied(self.snapshot, replace(changes, now=told)), self._carried())
         else:
-            self._world = None
-            change = Change(self.book, self.live, changes, self._asked)
-            change.carry_out(told)
-            self._told = change.told
-            self._said.look_again(change.rewritten)
-            if not change.possible:
-                self._load(self.snapshot, carried(self.book, self.live))
+            self._carry_out(changes, told)
         if self._rules.now != epoch:
             before[2][:, 1] -= int((self._rules.now - epoch).total_seconds() // self._rules.policy.tick_s)
         moved, waiting = compared(before, self.book, self.live, same_rows=self.book is book)
         return Repaired(moved, waiting, time.perf_counter() - began)
+
+    def _carry_out(self, changes: Changes, told: datetime | None) -> None:
+        self._world = None
+        with self._undelayed() as anew:
+            change = Change(self.book, self.live, changes, self._tell, self._asked)
+            change.carry_out(told)
+            anew.update(change.anew)
+            self._told = change.told
+        self._said.look_again(change.rewritten | change.dearer)
+        if not change.possible:
+            self._load(self.snapshot, self._carried())
 
     def improve(self, *, budget_s: float | None = None, moves: int | None = None) -> int:
         """Search on in what is free to move. How much cheaper the plan became, in hundredths of a weight-minute."""
         if not self.book.row:
             return 0
         self._rounds += 1
-        if self.book.binds:
-            return improve_together(self.live, self.book.shared, moves, budget_s, self.seed + self._rounds)
+        if self.delays is not None:
+            return self.delays.improve(moves, budget_s, self.seed + self._rounds)
         done = self.live.improve(budget_s=budget_s, moves=moves, seed=self.seed + self._rounds)
         return done.before - done.after
 
@@ -215,7 +225,36 @@ class Planner:
 
     # --- inside ----------------------------------------------------------------------------------------------------
 
-    def _load(self, snapshot: Snapshot, kept: dict[str, tuple[str, int]]) -> None:
+    @contextmanager
+    def _undelayed(self) -> Iterator[set[int]]:
+        """The live plan as if machines shared nothing; afterwards delayed anew, with the rows that were put in."""
+        if self.delays is not None:
+            self.delays.lift()
+        anew: set[int] = set()
+        yield anew
+        self._delay(anew)
+
+    def _delay(self, anew: Iterable[int]) -> None:
+        if not self.book.binds:
+            self.delays = None
+        elif self.delays is None:
+            self.delays = Delays(self.live, self.book.shared)
+        else:
+            self.delays.lay(self.book.shared, anew)
+
+    def _tell(self, jobs: Sequence[str], anew: set[int]) -> list[Explanation]:
+        """Where jobs are while a change is being carried out, or why they wait: delays counted."""
+        self._delay(anew)
+        told = [explained(self.book, self.live, job) for job in jobs]
+        if self.delays is not None:
+            self.delays.lift()
+        return told
+
+    def _carried(self) -> Kept:
+        with self._undelayed():
+            return carried(self.book, self.live)
+
+    def _load(self, snapshot: Snapshot, kept: Kept) -> None:
         """Compile whole, put what is kept where it was in its queue, and insert the rest."""
         book = Growing(snapshot)
         schedule = empty_schedule(book.core)
@@ -226,19 +265,14 @@ class Planner:
         self._rules, self._world, self.book, self.live = snapshot, None, book, live
         self._said = Saying()
         load(book, live, kept)
-        self._wanted = hours_of(book, live.schedule)
-        if book.binds:
-            stagger(book.core, live.schedule, book.shared)
+        self.delays = Delays(live, book.shared) if book.binds else None
 
     def copy(self) -> Planner:
         """Another planner at the same point."""
         other = Planner.__new__(Planner)
         other.seed, other._rounds, other.decisions, other._asked, other._told = self.seed, 0, [], None, None
         other._rules, other._world, other.book, other.live = self._rules, self._world, self.book, self.live
-        other._said = Saying()
-        other._wanted = self._wanted
-        if not self.book.binds:
-            other._load(self.snapshot, carried(self.book, self.live))
+        other._load(self.snapshot, self._carried())
         return other
 
 

@@ -16,6 +16,7 @@ from scheduler.planning.core import (
     AVAIL,
     CHOICE,
     CLEARED,
+    CURVE,
     DUE,
     END,
     FAMILY,
@@ -146,7 +147,7 @@ def walked(p: Core, s: Schedule, m: int, i: int, free: int, family: int, enough:
             return INFINITE
         cost += change
         # With a carbon curve later may be cheaper.
-        if end == s.at[o, END] or (cost >= enough and end > s.at[o, END] and len(p.carbon) == 0):
+        if end == s.at[o, END] or (cost >= enough and end > s.at[o, END] and p.mach[m, CURVE] < 0):
             return cost
         free, family = end, p.ops[o, FAMILY]
         i += 1
@@ -208,7 +209,9 @@ def cost_at(p: Core, s: Schedule, o: int, k: int, i: int, ready: int, base: int,
     at = max(free_before(p, s, m, i), ready)
     x = setup_between(p, m, family_before(p, s, m, i), p.ops[o, FAMILY])
     cost += p.rates[SETUP_COST] * x
-    if cost + lateness_cost(p, o, shop, at + x + ticks) >= enough:
+    # With a carbon curve what is pushed may become cheaper by more than this costs.
+    final = p.mach[m, CURVE] < 0 or i >= s.length[m]
+    if final and cost + lateness_cost(p, o, shop, at + x + ticks) >= enough:
         return INFINITE
     start = earliest(p, o, m, k, at, x, ticks, tail_of(p, k))
     if start >= NEVER:
@@ -220,14 +223,13 @@ def cost_at(p: Core, s: Schedule, o: int, k: int, i: int, ready: int, base: int,
     cost += lateness_cost(p, o, shop, avail) + energy_cost(p, m, start + x, end)
     if p.ops[o, SUCC_LOW] < p.ops[o, SUCC_HIGH]:
         cost += guide_cost(p, s, o, avail) if s.at[o, MACHINE] < 0 else follow_change(p, s, o, shop, avail)
-    if cost >= enough or i >= s.length[m]:
+    if i >= s.length[m] or (final and cost >= enough):
         return cost
     after = s.seq[m, i]
     if p.ops[after, PINNED] < 0:
         y = setup_between(p, m, p.ops[o, FAMILY], p.ops[after, FAMILY])
         by = end + y - s.at[after, START] - s.at[after, SETUP]
         least = p.rates[SETUP_COST] * (y - s.at[after, SETUP]) + pushed_at_least(p, s, m, i, by, enough - cost)
-        # With a carbon curve what is pushed may become cheaper.
-        if cost + least >= enough and len(p.carbon) == 0:
+        if final and cost + least >= enough:
             return INFINITE
     return cost + walked(p, s, m, i, end, p.ops[o, FAMILY], enough - cost)

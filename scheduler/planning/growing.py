@@ -59,6 +59,7 @@ class Growing(Roomy):
         self.row: dict[str, int] = {}
         self.gone: set[int] = set()
         """Rows of machines that have gone."""
+        self._shared: Shared | None = None
         self._free_rows: list[int] = []
         self._after: dict[str, dict[str, None]] = {}
         self._fixed = ordered_fixed(compiled.view.job.values())
@@ -98,29 +99,31 @@ class Growing(Roomy):
     @property
     def circuits(self) -> tuple[tuple[int, tuple[int, ...]], ...]:
         """Milliwatts allowed and machines of each circuit that can bind."""
-        return circuits_of(self.view, self.machines) if self.view.snapshot.circuits else ()
-
-    @property
-    def power(self) -> tuple[int, ...]:
-        """Milliwatts per machine."""
-        return tuple(milliwatts(m) for m in self.machines)
+        return self.shared.circuits
 
     @property
     def crews(self) -> tuple[CrewTicks, ...]:
         """The people that are counted."""
-        there = [replace(m, shop="") if i in self.gone else m for i, m in enumerate(self.machines)]
-        return crews_of(self.view, there) if self.view.snapshot.crews else ()
+        return self.shared.crews
 
     @property
     def binds(self) -> bool:
         """Whether machines share anything that is counted."""
-        return bool(self.circuits or self.crews)
+        return self.shared.binds
 
     @property
     def shared(self) -> Shared:
-        """All that machines share."""
-        staff = (self.view.times[m.id].staff if i not in self.gone else None for i, m in enumerate(self.machines))
-        return Shared(self.circuits, self.power, self.crews, tuple(staff), self.view.horizon)
+        """All that machines share; the same object until a machine changes."""
+        if self._shared is None:
+            here, view = self.view.snapshot, self.view
+            there = [replace(m, shop="") if i in self.gone else m for i, m in enumerate(self.machines)]
+            self._shared = Shared(
+                circuits_of(view, self.machines) if here.circuits else (),
+                tuple(milliwatts(m) for m in self.machines) if here.circuits else (),
+                crews_of(view, there) if here.crews else (),
+                view.horizon,
+            )
+        return self._shared
 
     def alternatives_of(self, job: PlanJob) -> Alternatives:
         """Everywhere the job may be made as things are; nowhere while it needs a part that nobody makes, or its own."""
@@ -303,6 +306,7 @@ class Growing(Roomy):
     def put_machine(self, machine: PlanMachine) -> Longs:
         """A new machine, or another one of that id. Returns the rows of jobs whose alternatives changed."""
         m = self.able.row_of(machine.id)
+        self._shared = None
         self.view.put_machine(machine)
         self.registers.take_machine(machine)
         self._new_sizes()
@@ -331,6 +335,7 @@ class Growing(Roomy):
     def drop_machine(self, machine_id: str) -> Longs:
         """The machine has gone. Returns the rows of jobs that lost it."""
         m = self.able.row_of(machine_id)
+        self._shared = None
         self.able.put(m, None)
         del self.view.machine[machine_id]
         for job in self._fixed.get(machine_id, ()):

@@ -15,6 +15,7 @@ import numpy as np
 from scheduler.planning.core import (
     AVAIL,
     CHOICE,
+    CURVE,
     EARLIEST,
     ELIG_HIGH,
     ELIG_LOW,
@@ -85,7 +86,9 @@ def _likely_places(
         shop = p.mach[m, SHOP]
         ready = max(parts_ready(p, s, o, shop), not_before)
         base = place_cost(p, o, k) + transport_around(p, s, o, shop)
-        if base + lateness_cost(p, o, shop, ready + p.elig_ticks[k]) >= found[TOP - 1, 0]:
+        # Inside a queue with a carbon curve, what is pushed may become cheaper.
+        final = not inside or p.mach[m, CURVE] < 0
+        if final and base + lateness_cost(p, o, shop, ready + p.elig_ticks[k]) >= found[TOP - 1, 0]:
             continue
         i = s.length[m] - inside
         while i >= 0:

@@ -25,7 +25,7 @@ B = TypeVar("B")
 #: The modules whose functions are compiled.
 COMPILED_MODULES: Final = (
     "core", "timing", "propagation", "estimating", "insertion", "search", "heating", "live", "critical_path", "tabu",
-    "unrelated", "tardiness", "bounds", "queue_bound", "independent",
+    "unrelated", "tardiness", "bounds", "queue_bound", "independent", "settling",
 )  # fmt: skip
 
 

@@ -12,8 +12,8 @@ from collections.abc import Sequence
 from datetime import timedelta
 from typing import Final, NamedTuple, Protocol
 
-from scheduler.planning import calendars
-from scheduler.planning.calendars import Ticks
+import numpy as np
+
 from scheduler.planning.core import (
     ATTENDED,
     AVAIL,
@@ -22,10 +22,12 @@ from scheduler.planning.core import (
     ELIG_LOW,
     END,
     FENCE,
+    LOAD,
     MACHINE,
     PINNED,
     SETUP,
     START,
+    UNLOAD,
     Core,
     Schedule,
 )
@@ -101,9 +103,11 @@ def crews_of(view: View, machines: Sequence[PlanMachine]) -> tuple[CrewTicks, ..
     tick_s, now = view.policy.tick_s, view.snapshot.now
     monday = (now - timedelta(days=now.weekday())).replace(hour=0, minute=0, second=0, microsecond=0)
     out = []
+    in_shop: dict[str, list[int]] = defaultdict(list)
+    for i, machine in enumerate(machines):
+        in_shop[machine.shop].append(i)
     for crew in view.snapshot.crews:
-        rows = {i: machine for i, machine in enumerate(machines) if machine.shop == crew.shop}
-        hands = {i: Hands(*view.hands(m)) for i, m in rows.items()}
+        hands = {i: Hands(*view.hands(machines[i])) for i in in_shop[crew.shop]}
         if hands:
             since = int((now - monday).total_seconds() // tick_s)
             spent = view.ticks(crew.spent_s)
@@ -111,91 +115,35 @@ def crews_of(view: View, machines: Sequence[PlanMachine]) -> tuple[CrewTicks, ..
     return tuple(out)
 
 
-class Visit(NamedTuple):
-    """Somebody is at a machine from `start` for `ticks`."""
-
-    start: int
-    ticks: int
-
-
-class Rota:
-    """Whose hands are busy when in one shop."""
-
-    def __init__(self, crew: CrewTicks) -> None:
-        self._crew = crew
-        self._visits: list[tuple[int, int]] = []
-        self._used: dict[int, int] = defaultdict(int)
-
-    def book(self, visit: Visit) -> None:
-        """Somebody is there."""
-        if visit.ticks > 0:
-            self._visits.append((visit.start, visit.start + visit.ticks))
-            self._used[self._crew.week_of(visit.start)] += visit.ticks
-
-    def release(self, visit: Visit) -> None:
-        """They are not, after all."""
-        if visit.ticks > 0:
-            self._visits.remove((visit.start, visit.start + visit.ticks))
-            self._used[self._crew.week_of(visit.start)] -= visit.ticks
-
-    def first(self, at: int, ticks: int, staff: Ticks | None, horizon: int) -> int:
-        """The earliest t ≥ at from which somebody is in and free for so many ticks; NEVER where nobody ever is."""
-        while at <= horizon:
-            at = calendars.first_fit(staff, at, ticks)
-            if ticks == 0 or at > horizon:
-                break
-            week = self._crew.week_of(at)
-            if self._used[week] + ticks > self._crew.left(week):
-                at = self._crew.begins(week + 1)
-                continue
-            later = self._busy_until(at, ticks)
-            if later == at:
-                return at
-            at = later
-        return at if at <= horizon else NEVER
-
-    def _busy_until(self, at: int, ticks: int) -> int:
-        """`at` where one of them is free all along, else when the first of the busy ones comes free."""
-        during = [one for one in self._visits if one[0] < at + ticks and one[1] > at]
-        for moment in sorted({at, *(start for start, _ in during if start > at)}):
-            busy = [end for start, end in during if start <= moment < end]
-            if len(busy) >= self._crew.people:
-                return min(busy, default=NEVER)
-        return at
-
-
-def arrival(core: Core, schedule: Schedule, crew: CrewTicks, o: int) -> Visit | None:
-    """Who loads it, or stays with it; None for fixed work that was started already and needs nobody until it ends."""
-    m, start, end, setup = schedule.at[o, [MACHINE, START, END, SETUP]].tolist()
-    now, fixed = int(core.rates[FENCE]), core.ops[o, PINNED] >= 0
-    load, unload = crew.hands[m]
-    if core.mach[m, ATTENDED]:
-        begins = max(start, now) if fixed else start
-        return Visit(begins, max(0, end + unload - begins))
-    return None if fixed and start <= now else Visit(start, max(setup, load))
-
-
-def visits(core: Core, schedule: Schedule, crew: CrewTicks, o: int) -> tuple[Visit, ...]:
-    """Whose time a placed operation takes when; of work that is fixed only what is still to come."""
-    m, avail = schedule.at[o, [MACHINE, AVAIL]].tolist()
-    first = arrival(core, schedule, crew, o)
-    out = () if first is None else (first,)
-    if core.mach[m, ATTENDED] or avail >= NEVER:
-        return out
-    unload = crew.hands[m].unload
-    return (*out, Visit(avail - unload if core.ops[o, CLEARED] > 0 else avail, unload))
-
-
 def hours_of(compiled: Peopled, schedule: Schedule) -> dict[tuple[int, int], int]:
-    """Ticks of people's time by crew and week."""
-    out: dict[tuple[int, int], int] = defaultdict(int)
-    crew_of = {m: i for i, crew in enumerate(compiled.crews) for m in crew.hands}
-    for o, m in enumerate(schedule.at[:, MACHINE].tolist()):
-        if m in crew_of:
-            crew = compiled.crews[crew_of[m]]
-            for visit in visits(compiled.core, schedule, crew, o):
-                out[crew_of[m], crew.week_of(visit.start)] += visit.ticks
-    return dict(out)
+    """Ticks of people's time by crew and week.
+
+    A start takes somebody while setting up and loading, an end while unloading; attended work from start to end. Fixed
+    work that has begun needs nobody until it ends, or somebody from now on.
+    """
+    core, out = compiled.core, defaultdict[tuple[int, int], int](int)
+    if not compiled.crews:
+        return out
+    now, crew_of = int(core.rates[FENCE]), np.full(len(core.mach), -1)
+    for i, crew in enumerate(compiled.crews):
+        crew_of[list(crew.hands)] = i
+    rows = np.flatnonzero(schedule.machine >= 0)
+    rows = rows[crew_of[schedule.machine[rows]] >= 0]
+    at, ops, mach = schedule.at[rows], core.ops[rows], core.mach[schedule.machine[rows]]
+    attended, fixed, unload = mach[:, ATTENDED] > 0, ops[:, PINNED] >= 0, mach[:, UNLOAD]
+    starts = np.where(attended & fixed, np.maximum(at[:, START], now), at[:, START])
+    loading = np.where(fixed & (starts <= now), 0, np.maximum(at[:, SETUP], mach[:, LOAD]))
+    ticks = np.where(attended, np.maximum(0, at[:, END] + unload - starts), loading)
+    out_at = np.where(ops[:, CLEARED] > 0, at[:, AVAIL] - unload, at[:, AVAIL])
+    taken_out = np.where(attended | (at[:, AVAIL] >= NEVER), 0, unload)
+    whose = crew_of[at[:, MACHINE]]
+    for i, crew in enumerate(compiled.crews):
+        mine = whose == i
+        for begins, taken in ((starts[mine], ticks[mine]), (out_at[mine], taken_out[mine])):
+            weeks = (begins.astype(np.int64) + crew.since_monday) // crew.week
+            for week in np.unique(weeks[taken > 0]).tolist():
+                out[i, week] += int(taken[weeks == week].sum())
+    return out
 
 
 def shop_weeks(

@@ -26,6 +26,7 @@ def warm() -> float:
     from scheduler.planning.live import LivePlan
     from scheduler.planning.microfab import microfab
     from scheduler.planning.planner import plan
+    from scheduler.planning.settling import starts_otherwise
     from scheduler.planning.solve import warm as warm_solvers
 
     if not HAS_COMPILER:
@@ -47,6 +48,7 @@ def warm() -> float:
         planner.current()
         planner.explain("b")
         planner.improve(moves=200)
+        starts_otherwise(planner.live.core, planner.live.schedule, 0, 0)
         planner.advance(world.now + timedelta(hours=1))
     warm_solvers()
     path = marker()

@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from scheduler.planning import BadSnapshot, Carbon, Fixed, PlanPolicy, Snapshot, Term, plan
+from scheduler.planning import BadSnapshot, Carbon, Declined, Fixed, PlanPolicy, Snapshot, Term, plan
 from scheduler.planning.checker import violations
 from scheduler.planning.compiling import compile_snapshot
 from scheduler.planning.construction import append_first
-from scheduler.planning.core import CHOICE, ELIG_HIGH, ELIG_LOW, POS, Core, Schedule, copy_schedule
+from scheduler.planning.core import CHOICE, ELIG_HIGH, ELIG_LOW, POS, Core, Schedule, copy_schedule, empty_schedule
 from scheduler.planning.engine import Planner
 from scheduler.planning.estimating import INFINITE, shifted
 from scheduler.planning.events import MachineChanged
@@ -127,6 +127,25 @@ def test_estimates_count_energy_exactly(number: int, which: int, to: int) -> Non
     shut = np.zeros(len(core.mach), np.int8)
     assert int(insert_best(core, schedule, new_journal(len(core.ops)), o, 0, 0, shut, True)) == best
     assert times_agree(core, schedule)
+
+
+def test_a_push_into_clean_hours_is_seen_though_the_place_itself_is_dear() -> None:
+    """Four other machines are cheaper for the job alone; in front it sends the longer job to tomorrow's clean hours."""
+    dirty = printer("m", power_w=6_000.0, pool_windows=(hours(0, 3), hours(28, 34)))
+    others = [printer(f"n{i}", "s1", busy_until=NOW + (20 + i) * HOUR) for i in range(4)]
+    only_there = tuple(Declined(other.id, None) for other in others)
+    jobs_ = [print_job("long", 120, declined=only_there), print_job("short", 90)]
+    curve = Carbon("s0", tuple(5_000.0 if 8 <= hour < 11 else 0.0 for hour in range(24)))
+    compiled = compile_snapshot(world([dirty, *others], jobs_, carbon=(curve,)))
+    core = compiled.core
+    schedule, journal = empty_schedule(core), new_journal(len(core.ops))
+    shut = np.zeros(len(core.mach), np.int8)
+    rows = {job.id: o for o, job in enumerate(compiled.jobs)}
+    assert int(insert_best(core, schedule, journal, rows["long"], 0, 0, shut, True)) < INFINITE
+    before = int(total_cost(core, schedule))
+    least = min(cost for cost in everywhere(core, schedule, rows["short"]) if cost is not None) - before
+    assert least < 0
+    assert int(insert_best(core, schedule, journal, rows["short"], 0, 0, shut, True)) == least
 
 
 def planned(number: int) -> tuple[Core, Schedule]:

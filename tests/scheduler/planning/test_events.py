@@ -16,6 +16,7 @@ from scheduler.planning.compiling import Compiled, compile_snapshot
 from scheduler.planning.core import (
     AFTER,
     ATTENDED,
+    CLEARED,
     COST,
     CURVE,
     DUE,
@@ -46,6 +47,8 @@ from scheduler.planning.core import (
     TAIL_TICKS,
     WEIGHT,
     ZONE,
+    Core,
+    Schedule,
     copy_schedule,
 )
 from scheduler.planning.engine import Planner
@@ -68,6 +71,8 @@ from scheduler.planning.events import (
 from scheduler.planning.growing import Growing
 from scheduler.planning.problem import NEVER
 from scheduler.planning.refusing import CORRECTED
+from scheduler.planning.staggering import stagger
+from scheduler.planning.timing import retime_all
 from scheduler.planning.waits import part_waits
 from tests.scheduler.planning.worlds import HOUR, NOW, busy_snapshots, hours, jobs, machines, print_job, printer, world
 from tests.scheduler.planning.worlds import snapshots as any_snapshots
@@ -160,6 +165,7 @@ def same_as_compiled_anew(planner: Planner) -> None:
     kept = copy_schedule(live.schedule)
     live.retime_whole()
     assert live.schedule.at.tolist() == kept.at.tolist()
+    delayed_as_whole(planner)
     made = planner.current()
     assert violations(planner.snapshot, made) == []
     assert CORRECTED not in made.engine
@@ -167,6 +173,35 @@ def same_as_compiled_anew(planner: Planner) -> None:
     for waiting in anew.waiting:
         assert reasons[waiting.job].why == waiting.why
     assert part_waits(book.view, book.view.job.values(), dict.fromkeys(reasons, None)) == {}
+
+
+def delayed_as_whole(planner: Planner) -> None:
+    """Delays laid group by group are those that staggering the whole undelayed plan gives."""
+    book, live = planner.book, planner.live
+    assert (planner.delays is not None) == book.binds
+    if planner.delays is None:
+        return
+    core, schedule = live.core._replace(ops=live.core.ops.copy()), copy_schedule(planner.delays.undelayed)
+    core.ops[:, EARLIEST], core.ops[:, CLEARED] = core.ops[:, SINCE], 0
+    assert retimed(core, schedule).at.tolist() == schedule.at.tolist()
+    stagger(core, schedule, book.shared)
+    rows = sorted(book.row.values())
+    assert schedule.at[rows].tolist() == live.schedule.at[rows].tolist()
+    assert core.ops[rows].tolist() == live.core.ops[rows].tolist()
+    assert queues(schedule) == queues(live.schedule)
+
+
+def retimed(core: Core, schedule: Schedule) -> Schedule:
+    """A copy, timed anew from its queues."""
+    out = copy_schedule(schedule)
+    rows = np.empty(len(core.ops), schedule.at.dtype)
+    retime_all(core, out, rows, rows.copy())
+    return out
+
+
+def queues(schedule: Schedule) -> list[list[int]]:
+    """Rows of every machine in order."""
+    return [row[:length].tolist() for row, length in zip(schedule.seq, schedule.length.tolist(), strict=True)]
 
 
 @st.composite

@@ -134,6 +134,35 @@ for seed, calendars in ((1, True), (2, False)):
     live.clock(300)
     moved = live.fail(0, 900)
     digest.update(repr((moved, schedule.at.tolist(), schedule.seq.tolist())).encode())
+from dataclasses import replace
+from datetime import timedelta
+from scheduler.planning import Carbon, Circuit, Crew, Window, plan
+from scheduler.planning.engine import Planner
+from scheduler.planning.events import Cancelled, Changes, Down
+from tests.benchmarks.planning_events import HOUR, NOW, network
+world = network(45, 10, 1)
+day = tuple(Window(NOW + 24 * d * HOUR, NOW + (24 * d + 9) * HOUR) for d in range(20))
+world = replace(
+    world,
+    machines=tuple(
+        replace(m, load_s=600.0 * (i % 3), unload_s=300.0 * (i % 4), power_w=200.0 + i, circuit="c",
+                attended_windows=day if i % 2 else m.attended_windows)
+        for i, m in enumerate(world.machines)
+    ),
+    crews=(Crew("s0", 1, 20.0, 3_600.0), Crew("s1", 2, 30.0)),
+    circuits=(Circuit("c", 1_500.0),),
+    carbon=(Carbon("s0", tuple(50.0 + 40 * (h % 7) for h in range(24))),),
+)
+made = plan(world, seed=3, moves=150)
+planner = Planner(world, 2)
+planner.improve(moves=80)
+planner.apply(Changes(now=NOW + timedelta(minutes=20)))
+planner.repair(Down("m1", NOW + 5 * HOUR))
+planner.repair(Cancelled("j3"))
+assert planner.delays is not None and any(p.cleared is not None for p in made.placements)
+for one in (made, planner.current()):
+    assert any("energy" in term.name for term in one.terms), one.terms
+    digest.update(repr((one.placements, one.waiting, one.hours)).encode())
 print(HAS_COMPILER, digest.hexdigest())
 """
 
