@@ -147,7 +147,7 @@ def walked(p: Core, s: Schedule, m: int, i: int, free: int, family: int, enough:
             return INFINITE
         cost += change
         # With a carbon curve later may be cheaper.
-        if end == s.at[o, END] or (cost >= enough and end > s.at[o, END] and p.mach[m, CURVE] < 0):
+        if end == s.at[o, END] or (cost >= enough and end > s.at[o, END] and len(p.carbon) == 0):
             return cost
         free, family = end, p.ops[o, FAMILY]
         i += 1
@@ -210,7 +210,7 @@ def cost_at(p: Core, s: Schedule, o: int, k: int, i: int, ready: int, base: int,
     x = setup_between(p, m, family_before(p, s, m, i), p.ops[o, FAMILY])
     cost += p.rates[SETUP_COST] * x
     # With a carbon curve what is pushed may become cheaper by more than this costs.
-    final = p.mach[m, CURVE] < 0 or i >= s.length[m]
+    final = len(p.carbon) == 0 or p.mach[m, CURVE] < 0 or i >= s.length[m]
     if final and cost + lateness_cost(p, o, shop, at + x + ticks) >= enough:
         return INFINITE
     start = earliest(p, o, m, k, at, x, ticks, tail_of(p, k))

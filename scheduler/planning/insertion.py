@@ -87,7 +87,7 @@ def _likely_places(
         ready = max(parts_ready(p, s, o, shop), not_before)
         base = place_cost(p, o, k) + transport_around(p, s, o, shop)
         # Inside a queue with a carbon curve, what is pushed may become cheaper.
-        final = not inside or p.mach[m, CURVE] < 0
+        final = not inside or len(p.carbon) == 0 or p.mach[m, CURVE] < 0
         if final and base + lateness_cost(p, o, shop, ready + p.elig_ticks[k]) >= found[TOP - 1, 0]:
             continue
         i = s.length[m] - inside
