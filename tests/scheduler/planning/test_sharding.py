@@ -51,7 +51,7 @@ from scheduler.planning.sharding import (
     take_in,
     whole_numbers,
 )
-from scheduler.planning.team import Heat, Team
+from scheduler.planning.team import REPLACED, Heat, Team
 from scheduler.planning.timing import retime_all, total_cost
 from tests.scheduler.planning.worlds import HOUR, NOW, hours, print_job, printer, world
 
@@ -318,7 +318,8 @@ def test_without_any_worker_left_the_caller_searches_alone(team: Team) -> None:
     core, s = started()
     team.load(core, s)
     until = time.monotonic() + 60
-    while team.pids and time.monotonic() < until:
+    # Until nobody is left and nobody is replaced any more: lost ones are counted when the next round begins.
+    while (team.pids or team.lost <= REPLACED) and time.monotonic() < until:
         for pid in team.pids:
             os.kill(pid, signal.SIGKILL)
         team.cool(s, int(total_cost(core, s)), 50, HEAT)
