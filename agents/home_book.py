@@ -61,10 +61,6 @@ class HomeBook:
             msgspec.json.encode(charge.mark),
         )
 
-    def drop_charge(self, job: str) -> None:
-        """The job is in nobody's care here any more."""
-        self._spool.write("DELETE FROM charges WHERE job = ?", job)
-
     # --- leases -------------------------------------------------------------------------------------------------------
 
     def newest(self, job: str) -> Granted | None:

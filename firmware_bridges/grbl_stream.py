@@ -77,11 +77,6 @@ class Stream:
         return len(self._in_flight)
 
     @property
-    def in_flight_bytes(self) -> int:
-        """Bytes of them: never above the controller's receive buffer."""
-        return self._sum
-
-    @property
     def oldest(self) -> int:
         """Toolpath line number of the oldest line in flight; 0 for none or one of the bridge's own."""
         return self._in_flight[0][1] if self._in_flight else 0

@@ -165,11 +165,6 @@ class PrinterInterpreter:
     def position(self) -> Point:
         return self._position
 
-    @property
-    def hotend_target_c(self) -> float:
-        """Target of the hot end in use."""
-        return self._hotends.get(self._tool, 0.0)
-
     def state(self) -> ModalState:
         return ModalState(
             motion=f"G{self._motion}",

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import uuid
 from datetime import UTC, datetime, timedelta
-from typing import Any, Final, TypeVar
+from typing import Final, TypeVar
 
 import msgspec
 
@@ -111,8 +111,3 @@ def expect(envelope: Envelope, *kinds: type[_M]) -> _M:
         return envelope.body
     wanted = ", ".join(kind.__name__ for kind in kinds)
     raise RefusedMessage(f"{type(envelope.body).__name__} does not belong on this topic, which carries {wanted}")
-
-
-def as_builtins(message: Any) -> Any:
-    """A message as plain dictionaries and lists, for logs and HTTP answers."""
-    return msgspec.to_builtins(message)

@@ -6,7 +6,7 @@ grbl doc/markdown/commands.md and interface.md: absolute millimetres, XY plane, 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from designs.processes.arc_fitting import Arc, Point, fitted
 
@@ -40,11 +40,6 @@ class GcodeWriter:
         """A comment for people: ASCII, cut to 70 characters."""
         clean = text.encode("ascii", "replace").decode().replace("\n", " ").replace("\r", " ")
         self._lines.append(f"; {clean[:70]}")
-
-    def comments(self, texts: Iterable[str]) -> None:
-        """Several comments."""
-        for text in texts:
-            self.comment(text)
 
     def raw(self, line: str) -> None:
         """A line as it is; F and S in it are forgotten, so that the next move states them again."""

@@ -6,7 +6,6 @@ Words a firmware takes: grbl/gcode.c and doc/markdown/commands.md; Marlin src/gc
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,7 +15,7 @@ from designs.processes.model import Finding, MachineProfile, ProcessKind, Severi
 from designs.toolpath import motions as m
 from designs.toolpath import scanning
 from designs.toolpath.dialects import Words, code_name, words_of
-from designs.toolpath.parser import MotionBlock, Oddity, Source, is_marlin, read_motions
+from designs.toolpath.parser import Oddity, Source, is_marlin, read_motions
 from designs.toolpath.program_bounds import arc_reach, moving
 
 _MOST_OF_A_KIND = 5
@@ -264,15 +263,3 @@ def _ending(end: Table, limits: MachineLimits, report: _Report) -> None:
         report.add(Severity.WARNING, "left_hot", "The program ends with the nozzle heated.", line)
     if limits.process is ProcessKind.CNC and end[m.Z] < 0.0:
         report.add(Severity.ERROR, "ends_in_stock", "The program ends with the bit in the material.", line)
-
-
-def codes_used(gcode: Source, dialect: str = "grbl") -> Iterator[str]:
-    """Names of all codes a program uses, each once, in order of first use."""
-    seen: set[int] = set()
-    blocks: Iterator[MotionBlock] = read_motions(gcode, dialect)
-    for block in blocks:
-        table = block.table()
-        for code in table[table[:, m.KIND] == m.CODE, m.VALUE].astype(int).tolist():
-            if code not in seen:
-                seen.add(code)
-                yield code_name(code)

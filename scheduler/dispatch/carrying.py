@@ -8,15 +8,15 @@ from __future__ import annotations
 
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
 from functools import partial
-from itertools import islice
-from typing import Final, TypeVar
+from typing import Final
 
 import sqlalchemy as sa
 
 from agents.contract.vocabulary import JobState
+from scheduler.dispatch.batches import in_batches
 from scheduler.dispatch.board import post_marks
 from scheduler.dispatch.moves import Mover
 from scheduler.dispatch.offers import (
@@ -40,7 +40,6 @@ SLICE_S: Final = 0.015
 #: Jobs in one piece of work.
 _AT_ONCE: Final = 10
 
-_T = TypeVar("_T")
 _Deed = Callable[[sa.Connection, datetime], None]
 
 
@@ -75,11 +74,11 @@ class Carrying:
         waiting = {each.job: each for each in plan.waiting}
         placed = [placement for placement in plan.placements if not placement.fixed]
         yield self._keep
-        for jobs in _some(sorted(self._picture.jobs), 4 * _AT_ONCE):
+        for jobs in in_batches(sorted(self._picture.jobs), 4 * _AT_ONCE):
             yield partial(self._post, jobs)
-        for names in _some(sorted({*waiting, *self._picture.held_back}), _AT_ONCE):
+        for names in in_batches(sorted({*waiting, *self._picture.held_back}), _AT_ONCE):
             yield partial(self._say_why, waiting, names)
-        for some in _some(sorted(placed, key=lambda each: (each.start, each.job)), _AT_ONCE):
+        for some in in_batches(sorted(placed, key=lambda each: (each.start, each.job)), _AT_ONCE):
             yield partial(self._offer, some)
         yield self._quote
         yield self._make_way
@@ -118,8 +117,3 @@ class Carrying:
     def _make_way(self, c: sa.Connection, now: datetime) -> None:
         self.news = bool(make_way(c, self._mover, self._picture, self._planned.plan, now)) or self.news
 
-
-def _some(values: Iterable[_T], number: int) -> Iterator[list[_T]]:
-    rest = iter(values)
-    while found := list(islice(rest, number)):
-        yield found

@@ -11,9 +11,9 @@ from collections.abc import Callable
 from concurrent.futures import Future, wait
 from dataclasses import dataclass
 from datetime import datetime
-from itertools import islice
 from typing import Final
 
+from scheduler.dispatch.batches import in_batches
 from scheduler.dispatch.moves import Mover
 from scheduler.dispatch.picture import Picture, take_picture
 from scheduler.dispatch.quoting import Planned, Planner, plan_and_quote
@@ -122,8 +122,7 @@ class Rounds:
 
     def _ask_for_toolpaths(self, picture: Picture, now: datetime) -> None:
         wanted = picture.wanted
-        missing = iter(wanted.missing.items())
-        while some := list(islice(missing, _WANTED_AT_ONCE)):
+        for some in in_batches(wanted.missing.items(), _WANTED_AT_ONCE):
             with self._timings.of(Step.WANT), self._store.write() as c:
                 known = queries.recipes(c, [key for key, _ in some])
                 for key, recipe in some:

@@ -8,11 +8,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Final, TypeVar
+from typing import Final
 
 import sqlalchemy as sa
 
 from agents.contract.vocabulary import LEASED_STATES, MOTION_STATES, JobState, MachineState
+from scheduler.dispatch.batches import in_batches
 from scheduler.dispatch.hearing import hearing
 from scheduler.dispatch.journal import take_in_what_waited, that_waited
 from scheduler.dispatch.moves import Happening, Mover
@@ -23,7 +24,6 @@ from scheduler.orders.recipes import read_body
 from scheduler.store import Store, queries
 from scheduler.store.rows import JobRow
 
-_T = TypeVar("_T")
 #: Jobs moved in one transaction: some 3 ms each, while everybody else waits to write.
 MOST_AT_ONCE: Final = 5
 #: Agents whose machines are looked at in one read.
@@ -63,15 +63,17 @@ def sweep(store: Store, mover: Mover, now: datetime) -> Iterator[int]:
         due, agents = bool(_due(c, mover, now)), queries.agents_at_work(c)
     while due:
         with store.write() as c:
-            touched = sum(_deadline(c, mover, job, now) for job in _due(c, mover, now))
-        due = touched >= MOST_AT_ONCE
-        yield touched
+            late = _due(c, mover, now)
+            for job in late:
+                _deadline(c, mover, job, now)
+        due = len(late) >= MOST_AT_ONCE
+        yield len(late)
     found: list[_Finding] = []
-    for some in _some(agents, _AGENTS_AT_ONCE):
+    for some in in_batches(agents, _AGENTS_AT_ONCE):
         with store.read() as c:
             found += _look(c, mover, some, now)
         yield 0
-    for these in _some(found, MOST_AT_ONCE):
+    for these in in_batches(found, MOST_AT_ONCE):
         with store.write() as c:
             touched = _act(c, mover, these, now)
         yield touched
@@ -116,10 +118,6 @@ def _act(c: sa.Connection, mover: Mover, found: Sequence[_Finding], now: datetim
     return touched
 
 
-def _some(values: Sequence[_T], number: int) -> Iterator[Sequence[_T]]:
-    return (values[k : k + number] for k in range(0, len(values), number))
-
-
 def _moving(jobs: Iterable[JobRow]) -> Iterator[JobRow]:
     return (job for job in jobs if job.state in MOTION_STATES)
 
@@ -152,7 +150,7 @@ def _due(c: sa.Connection, mover: Mover, now: datetime) -> list[JobRow]:
     return [*late, *queries.offered_until_after(c, furthest, MOST_AT_ONCE - len(late))]
 
 
-def _deadline(c: sa.Connection, mover: Mover, job: JobRow, now: datetime) -> bool:
+def _deadline(c: sa.Connection, mover: Mover, job: JobRow, now: datetime) -> None:
     if job.state is JobState.OFFERED:
         offer = queries.open_offer(c, job.id)
         happening = Happening(
@@ -168,7 +166,6 @@ def _deadline(c: sa.Connection, mover: Mover, job: JobRow, now: datetime) -> boo
     else:
         happening = Happening(JobEvent.START_OVERDUE, now)
     mover.move(c, job, happening)
-    return True
 
 
 def _broken(machine: SeenMachine, mover: Mover, now: datetime) -> str:

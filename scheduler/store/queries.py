@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 import sqlalchemy as sa
 
-from agents.contract.vocabulary import CLOSED_STATES, LEASED_STATES, MOTION_STATES, JobState
+from agents.contract.vocabulary import CLOSED_STATES, MOTION_STATES, JobState
 from scheduler.store import tables as t
 from scheduler.store.content_tables import job_pieces
 from scheduler.store.rows import (
@@ -346,8 +346,3 @@ def last_plan(c: sa.Connection) -> tuple[datetime, dict[str, Any]] | None:
     """When the newest plan was made, and the plan."""
     row = c.execute(sa.select(t.plans.c.at, t.plans.c.body).order_by(t.plans.c.id.desc()).limit(1)).first()
     return None if row is None else (row[0], row[1])
-
-
-def leased_states() -> list[str]:
-    """States in which an agent holds a job, as stored."""
-    return [state.value for state in LEASED_STATES]

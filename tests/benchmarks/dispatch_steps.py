@@ -116,8 +116,7 @@ def run(folder: Path, jobs: int, seconds: float) -> tuple[Mapping[Step, Timed], 
                 time.sleep(0.5)
                 agent = agents[number % len(agents)]
                 number += 1
-                _, words = agent.report(agent.machines[number % 2], SystemClock().now())
-                topic = agent.report(agent.machines[number % 2], SystemClock().now())[0]
+                topic, words = agent.report(agent.machines[number % 2], SystemClock().now())
                 scheduler.ingest.take(Inbound(topic, words, lambda: None))
         with scheduler.store.read() as c:
             waiting = c.execute(sa.select(sa.func.count()).where(t.jobs.c.state == "waiting")).scalar() or 0

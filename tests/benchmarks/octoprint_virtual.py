@@ -12,13 +12,13 @@ import os
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from pathlib import Path
 
-from firmware_bridges.bridge import Event, MachineConfig, RunCancelled, RunFailed, RunFinished
+from firmware_bridges.bridge import Event, MachineConfig, RunFinished
 from firmware_bridges.marlin import MarlinBridge
 from firmware_bridges.toolpath_file import ToolpathFile
+from tests.benchmarks.bridge_runs import Ending
 from tests.benchmarks.report import Bar, write
 
 _PYTHON = Path(os.environ.get("OCTOPRINT_PYTHON", "build/peers/bin/python"))
@@ -78,24 +78,16 @@ def print_on_it(folder: Path, errors: str) -> tuple[Event | None, list[str], lis
         assert child.stdout is not None
         port = child.stdout.readline().strip()
         bridge = MarlinBridge(MachineConfig(port=port, dialect="marlin", options=(("banner_wait_s", "2"),)))
-        ended = threading.Event()
-        outcome: list[Event] = []
-
-        def listen(event: Event) -> None:
-            if isinstance(event, RunFinished | RunFailed | RunCancelled):
-                outcome.append(event)
-                ended.set()
-
-        bridge.listen(listen)
+        ending = Ending(bridge)
         bridge.connect()
         began = time.monotonic()
         bridge.run(ToolpathFile(path))
-        ended.wait(180)
+        outcome = ending.wait(180)
         took = time.monotonic() - began
         print(f"resends {bridge.status().resends}, {outcome}")
         bridge.close()
         told = [line.split("*")[0].strip() for line in log.read_text().splitlines()]
-        return (outcome[0] if outcome else None), told, moves, took
+        return outcome, told, moves, took
     finally:
         child.kill()
         child.wait(10)

@@ -70,7 +70,7 @@ def missing(pair: Pair, town: Town) -> str:
     """What this computer lacks for a pair; "" for nothing."""
     if pair.strike.needs == ROOT and not all(disk.own for disk in town.disks.values()):
         return "small disks of their own need root"
-    if pair.strike.needs == "a C compiler" and town.library is None:
+    if pair.strike.needs == "a C compiler" and town.clock_bender is None:
         return "cc is not installed: `make system-deps` (Debian, root) installs the real parts"
     return ""
 

@@ -37,6 +37,13 @@ def to_lease(line: Line, job: str) -> Agent:
     return next(agent for agent in line.agents.values() if job in agent.spool.held)
 
 
+def leased_beside_another(line: Line) -> tuple[str, Agent, Agent]:
+    """A job, the agent that has its lease, and the other one."""
+    (job,) = line.order()
+    agent = to_lease(line, job)
+    return job, agent, next(each for each in line.agents.values() if each is not agent)
+
+
 def run(line: Line, agent: Agent, job: str) -> None:
     agent.stage(job, line.now)
     agent.intend(job, line.now)
@@ -104,9 +111,7 @@ def test_what_an_old_database_offered_is_not_granted_before_all_were_heard(line:
 
 
 def test_a_start_under_an_old_databases_lease_waits_until_all_were_heard(line: Line) -> None:
-    (job,) = line.order()
-    agent = to_lease(line, job)
-    other = next(each for each in line.agents.values() if each is not agent)
+    job, agent, other = leased_beside_another(line)
     agent.stage(job, line.now)
     agent.intend(job, line.now)
     line.restart_scheduler()
@@ -119,9 +124,7 @@ def test_a_start_under_an_old_databases_lease_waits_until_all_were_heard(line: L
 
 
 def test_a_start_that_another_shop_disproves_is_refused(line: Line) -> None:
-    (job,) = line.order()
-    agent = to_lease(line, job)
-    other = next(each for each in line.agents.values() if each is not agent)
+    job, agent, other = leased_beside_another(line)
     agent.stage(job, line.now)
     agent.intend(job, line.now)
     other.spool.fences[job] = 2
@@ -134,9 +137,7 @@ def test_a_start_that_another_shop_disproves_is_refused(line: Line) -> None:
 
 
 def test_a_run_told_again_to_an_old_database_is_not_lost_while_it_waits(line: Line) -> None:
-    (job,) = line.order()
-    agent = to_lease(line, job)
-    other = next(each for each in line.agents.values() if each is not agent)
+    job, agent, other = leased_beside_another(line)
     for deed in (agent.stage, agent.intend, agent.run, agent.finish):
         deed(job, line.now)
     line.restart_scheduler()
@@ -151,9 +152,7 @@ def test_a_run_told_again_to_an_old_database_is_not_lost_while_it_waits(line: Li
 
 def test_a_run_told_again_long_after_its_lease_had_to_begin_is_not_unmade(line: Line) -> None:
     """A copy from before the start is put in place hours later."""
-    (job,) = line.order()
-    agent = to_lease(line, job)
-    other = next(each for each in line.agents.values() if each is not agent)
+    job, agent, other = leased_beside_another(line)
     for deed in (agent.stage, agent.intend, agent.run, agent.finish):
         deed(job, line.now)
     line.clock.pass_(hours=9)
@@ -197,9 +196,7 @@ def test_what_a_shop_told_counts_though_it_fell_silent_while_its_start_waited(li
 
 
 def test_a_fence_from_the_future_stays_in_doubt_whatever_an_old_attempt_says(line: Line) -> None:
-    (job,) = line.order()
-    agent = to_lease(line, job)
-    other = next(each for each in line.agents.values() if each is not agent)
+    job, agent, other = leased_beside_another(line)
     agent.stage(job, line.now)
     agent.intend(job, line.now)
     line.exchange(agent)

@@ -45,8 +45,8 @@ class Town:
         self.disks = {name: walls.Disk(place) for name, place in self._disk_places().items()}
         for disk in self.disks.values():
             stack.callback(disk.close)
-        self.library = library = walls.wrong_clock(folder)
-        self.clocks = {name: walls.WallClock(folder / f"{name}.clock", library) for name in self.disks}
+        self.clock_bender = bender = walls.wrong_clock(folder)
+        self.clocks = {name: walls.WallClock(folder / f"{name}.clock", bender) for name in self.disks}
         self.broker = stack.enter_context(peer.mosquitto(mosquitto, folder / "broker"))
         self.http = peer.free_port()
         self._relays(seed)

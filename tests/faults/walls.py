@@ -131,10 +131,10 @@ class WallClock:
     libfaketime 0.9.10 does the same and more, but under it `time.sleep` of Python 3.11 fails with EINVAL.
     """
 
-    def __init__(self, file: Path, library: Path | None) -> None:
+    def __init__(self, file: Path, bender: Path | None) -> None:
         self._file = file
         file.write_bytes(bytes(8))
-        self.env = {} if library is None else {"LD_PRELOAD": str(library), "WRONG_CLOCK": str(file)}
+        self.env = {} if bender is None else {"LD_PRELOAD": str(bender), "WRONG_CLOCK": str(file)}
 
     def set(self, wrong_by_s: int) -> None:
         """How wrong it is from now on."""
@@ -143,7 +143,7 @@ class WallClock:
 
 
 def wrong_clock(folder: Path) -> Path | None:
-    """The library that makes clocks wrong, made in `folder`; None where there is no C compiler."""
+    """The shared object that makes clocks wrong, made in `folder`; None where there is no C compiler."""
     compiler = shutil.which("cc")
     made = folder / "wrong_clock.so"
     source = Path(__file__).with_name("wrong_clock.c")

@@ -14,18 +14,22 @@ from scheduler.planning import BadSnapshot, Carbon, Declined, Fixed, PlanPolicy,
 from scheduler.planning.checker import violations
 from scheduler.planning.compiling import compile_snapshot
 from scheduler.planning.construction import append_first
-from scheduler.planning.core import CHOICE, ELIG_HIGH, ELIG_LOW, POS, Core, Schedule, copy_schedule, empty_schedule
+from scheduler.planning.core import Core, Schedule, empty_schedule
 from scheduler.planning.engine import Planner
-from scheduler.planning.estimating import INFINITE, shifted
+from scheduler.planning.estimating import INFINITE
 from scheduler.planning.events import MachineChanged
 from scheduler.planning.exact import solve_exactly
 from scheduler.planning.improving import improve, times_agree
-from scheduler.planning.insertion import insert_best, remove
+from scheduler.planning.insertion import insert_best
 from scheduler.planning.planfile import dump, load_snapshot
 from scheduler.planning.propagation import new_journal
 from scheduler.planning.replaying import replayed
-from scheduler.planning.search import leaving_gains, move
-from scheduler.planning.timing import choose, put_in, retime_all, total_cost
+from scheduler.planning.timing import total_cost
+from tests.scheduler.planning.exactly import (
+    assert_moving_and_leaving_cost_what_is_said,
+    assert_no_place_is_cheaper_than_insertions,
+    everywhere,
+)
 from tests.scheduler.planning.worlds import HOUR, NOW, hours, print_job, printer, world
 
 #: So dear is carbon that a print waits for the sun.
@@ -108,25 +112,8 @@ def test_the_prefix_sums_begin_at_the_time_of_day_of_the_epoch() -> None:
 @given(st.integers(0, 2), st.integers(0, 1_000), st.integers(0, 1_000))
 def test_estimates_count_energy_exactly(number: int, which: int, to: int) -> None:
     core, schedule = planned(number)
-    placed = np.flatnonzero(schedule.pos >= 0)
-    o = int(placed[which % len(placed)])
-    m, i = int(schedule.machine[o]), int(schedule.at[o, POS])
-    before = int(total_cost(core, schedule))
-    to %= int(schedule.length[m]) + 1
-    if to not in (i, i + 1):
-        said = int(shifted(core, schedule, m, i, to, INFINITE))
-        other = copy_schedule(schedule)
-        changed = int(move(core, other, new_journal(len(core.ops)), o, int(other.at[o, CHOICE]), to, INFINITE - 1))
-        assert said == changed or said >= INFINITE
-        assert int(total_cost(core, other)) - before == changed
-    said = int(leaving_gains(core, schedule, o))
-    remove(core, schedule, new_journal(len(core.ops)), o)
-    assert before - int(total_cost(core, schedule)) == said
-    without = int(total_cost(core, schedule))
-    best = min(cost for cost in everywhere(core, schedule, o) if cost is not None) - without
-    shut = np.zeros(len(core.mach), np.int8)
-    assert int(insert_best(core, schedule, new_journal(len(core.ops)), o, 0, 0, shut, True)) == best
-    assert times_agree(core, schedule)
+    o = assert_moving_and_leaving_cost_what_is_said(core, schedule, which, to)
+    assert_no_place_is_cheaper_than_insertions(core, schedule, o)
 
 
 def test_a_push_into_clean_hours_is_seen_though_the_place_itself_is_dear() -> None:
@@ -153,21 +140,6 @@ def planned(number: int) -> tuple[Core, Schedule]:
     compiled = compile_snapshot(fab(number))
     assert len(compiled.core.carbon)
     return compiled.core, append_first(compiled.problem, compiled.core)
-
-
-def everywhere(core: Core, schedule: Schedule, o: int) -> list[int | None]:
-    """What the plan would cost with the operation in any place, timed anew."""
-    out: list[int | None] = []
-    scratch = np.empty(len(core.ops), schedule.at.dtype)
-    for k in range(int(core.ops[o, ELIG_LOW]), int(core.ops[o, ELIG_HIGH])):
-        m = int(core.elig_machine[k])
-        for i in range(int(schedule.length[m]) + 1):
-            other = copy_schedule(schedule)
-            choose(core, other, o, k)
-            put_in(other, m, i, o)
-            possible = retime_all(core, other, scratch, scratch.copy())
-            out.append(int(total_cost(core, other)) if possible else None)
-    return out
 
 
 @pytest.mark.parametrize("number", [0, 1, 2])

@@ -9,26 +9,25 @@ from hypothesis import strategies as st
 
 from scheduler.planning.construction import append_first
 from scheduler.planning.core import (
-    CHOICE,
-    ELIG_HIGH,
-    ELIG_LOW,
     FENCE,
     MACHINE,
-    POS,
     START,
     Core,
     Schedule,
     copy_schedule,
     make_core,
 )
-from scheduler.planning.estimating import INFINITE, shifted
+from scheduler.planning.estimating import INFINITE
 from scheduler.planning.improving import times_agree
 from scheduler.planning.insertion import insert_best, remove
 from scheduler.planning.live import LivePlan
 from scheduler.planning.microfab import microfab
 from scheduler.planning.propagation import new_journal
-from scheduler.planning.search import leaving_gains, move
-from scheduler.planning.timing import choose, put_in, retime_all, total_cost
+from scheduler.planning.timing import total_cost
+from tests.scheduler.planning.exactly import (
+    assert_moving_and_leaving_cost_what_is_said,
+    assert_no_place_is_cheaper_than_insertions,
+)
 
 #: Without chains nothing waits for parts elsewhere: estimates have to be exact.
 FABS = [
@@ -43,31 +42,11 @@ def planned(number: int) -> tuple[Core, Schedule]:
     return core, append_first(problem, core)
 
 
-def exact(core: Core, schedule: Schedule) -> int | None:
-    """The whole objective, timed anew from the sequences; None where they cannot be."""
-    scratch = np.empty(len(core.ops), schedule.at.dtype)
-    return int(total_cost(core, schedule)) if retime_all(core, schedule, scratch, scratch.copy()) else None
-
-
 @settings(max_examples=60)
 @given(st.integers(0, len(FABS) - 1), st.integers(0, 10_000), st.integers(0, 10_000))
 def test_leaving_a_queue_and_moving_inside_it_cost_what_they_are_said_to(number: int, which: int, to: int) -> None:
     core, schedule = planned(number)
-    placed = np.flatnonzero(schedule.pos >= 0)
-    o = int(placed[which % len(placed)])
-    m, i = int(schedule.at[o, MACHINE]), int(schedule.at[o, POS])
-    before = int(total_cost(core, schedule))
-    to %= int(schedule.length[m]) + 1
-    if to not in (i, i + 1):
-        said = int(shifted(core, schedule, m, i, to, INFINITE))
-        other = copy_schedule(schedule)
-        changed = int(move(core, other, new_journal(len(core.ops)), o, int(other.at[o, CHOICE]), to, INFINITE - 1))
-        assert said == changed or said >= INFINITE
-        assert int(total_cost(core, other)) - before == changed
-        assert times_agree(core, other)
-    said = int(leaving_gains(core, schedule, o))
-    remove(core, schedule, new_journal(len(core.ops)), o)
-    assert before - int(total_cost(core, schedule)) == said
+    assert_moving_and_leaving_cost_what_is_said(core, schedule, which, to)
 
 
 @settings(max_examples=30)
@@ -76,20 +55,7 @@ def test_no_place_is_cheaper_than_the_one_that_insertion_finds(number: int, whic
     core, schedule = planned(number)
     o = which % len(core.ops)
     remove(core, schedule, new_journal(len(core.ops)), o)
-    before = int(total_cost(core, schedule))
-    shut = np.zeros(len(core.mach), np.int8)
-    costs = []
-    for k in range(int(core.ops[o, ELIG_LOW]), int(core.ops[o, ELIG_HIGH])):
-        m = int(core.elig_machine[k])
-        for i in range(int(schedule.length[m]) + 1):
-            other = copy_schedule(schedule)
-            choose(core, other, o, k)
-            put_in(other, m, i, o)
-            costs.append(exact(core, other))
-    found = int(insert_best(core, schedule, new_journal(len(core.ops)), o, 0, 0, shut, True))
-    assert found == min(cost for cost in costs if cost is not None) - before
-    assert int(total_cost(core, schedule)) - before == found
-    assert times_agree(core, schedule)
+    assert_no_place_is_cheaper_than_insertions(core, schedule, o)
 
 
 @pytest.mark.parametrize("seed", [1, 2, 3])

@@ -11,8 +11,7 @@ import pytest
 from agents.contract.vocabulary import MachineState
 from scheduler.web.source import Source, read_order, read_overview
 from scheduler.web.words import STALE_AFTER
-from tests.scheduler.line import Agent, Line
-from tests.scheduler.test_line import agent_of, offer, start
+from tests.scheduler.line import Agent, Line, agent_of, offer, start
 
 
 @pytest.fixture
