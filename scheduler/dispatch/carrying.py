@@ -116,4 +116,3 @@ class Carrying:
 
     def _make_way(self, c: sa.Connection, now: datetime) -> None:
         self.news = bool(make_way(c, self._mover, self._picture, self._planned.plan, now)) or self.news
-
