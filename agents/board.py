@@ -167,7 +167,9 @@ class Puller:
             turns = sorted((self._due_at(mark, name, now), mark.ticket.job) for _, mark in open_marks)
             places = {mark.ticket.job: (read, mark) for read, mark in open_marks}
             offer = self._agreed(machine, {job: mark for job, (_, mark) in places.items()})
-            for job in [job for due, job in turns if due <= now and offer is None]:
+            for job in (job for due, job in turns if due <= now):
+                if offer is not None:
+                    break
                 offer = self._wanted(places[job][1], machine)
             if offer is not None:
                 deeds.append(self._claim(*places[offer.ticket.job], offer, now))

@@ -414,6 +414,29 @@ def test_no_more_is_asked_than_is_read_and_a_machine_takes_one_at_a_time(memory_
     assert {job for _, _, job, _ in town.runs} == agreed
 
 
+def test_a_job_that_nobody_here_can_make_does_not_take_the_turn_of_one_that_can_be_made(memory_path: Path) -> None:
+    town = Town(memory_path, 1)
+    (shop,) = town.shops
+    shop.rules = Policy(pool=False)
+    town.scheduler(online=True)
+    possible = mark_of("j0", shop.me)
+    other = structs.replace(possible.ticket.material, material="unobtainium")
+    for number in range(8):
+        mark = possible if number == 0 else mark_of(f"j{number}", shop.me)
+        ticket = mark.ticket if number == 0 else structs.replace(mark.ticket, material=other)
+        town.post(structs.replace(mark, ticket=ticket))
+    town.settle()
+    scheduler_goes(town)
+    town.go(60.0)
+    assert claims(town) == 0
+    shop.rules = Policy()  # all of them are due now, in the same turn
+    town.everybody()
+    town.settle()
+    assert claims(town) == 1
+    town.go(30.0)
+    assert [job for _, _, job, _ in town.runs] == ["j0"]
+
+
 def test_rules_that_shut_after_the_yes_keep_it_from_being_claimed(memory_path: Path) -> None:
     town = asked(memory_path)
     town.shops[0].rules = Policy(accept=Accepting.ASK, pool=False)
