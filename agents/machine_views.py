@@ -105,6 +105,7 @@ class MachineViews:
             maintenance_of(machine, hour, policy),
             policy.people,
             policy.hours_a_week,
+            policy.zone.key,
         )
         self._hours[machine] = (policy, hour, found)
         return found

@@ -53,6 +53,8 @@ class Hours:
     people: int | None = None
     """How many look after it then, and what each gives a week; None: nobody said."""
     hours_a_week: float | None = None
+    zone: str = ""
+    """By whose clock the owner wrote them; IANA name."""
 
     @property
     def any_left(self) -> bool:
@@ -118,6 +120,7 @@ def report(
         maintenance=_pairs(hours.maintenance),
         people=hours.people,
         hours_a_week=hours.hours_a_week,
+        timezone=hours.zone,
     )
 
 

@@ -118,6 +118,8 @@ class MachineReport(Message, frozen=True, kw_only=True, tag="machine_report"):
     """How many people look after the shop's machines in its attended hours; a number, and nobody's name."""
     hours_a_week: Annotated[float, Meta(ge=0.0, le=168.0)] | None = None
     """What each of them gives."""
+    timezone: Annotated[str, Meta(max_length=64)] = ""
+    """The shop's zone by its IANA name, so that times are shown as its clocks say them; empty: nobody said."""
 
 
 class Telemetry(Message, frozen=True, kw_only=True, tag="telemetry"):
