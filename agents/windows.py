@@ -6,6 +6,7 @@ o'clock across a change of summer time.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Final
@@ -16,6 +17,8 @@ from dateutil.rrule import rrule, rruleset, rrulestr
 #: Longest single window; keeps the look-back when expanding a rule bounded.
 LONGEST_WINDOW: Final = timedelta(days=31)
 _EPOCH: Final = datetime(2020, 1, 6)  # noqa: DTZ001 - a Monday, local wall time on purpose
+#: A time of its own zone, as calendar programs write it: `TZID=…`, or `…Z` for UTC.
+_ZONED: Final = re.compile(r"TZID=|\dZ\b", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,12 +67,18 @@ class QuietHours:
 
 
 def read_rule(text: str) -> rrule | rruleset:
-    """A recurrence rule; without DTSTART it starts from a Monday long past. Raises ValueError."""
+    """A recurrence rule; without DTSTART it starts from a Monday long past. Raises ValueError.
+
+    It remembers its occurrences: they are asked for with every look at the gates, and are counted from the start.
+    """
+    if _ZONED.search(text):
+        raise ValueError(f"{text!r} names a zone: write local times (20260530T080000); `timezone` of the file holds")
     try:
-        rule = rrulestr(text, dtstart=_EPOCH)
+        rule = rrulestr(text, dtstart=_EPOCH, cache=True)
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise ValueError(f"{text!r} is not a recurrence rule of RFC 5545: {error}") from error
-    if getattr(rule, "_freq", 0) > 4:  # dateutil: HOURLY is 4, MINUTELY 5, SECONDLY 6
+    rules = (*getattr(rule, "_rrule", ()), *getattr(rule, "_exrule", ())) if isinstance(rule, rruleset) else (rule,)
+    if any(getattr(one, "_freq", 0) > 4 for one in rules):  # dateutil: HOURLY is 4, MINUTELY 5, SECONDLY 6
         raise ValueError(f"{text!r} recurs more often than hourly; say one longer window instead")
     return rule
 

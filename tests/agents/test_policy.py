@@ -281,6 +281,13 @@ def test_the_file(tmp_path: Path) -> None:
         ('need_classes = ["luxury"]', "survival"),
         ('[[window]]\nrrule = "EVERY DAY"\nhours = 3', "recurrence rule"),
         ('[[window]]\nrrule = "FREQ=SECONDLY"\nhours = 3', "more often than hourly"),
+        (
+            '[[window]]\nrrule = "RRULE:FREQ=SECONDLY\\nEXDATE:20200106T000000"\nhours = 3',
+            "more often than hourly",
+        ),
+        ('[[window]]\nrrule = "DTSTART:20200106T080000Z\\nRRULE:FREQ=DAILY"\nhours = 3', "names a zone"),
+        ('[[window]]\nrrule = "DTSTART;TZID=Europe/Berlin:20200106T080000\\nFREQ=DAILY"\nhours = 3', "names a zone"),
+        ('[[window]]\nrrule = "FREQ=DAILY;UNTIL=20300101T000000Z"\nhours = 3', "names a zone"),
         ('[[window]]\nrrule = "FREQ=DAILY"\nhours = 0', "above 0"),
         ('[[quiet]]\nstart = "25:00"\nend = "07:00"', "22:00"),
         ('[[quiet]]\nstart = "22:00"\nend = "07:00"\ndays = ["noday"]', "mo, tu"),
