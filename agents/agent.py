@@ -11,7 +11,6 @@ import uuid
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
 from importlib import metadata
 from typing import Final
 
@@ -23,6 +22,8 @@ from agents.contract import logs, topics
 from agents.contract.envelope import RefusedMessage, encode, wrap
 from agents.contract.messages import AgentPresence, AnyMessage, MachineReport, Telemetry
 from agents.contract.vocabulary import FailureClass
+from agents.doubt import put_in_doubt
+from agents.forgetting import LOOK_EVERY, forget
 from agents.inbox import Inbox
 from agents.inputs import Fetched, Wake
 from agents.interlocks import Interlocks, open_interlocks
@@ -45,13 +46,11 @@ from firmware_bridges.checkpoint import read_checkpoint
 _log = logging.getLogger(__name__)
 
 OpenBridge = Callable[[BridgeConfig], Bridge]
-#: Claims that were neither granted nor taken back count against the queue for so long.
-_CLAIM_COUNTS: Final = timedelta(minutes=10)
 _CONNECT_EVERY_S: Final = 3.0
 _FETCHERS_A_MACHINE: Final = 4
 _TURN_S: Final = 1.0
-_REPORT_EVERY_S: Final = 1.0
-_NEVER: Final = datetime.fromtimestamp(0, UTC)
+#: Own jobs wait so long after a start for the scheduler to say whether this memory is an old copy; then they go on.
+_COMPARED_WITHIN_S: Final = 60.0
 
 
 def version() -> str:
@@ -119,10 +118,14 @@ class Agent:
         # More threads than transfers at a time: most of those that wait for a dead server only wait.
         fetchers = max(config.cache.parallel, _FETCHERS_A_MACHINE * len(config.machines))
         self._fetchers = ThreadPoolExecutor(fetchers, thread_name_prefix="fetch")
+        self._began = self.clock.monotonic()
         self._ending = threading.Event()
         self._threads: list[threading.Thread] = []
         self.beats: dict[str, float] = {}
         """Monotonic time of each supervisor's last turn, for the system's watchdog."""
+        if self.spool.deeds.old_copy:
+            put_in_doubt(self.spool, self.supervisors)
+        forget(self.spool, has_scheduler=self.line is not None)
         for supervisor in self.supervisors.values():
             supervisor.recover(read_checkpoint(config.data_dir / f"{supervisor.name}.checkpoint"))
         if self.line is not None:
@@ -278,8 +281,15 @@ class Agent:
         """The owner's rules in force."""
         return self.policy_file.current()
 
+    def memory_compared(self) -> bool:
+        """Whether the scheduler acknowledged this start's holdings, or had its time to, or there is none."""
+        waited_s = self.clock.monotonic() - self._began
+        return self.line is None or self.teller.reconciled or waited_s > _COMPARED_WITHIN_S
+
     def journal_grew(self) -> None:
-        """New events wait to be told."""
+        """New events wait to be told, or nobody is there to be told."""
+        if self.line is None and self.spool.last_seq % LOOK_EVERY == 0:
+            forget(self.spool, has_scheduler=False)
         self.teller.grew()
         self.board.grew()
         for network in self.networks:

@@ -8,15 +8,12 @@ from __future__ import annotations
 import logging
 import uuid
 from dataclasses import replace
-from datetime import timedelta
 from typing import Any, Final
 
-import msgspec
-
-from agents import questions
+from agents import doubt, own_jobs, questions
 from agents.agent import Agent
-from agents.contract.messages import JobTicket, LoadedMaterial, MaterialNeed, RejectedPieces, ToolpathRef
-from agents.contract.vocabulary import NeedClass, Process, Ring
+from agents.contract.messages import LoadedMaterial, RejectedPieces
+from agents.contract.vocabulary import Process
 from agents.inputs import Wake
 from agents.journal import Detail, wrongly_named
 from agents.lease import LIVE, WAITING, LeaseEvent, LeaseState
@@ -26,6 +23,7 @@ from agents.policy import Accept, Decline
 from agents.restart import CannotRestart, RestartPoint, half_made, restart_point
 from agents.safety import all_open, shut
 from agents.spool import Lease, SpoolFull
+from agents.toolpaths import ToolpathUnavailable
 from firmware_bridges.bridge import BLOCKED_STATES, BUSY_STATES, BridgeError
 from firmware_bridges.manual import ManualBridge
 from firmware_bridges.toolpath_file import ToolpathFile, UnreadableToolpath
@@ -34,7 +32,6 @@ _log = logging.getLogger(__name__)
 
 #: A heartbeat that promised more would outlive a person who fell over.
 LONGEST_PRESENCE_S: Final = 120.0
-_OWN_RUN_S: Final = timedelta(days=1).total_seconds()
 
 
 class NotPossible(Exception):
@@ -104,7 +101,11 @@ class Hands:
             if running is not None or supervisor.bridge.status().state in BUSY_STATES:
                 raise NotPossible(f"{machine} is at work; the bed cannot be clear before it has ended")
             flags = self._agent.spool.flags(machine)
-            self._agent.spool.put_flags(machine, replace(flags, bed_clear=True))
+            with self._agent.spool.transaction():
+                self._agent.spool.put_flags(machine, replace(flags, bed_clear=True))
+                if not flags.bed_clear:
+                    own_jobs.tell_bed_cleared(self._agent.spool, machine, self._agent.clock.now())
+        self._agent.journal_grew()
         supervisor.post(Wake())
         return f"the bed of {machine} is clear"
 
@@ -296,7 +297,10 @@ class Hands:
             going_on = [held.job for held in spool.leases(before.machine) if spool.restart_of(held.lease) is not None]
             if going_on:
                 raise NotPossible(f"{going_on[0]} already goes on with the part on {before.machine}")
-            lease = self._again(before) if waiting is None else spool.lease(waiting.lease) or waiting
+            if waiting is None:
+                lease = own_jobs.again(before, _new_own(), self._agent.clock.now())
+            else:
+                lease = spool.lease(waiting.lease) or waiting
             if lease.state not in WAITING:
                 raise NotPossible(f"{job} is {lease.state} by now")
             spool.put_lease(lease)
@@ -327,12 +331,6 @@ class Hands:
             raise NotPossible(f"the toolpath of {job} is no longer here: {error}") from error
         return before, point, waiting
 
-    def _again(self, before: Lease) -> Lease:
-        now, job = self._agent.clock.now(), f"own-{uuid.uuid4().hex[:12]}"
-        fresh = replace(before, lease=job, job=job, state=LeaseState.LEASED, planned_start=now, at=now, card=False)
-        fresh = replace(fresh, ticket=msgspec.structs.replace(before.ticket, job=job), problems=None, gates="", why="")
-        return replace(fresh, start_seq=None, last_line=0, started=None, ended=None)
-
     def queue_own(self, machine: str, program: bytes, title: str) -> str:
         """The owner's own job: queued before all pool work, through the same gates. Its job id."""
         supervisor = self._machine(machine)
@@ -342,48 +340,31 @@ class Hands:
             raise NotPossible(
                 f"the program has {len(program)} bytes, more than this agent takes ([toolpaths] largest_mb)"
             )
-        now, job = self._agent.clock.now(), f"own-{uuid.uuid4().hex[:12]}"
-        lines = program.count(b"\n") + (not program.endswith(b"\n"))
-        description = supervisor.machine.description
-        sha256 = self._agent.store.put(program)
-        lease = Lease(
-            lease=job,
-            job=job,
-            fence=0,
-            machine=machine,
-            state=LeaseState.LEASED,
-            own=True,
-            ticket=JobTicket(
-                job=job,
-                order="own",
-                title=title[:200],
-                process=description.process,
-                material=MaterialNeed(material="any"),
-                need_class=NeedClass.PERSONAL,
-                ring=Ring.HOUSEHOLD,
-                licence="",
-                own_use=True,
-            ),
-            toolpath=ToolpathRef(
-                sha256=sha256,
-                size_bytes=len(program),
-                dialect=description.dialect,
-                urls=(),
-                duration_s=0.0,
-                lines=lines,
-                bounds_mm=(0.0, 0.0, 0.0, 0.0, 0.0, 0.0),
-            ),
-            start_by=None,
-            planned_start=now,
-            p90_s=_OWN_RUN_S,
-            at=now,
-        )
-        self._agent.spool.put_lease(lease)
+        try:
+            job, sha256 = _new_own(), self._agent.store.put(program)
+        except ToolpathUnavailable as error:
+            raise NotPossible(str(error)) from error
+        description, now = supervisor.machine.description, self._agent.clock.now()
+        self._agent.spool.put_lease(own_jobs.own_lease(job, description, program, title, sha256, now))
         supervisor.post(Wake())
         return job
+
+    def still_wanted(self, job: str) -> str:
+        """A person looked whether an own job of an old memory was made since: it was not, or it is wanted again."""
+        supervisor, lease = self._lease(job, LIVE, "saying that it is still wanted")
+        if not doubt.doubt_about(self._agent.spool, lease.lease):
+            raise NotPossible(f"nothing is in doubt about {job}")
+        with supervisor.lock:
+            doubt.lift(self._agent.spool, lease.lease)
+        supervisor.post(Wake())
+        return f"{job} is still wanted"
 
     # --- seeing --------------------------------------------------------------------------------------------------
 
     def state(self) -> dict[str, Any]:
         """Everything the local page shows."""
         return shop_state(self._agent)
+
+
+def _new_own() -> str:
+    return f"own-{uuid.uuid4().hex[:12]}"

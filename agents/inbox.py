@@ -29,6 +29,7 @@ from agents.config import AgentConfig, NetworkSettings
 from agents.contract import messages as m
 from agents.contract.envelope import Envelope, RefusedMessage, decode
 from agents.contract.vocabulary import JobState
+from agents.doubt import put_in_doubt
 from agents.effects import Acknowledged, BookAsked, Effect, JournalGrew, Look, Repeat, Restored, Tell
 from agents.inputs import Asked, PauseAsked
 from agents.lease import LIVE, PUBLIC_STATE, WAITING, LeaseEvent, LeaseState
@@ -342,11 +343,7 @@ class Inbox:
         """The spool is an old copy: what happened to the machines since is not known here."""
         self._opening = 0  # it is noticed once
         self._spool.renumber_from(upto + 1, now)
-        for machine in sorted(self._machines):
-            flags = self._spool.flags(machine)
-            why = "the agent's memory was put back to an old copy: nobody knows what the machine did since"
-            forgotten = replace(flags, bed_clear=False, disarmed=flags.disarmed or why, materials=())
-            self._spool.put_flags(machine, forgotten)
+        put_in_doubt(self._spool, self._machines)
         return Restored(self.say_holdings(now))
 
     def _acknowledged_in_channel(self, body: m.JournalAck) -> tuple[Effect, ...]:

@@ -63,3 +63,6 @@ class Shop(Protocol):
 
     def policy(self) -> Policy:
         """The owner's rules in force."""
+
+    def memory_compared(self) -> bool:
+        """Whether the scheduler said that no event is missing here, or had its time to say so, or there is none."""

@@ -235,6 +235,8 @@ def operate(hands: Hands, parts: tuple[str, ...], body: bytes, query: dict[str, 
             return hands.answer_offer(offer, Decline((why,)))
         case ("api", "jobs", job, "work-card-confirmed"):
             return hands.confirm_card(job)
+        case ("api", "jobs", job, "still-wanted"):
+            return hands.still_wanted(job)
         case ("api", "jobs", job, "cancel"):
             return hands.cancel_job(job)
         case ("api", "jobs", job, "restart"):

@@ -10,10 +10,11 @@ from typing import Any, Final
 import msgspec
 
 from agents.agent import Agent
-from agents.lease import LeaseState
+from agents.doubt import doubt_about
+from agents.lease import LIVE, LeaseState
 from agents.machine import Supervisor
 from agents.restart import half_made
-from agents.spool import Lease
+from agents.spool import Lease, Spool
 from firmware_bridges.manual import ManualBridge, WorkCard
 
 _FINISHED: Final = frozenset({LeaseState.FINISHED})
@@ -62,7 +63,7 @@ def _machine_state(agent: Agent, supervisor: Supervisor) -> dict[str, Any]:
         "present_s": round(agent.presence.left_s(supervisor.name), 1),
         "trouble": supervisor.trouble,
         "card": None if card is None else _card(card),
-        "jobs": [_job(lease, agent.spool.restart_of(lease.lease)) for lease in leases],
+        "jobs": [_job(agent.spool, lease) for lease in leases],
     }
 
 
@@ -70,12 +71,13 @@ def _card(card: WorkCard) -> dict[str, Any]:
     return {"line": card.line, "step": card.step, "total_lines": card.total_lines, "asked": card.asked}
 
 
-def _job(lease: Lease, from_line: int | None) -> dict[str, Any]:
+def _job(spool: Spool, lease: Lease) -> dict[str, Any]:
     return {
-        "from_line": from_line,
+        "from_line": spool.restart_of(lease.lease),
         "job": lease.job,
         "fence": lease.fence,
         "state": lease.state.value,
+        "doubt": doubt_about(spool, lease.lease) if lease.own and lease.state in LIVE else "",
         "own": lease.own,
         "title": lease.ticket.title,
         "pieces": lease.ticket.pieces,

@@ -21,12 +21,14 @@ from agents.contract import logs
 from agents.contract import messages as m
 from agents.contract.granting import may_give_up
 from agents.contract.vocabulary import FailureClass
+from agents.doubt import doubt_about
 from agents.halting import ask_or_stop
 from agents.inputs import Asked, Fetched, Input, PauseAsked, Shop, Wake
 from agents.interlocks import Interlocks, power_permitted
 from agents.journal import Detail, failure_class, told
 from agents.lease import LIVE, MOVING, WAITING, Action, LeaseEvent, LeaseState, step
 from agents.material import left_of
+from agents.own_jobs import told_own
 from agents.policy import is_down, may_run
 from agents.safety import Facts, Presence, Purpose, all_open, gates, shut
 from agents.spool import Lease, MachineFlags, Spool, SpoolFull
@@ -172,7 +174,7 @@ class Supervisor:
     def _choose(self, now: datetime) -> None:
         """Watch the gates of all that waits; the first whose gates are all open gets its turn."""
         waiting = [lease for lease in self._spool.leases(self.name, WAITING) if lease.state is not LeaseState.LEASED]
-        own_first = any(lease.own for lease in self._spool.leases(self.name, WAITING))
+        own_first = any(self._goes_first(lease) for lease in self._spool.leases(self.name, WAITING))
         chosen: Lease | None = None
         self.gates = ()
         for lease in waiting:
@@ -185,6 +187,10 @@ class Supervisor:
             self.apply(chosen, LeaseEvent.TURN_COME, Detail())
             if chosen.own:
                 self._await_commit(self._fresh(chosen))
+
+    def _goes_first(self, lease: Lease) -> bool:
+        """Pool work waits for it. Not for an own job that waits for a person's word on whether it is still wanted."""
+        return lease.own and not doubt_about(self._spool, lease.lease)
 
     def _gates_seen(self, lease: Lease, reports: tuple[m.GateReport, ...]) -> Lease:
         """Journal a change of the gates."""
@@ -205,7 +211,7 @@ class Supervisor:
                 self.apply(lease, LeaseEvent.START_REFUSED, Detail(why=refused))
                 return
             if not acknowledged:
-                if any(other.own for other in self._spool.leases(self.name, WAITING)):
+                if any(self._goes_first(other) for other in self._spool.leases(self.name, WAITING)):
                     why = "the owner's own job took the machine before the start was committed; nothing moved"
                     self.apply(lease, LeaseEvent.PREEMPTED, Detail(why=why, failure=FailureClass.GATE_CLOSED))
                 return
@@ -241,6 +247,7 @@ class Supervisor:
         if starting is None:
             return
         try:
+            self._spool.mark_deeds()
             self.bridge.run(toolpath, self._spool.restart_of(lease.lease) or 1)
         except (b.BridgeError, OSError) as error:
             self.apply(starting, LeaseEvent.RUN_DENIED, Detail(why=str(error), failure=FailureClass.GATE_CLOSED))
@@ -264,6 +271,8 @@ class Supervisor:
             highest_fence=self._spool.highest_fence(lease.job),
             lapsed=lease.state in WAITING and lease.start_by is not None and now >= lease.start_by,
             restart=self._spool.restart_of(lease.lease) is not None,
+            doubt=doubt_about(self._spool, lease.lease) if lease.own else "",
+            memory_compared=not lease.own or self._shop.memory_compared(),
         )
 
     def materials(self, flags: MachineFlags) -> tuple[m.LoadedMaterial, ...]:
@@ -397,7 +406,10 @@ class Supervisor:
             case Action.USE_UP_CARD:
                 return replace(lease, card=False)
             case _:
-                body = None if lease.own else told(action, lease, detail, now)
+                if lease.own:
+                    body: m.JournalBody | None = told_own(action, lease, detail.failure, now)
+                else:
+                    body = told(action, lease, detail, now)
                 if body is not None:
                     seq = tell_granters(self._spool, lease, body, now)
                     if action is Action.JOURNAL_START_INTENDED:

@@ -17,12 +17,15 @@ from agents.clock import Clock
 from agents.config import AgentConfig
 from agents.contract.messages import MachineReport
 from agents.contract.vocabulary import MachineState
+from agents.doubt import doubt_about
 from agents.lease import WAITING, LeaseState
 from agents.machine import Supervisor
+from agents.own_jobs import own_until
 from agents.policy import MachineView, Policy, attended_hours, maintenance_of, needs_person, open_hours
 from agents.reports import Home, Hours, described, machine_state, report
 from agents.safety import Presence
 from agents.spool import Spool
+from firmware_bridges.bridge import Status
 
 #: Claims that were neither granted nor taken back count against the queue for so long.
 _CLAIM_COUNTS: Final = timedelta(minutes=10)
@@ -90,7 +93,12 @@ class MachineViews:
             present=self._presence.present(machine),
             gates=supervisor.gates,
             hours=hours,
+            own_until=self._own_until(machine, status, now),
         )
+
+    def _own_until(self, machine: str, status: Status, now: datetime) -> datetime | None:
+        own = [each for each in self._spool.leases(machine) if each.own and not doubt_about(self._spool, each.lease)]
+        return own_until(own, min(1.0, status.line / status.total_lines) if status.total_lines else 0.0, now)
 
     def _hours_of(self, machine: str, policy: Policy, now: datetime) -> Hours:
         """Worked out once an hour and policy: a rule is expanded from its first day on, which a Pi feels."""

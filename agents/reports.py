@@ -96,8 +96,10 @@ def report(
     present: bool,
     gates: tuple[GateReport, ...],
     hours: Hours,
+    own_until: datetime | None = None,
 ) -> MachineReport:
-    """The retained report. The owner's own jobs are not named to the network: the machine is simply running."""
+    """The retained report. The owner's own jobs are not named to the network: the machine is simply running, until
+    about `own_until` where that is known."""
     state, why = machine_state(status, flags)
     progress = None
     if running is not None and status.total_lines:
@@ -118,6 +120,7 @@ def report(
         windows=_pairs(hours.pool or ()),
         attended_windows=_pairs(hours.attended or ()),
         maintenance=_pairs(hours.maintenance),
+        own_until=own_until,
         people=hours.people,
         hours_a_week=hours.hours_a_week,
         timezone=hours.zone,

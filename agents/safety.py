@@ -58,6 +58,10 @@ class Facts:
     """Whether the owner's maintenance is now; it holds for own jobs too: somebody's hands may be in the machine."""
     beside_person: bool = False
     """Whether the owner lets pool work start only beside somebody, though the machine may run alone."""
+    doubt: str = ""
+    """Why an own job may have been made already; empty where nothing says so."""
+    memory_compared: bool = True
+    """Whether a scheduler had its chance to say that this agent's memory is an old copy."""
 
 
 def gates(facts: Facts, purpose: Purpose = Purpose.START) -> tuple[GateReport, ...]:
@@ -80,6 +84,17 @@ def shut(reports: tuple[GateReport, ...]) -> tuple[GateReport, ...]:
 
 def _gate(name: str, is_open: bool, why: str, lift: str) -> GateReport:
     return GateReport(gate=name, open=True) if is_open else GateReport(gate=name, open=False, why=why, lift=lift)
+
+
+def _remembered(facts: Facts) -> GateReport | None:
+    """Pool work asks its granter instead."""
+    if not facts.lease.own:
+        return None
+    if facts.doubt:
+        lift = "look whether it was made; then say that it is still wanted, or cancel it"
+        return _gate("remembered", False, facts.doubt, lift)
+    why = "the scheduler has not yet said whether this agent's memory is an old copy"
+    return _gate("remembered", facts.memory_compared, why, "wait; without an answer it goes on after a minute")
 
 
 def _enabled(facts: Facts) -> GateReport:
@@ -204,7 +219,7 @@ def _interlock(item: InterlockInput, good: bool | None) -> GateReport:
 
 
 _START_GATES: Final = (
-    *(_lease, _enabled, _machine, _armed, _bed, _toolpath, _material, _homed),
+    *(_lease, _remembered, _enabled, _machine, _armed, _bed, _toolpath, _material, _homed),
     *(_laser_mode, _hours, _maintenance, _power, _presence, _beside_person, _work_card),
 )
 _RESUME_GATES: Final = (_held, _armed, _power, _presence)

@@ -20,6 +20,7 @@ import msgspec
 
 from agents.contract.envelope import Envelope, encode, wrap
 from agents.contract.messages import JournalBody, LoadedMaterial, Offer
+from agents.deeds import Deeds
 from agents.lease import LIVE, LeaseState
 from agents.spool_rows import Lease as Lease
 from agents.spool_rows import MachineFlags as MachineFlags
@@ -63,6 +64,7 @@ class Spool:
             raise SpoolBroken(
                 f"{path} was written by another version (schema {found}, here {SCHEMA}); update the agent"
             )
+        self.deeds = Deeds(self, path.with_suffix(".mark"))
 
     @property
     def sender(self) -> str:
@@ -93,6 +95,7 @@ class Spool:
             try:
                 yield
                 self._db.execute("COMMIT")
+                self.deeds.committed()
             except sqlite3.DatabaseError as error:
                 self._roll_back()
                 raise _translated(error) from error
@@ -168,16 +171,19 @@ class Spool:
         )
 
     def put_lease(self, lease: Lease) -> None:
-        """Insert or rewrite a lease."""
-        self.write(
-            f"INSERT OR REPLACE INTO leases VALUES ({', '.join('?' * 20)})",
-            *(lease.lease, lease.job, lease.fence, lease.machine, lease.state.value, int(lease.own)),
-            *(msgspec.json.encode(lease.ticket), msgspec.json.encode(lease.toolpath)),
-            *(stamp_of(lease.start_by), lease.planned_start.timestamp(), lease.p90_s, lease.at.timestamp()),
-            *(lease.start_seq, int(lease.card)),
-            None if lease.problems is None else msgspec.json.encode(lease.problems),
-            *(lease.gates, lease.last_line, stamp_of(lease.started), stamp_of(lease.ended), lease.why),
-        )
+        """Insert or rewrite a lease. Every step of an own job is a deed, and so is the call of a machine."""
+        with self.transaction():
+            if lease.own or lease.state is LeaseState.STARTING:
+                self.deeds.note()
+            self.write(
+                f"INSERT OR REPLACE INTO leases VALUES ({', '.join('?' * 20)})",
+                *(lease.lease, lease.job, lease.fence, lease.machine, lease.state.value, int(lease.own)),
+                *(msgspec.json.encode(lease.ticket), msgspec.json.encode(lease.toolpath)),
+                *(stamp_of(lease.start_by), lease.planned_start.timestamp(), lease.p90_s, lease.at.timestamp()),
+                *(lease.start_seq, int(lease.card)),
+                None if lease.problems is None else msgspec.json.encode(lease.problems),
+                *(lease.gates, lease.last_line, stamp_of(lease.started), stamp_of(lease.ended), lease.why),
+            )
 
     def checkpoint(self, lease: str, line: int) -> None:
         """How far the machine confirmed."""
@@ -321,12 +327,19 @@ class Spool:
         return MachineFlags(bool(row[0]), row[1], row[2], materials)
 
     def put_flags(self, machine: str, flags: MachineFlags) -> None:
-        """Keep what persists of a machine."""
+        """Keep what persists of a machine: a deed."""
         materials = None if flags.materials is None else msgspec.json.encode(flags.materials)
-        self.write(
-            "INSERT OR REPLACE INTO machines VALUES (?, ?, ?, ?, ?)",
-            *(machine, int(flags.bed_clear), flags.disarmed, flags.disabled, materials),
-        )
+        with self.transaction():
+            self.deeds.note()
+            self.write(
+                "INSERT OR REPLACE INTO machines VALUES (?, ?, ?, ?, ?)",
+                *(machine, int(flags.bed_clear), flags.disarmed, flags.disabled, materials),
+            )
+
+    def mark_deeds(self) -> None:
+        """Raises OSError unless all that is committed is marked beside this file, too."""
+        with self._lock:
+            self.deeds.must_be_marked()
 
     # --- toolpath cache ------------------------------------------------------------------------------------------
 

@@ -84,8 +84,13 @@ class ToolpathStore:
         self._ending.set()
 
     def put(self, data: bytes) -> str:
-        """Keep a toolpath that a person handed in; its hash. Raises OSError when the disk is full."""
+        """Keep a toolpath that a person handed in; its hash.
+
+        Raises ToolpathUnavailable where it does not fit in the limit, OSError when the disk is full.
+        """
         sha256 = hashlib.sha256(data).hexdigest()
+        if not self.has(sha256):
+            self.make_room(len(data), keep=frozenset())
         part = self.path(sha256).with_suffix(".part")
         part.write_bytes(data)
         self._keep(part, sha256, len(data))
@@ -94,7 +99,8 @@ class ToolpathStore:
     def fetch(self, ref: ToolpathRef, wanted: Callable[[], bool]) -> Path:
         """Get the toolpath, however often that takes while it is `wanted`.
 
-        Raises ToolpathWrong after every source sent something else, GivenUp, OSError for a full disk.
+        Raises ToolpathWrong after every source sent something else, ToolpathUnavailable where there is no source,
+        GivenUp, OSError for a full disk.
         """
         with self._lock:
             own = self._busy.setdefault(ref.sha256, threading.Lock())
@@ -104,6 +110,8 @@ class ToolpathStore:
                     self._spool.touch_toolpath(ref.sha256, ref.size_bytes, self._clock.now())
                     return self.path(ref.sha256)
                 self.drop(ref.sha256)
+            if not ref.urls:
+                raise ToolpathUnavailable("the file is no longer on this computer as it was queued: queue it again")
             self._check_size(ref)
             self.make_room(ref.size_bytes, keep=frozenset({ref.sha256}))
             return self._fetch_patiently(ref, wanted)

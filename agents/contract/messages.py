@@ -48,6 +48,7 @@ from agents.contract.offers import (
     ToolpathRef,
     Withdrawal,
 )
+from agents.contract.own_work import OwnStep, OwnWork
 from agents.contract.presence import (
     AgentPresence,
     GateReport,
@@ -80,6 +81,7 @@ JournalBody = (
     | Holdings
     | GivenUp
     | HomeBook
+    | OwnWork
 )
 
 AnyMessage = (
@@ -124,6 +126,8 @@ __all__ = [
     "Message",
     "Moment",
     "Offer",
+    "OwnStep",
+    "OwnWork",
     "PauseRequest",
     "PieceLine",
     "Progressed",

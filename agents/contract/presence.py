@@ -114,6 +114,8 @@ class MachineReport(Message, frozen=True, kw_only=True, tag="machine_report"):
     """When the machine is down, whoever's the work."""
     reserved: tuple[tuple[Moment, Moment], ...] = ()
     """When it is booked for something that is no job of this network."""
+    own_until: Moment | None = None
+    """Until when the owner's own work, running and waiting, should keep it; None: there is none, or nobody can say."""
     people: Annotated[int, Meta(ge=0, le=10_000)] | None = None
     """How many people look after the shop's machines in its attended hours; a number, and nobody's name."""
     hours_a_week: Annotated[float, Meta(ge=0.0, le=168.0)] | None = None

@@ -20,6 +20,7 @@ from scheduler.dispatch.apply import apply_event, must_be_proven
 from scheduler.dispatch.books import book_came
 from scheduler.dispatch.entries import Entry, read_entry, sender_of
 from scheduler.dispatch.moves import Mover
+from scheduler.dispatch.owners import note_own_work
 from scheduler.dispatch.reconcile import reconcile
 from scheduler.store import queries
 from scheduler.store import tables as t
@@ -160,6 +161,9 @@ class Journals:
                     reconcile(c, self._mover, agent, body, now)
                     values = {"holdings_at": now, "holdings_term": self._term, "boot": body.boot}
                     c.execute(sa.update(t.agents).where(t.agents.c.id == agent).values(**values))
+                    return None
+                if isinstance(body, m.OwnWork):
+                    note_own_work(c, agent, body, now)
                     return None
                 if isinstance(body, m.HomeBook):
                     return book_came(c, self._mover, agent, body, now)

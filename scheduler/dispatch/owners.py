@@ -1,5 +1,8 @@
 """An owner's own job goes before pool work that has not begun on the owner's machine; never before work that runs.
 
+Own jobs come in two ways: ordered here for the owner's own machines (`make_way`), or queued in the shop by hand. Of the
+latter only this is known: that a machine is used, until when, and how it ended.
+
 The place is given up, not the work: what made way is planned anew, and not asked of that machine again before the own
 job is through.
 """
@@ -11,6 +14,7 @@ from datetime import datetime
 
 import sqlalchemy as sa
 
+from agents.contract import messages as m
 from agents.contract.vocabulary import LEASED_STATES, MOTION_STATES, JobState
 from scheduler.dispatch.moves import Happening, Mover
 from scheduler.dispatch.picture import Picture
@@ -19,6 +23,7 @@ from scheduler.dispatch.states import JobEvent
 from scheduler.orders.recipes import read_body
 from scheduler.planning.snapshot import Placement, Plan
 from scheduler.store import queries
+from scheduler.store.record import record
 from scheduler.store.rows import JobRow
 
 _WHY = "the owner's own job goes first"
@@ -43,6 +48,16 @@ def make_way(c: sa.Connection, mover: Mover, picture: Picture, plan: Plan, now: 
                 _take_back(c, mover, job, place, placement, now)
                 taken.append(job.id)
     return taken
+
+
+def note_own_work(c: sa.Connection, agent: str, event: m.OwnWork, now: datetime) -> None:
+    """A step of a run that the owner queued in the shop: a line of the record, and nothing to permit."""
+    body = {"run": event.run, "step": event.step.value}
+    if event.expected_end is not None:
+        body["expected_end"] = event.expected_end.isoformat()
+    if event.failure is not None:
+        body["failure"] = event.failure.value
+    record(c, "own_work", now, agent=agent, machine=event.machine, body=body)
 
 
 def _is_own(placement: Placement, picture: Picture) -> bool:

@@ -23,6 +23,7 @@ from scheduler.store.rows import AgentRow, MachineRow
 
 #: A finished part lies on the bed: somebody will clear it, we do not know when.
 _CLEARING: Final = timedelta(minutes=10)
+_AT_WORK: Final = frozenset({MachineState.RUNNING, MachineState.HELD})
 _BROKEN: Final = {MachineState.ALARM: "it is in alarm", MachineState.DISABLED: "it is switched off"}
 _WEEK_MIN: Final = 7 * 24 * 60
 #: Where attended hours are declared and nothing else: one person, so many hours a week, so long for taking a part out.
@@ -153,7 +154,7 @@ def _plan_machine(
         attended_windows=_windows(report.attended_windows) or None,
         maintenance=_windows(report.maintenance),
         reserved=_windows((*report.reserved, *booked)),
-        busy_until=now + _CLEARING if report.state is MachineState.OCCUPIED else None,
+        busy_until=_busy_until(report, now),
         accepts_pool=report.accepts_pool_work,
         offline=not machine.agent.online or report.state in (MachineState.OFFLINE, MachineState.UNIDENTIFIED),
         quarantined=machine.row.quarantine_why or (f"{broken}: {report.why or 'no reason given'}" if broken else ""),
@@ -163,6 +164,18 @@ def _plan_machine(
         load_s=load_s,
         unload_s=unload_s,
     )
+
+
+def _busy_until(report: MachineReport, now: datetime) -> datetime | None:
+    """Until when nothing can start: the bed must be cleared, now or after the owner's own work.
+
+    A machine that runs and names no job of ours is at its owner's work; where nobody knows for how long, it is asked
+    again a little later. What is over by the shop's word, and not by its machine's, counts as nobody knowing.
+    """
+    if report.own_until is not None and report.own_until > now:
+        return report.own_until + _CLEARING
+    own_runs = report.job is None and report.state in _AT_WORK
+    return now + _CLEARING if own_runs or report.state is MachineState.OCCUPIED else None
 
 
 def _circuit(report: MachineReport) -> str:

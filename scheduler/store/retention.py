@@ -20,7 +20,7 @@ from scheduler.store import tables as t
 
 #: Rows of one table deleted in one transaction.
 MOST_AT_ONCE: Final = 250
-#: Lines of the record that name no step of a job or order: words refused, comparisons, toolpaths made.
+#: Lines of the record that name no step of a job or order: words refused, comparisons, toolpaths made, own work.
 CHATTER: Final = frozenset(
     {
         "refused_word",
@@ -32,6 +32,7 @@ CHATTER: Final = frozenset(
         "reconciled_take_back",
         "reconciled_ask_cancel",
         "book_came",
+        "own_work",
     }
 )
 

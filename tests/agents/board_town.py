@@ -237,6 +237,9 @@ class TownShop:
 
     def journal_grew(self) -> None: ...
 
+    def memory_compared(self) -> bool:
+        return True
+
     def machine_changed(self, machine: str) -> None: ...
 
     def policy(self) -> Policy:

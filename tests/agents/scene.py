@@ -309,6 +309,9 @@ class Scene:
 
     def journal_grew(self) -> None: ...
 
+    def memory_compared(self) -> bool:
+        return True
+
     def machine_changed(self, machine: str) -> None: ...
 
     def policy(self) -> Policy:
