@@ -392,10 +392,11 @@ CHECKERS: Final[dict[str, Checker]] = {
     "ring": check_ring,
     "pool": check_pool,
     "declined": check_declined,
-    "toolpath": check_toolpath,
     "envelope": check_envelope,
     "tools": check_tools,
     "material": check_material,
+    # Behind what keeps a toolpath from being made at all: that says what a person can do about it.
+    "toolpath": check_toolpath,
     "power": check_power,
     "hours": check_hours,
 }

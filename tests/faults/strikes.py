@@ -19,6 +19,9 @@ from tests.faults.towns import Town
 #: How long a fault lasts that ends by itself. Nothing waits for it but the controller.
 _LASTS_S: Final = 1.5
 _HOUR_S: Final = 3600
+#: A machine that carried out nothing for this long has nothing more in its buffers, which take this long at most.
+_STILL_S: Final = 0.2
+_BUFFERS_S: Final = 30.0
 ROOT: Final = "small disks of their own"
 
 
@@ -75,7 +78,22 @@ def _kill_agent(struck: Struck) -> None:
     struck.lost()
 
 
+def _carried_out(town: Town) -> None:
+    """Wait for what was in the machines' buffers when their agent died: nobody can take it back."""
+    seen: tuple[int, float] = (-1, 0.0)
+
+    def still() -> bool:
+        nonlocal seen
+        count = sum(len(record.lines()) for record in town.records.values())
+        if count != seen[0]:
+            seen = (count, watching.now())
+        return watching.now() > seen[1] + _STILL_S
+
+    peer.eventually(still, _BUFFERS_S, "the machines have carried out what they had been sent")
+
+
 def _begin_agent(struck: Struck) -> None:
+    _carried_out(struck.town)
     struck.back()
     struck.town.agent = struck.town.begin_agent()
 

@@ -16,6 +16,11 @@ if TYPE_CHECKING:
 
 _PRESENT_S: Final = 3.0
 _LOOKS_EVERY_S: Final = 1.0
+#: What is really on the machines: whoever is asked says so again.
+_ON_IT: Final = {
+    "m1": {"material": "PLA", "remaining_g": 900},
+    "l1": {"material": "plywood", "thickness_mm": 3.0, "width_mm": 300, "height_mm": 200},
+}
 _HELD: Final = {"leased", "staged", "ready", "intended", "starting", "running", "held"}
 
 
@@ -59,6 +64,8 @@ class People:
             if not self._say(f"/api/machines/{name}/rearm"):
                 self.rearmed[name].pop()
             return
+        if not machine["description"].get("materials"):
+            self._say(f"/api/machines/{name}/material", materials=[_ON_IT[name]])
         if machine["bridge_state"] == "held":
             self._say(f"/api/machines/{name}/resume")
         for lease in mine:

@@ -70,6 +70,14 @@ def test_each_checker_says_no_with_numbers_and_a_lift(checker: str) -> None:
     assert made.waiting[0].machines == (shut,)
 
 
+def test_a_missing_material_is_named_rather_than_the_toolpath_that_was_not_made_for_want_of_it() -> None:
+    machine, job = SHUT["material"]
+    for_others = replace(job, options=(DurationOption(60, model="b"),))
+    shut = first_shut(View(world([machine], [for_others])), for_others, machine)
+    assert shut is not None
+    assert (shut.checker, shut.lift) == ("material", "load PETG on it")
+
+
 def test_reasons_carry_the_numbers() -> None:
     machine, job = SHUT["envelope"]
     shut = first_shut(View(world([machine], [job])), job, machine)
