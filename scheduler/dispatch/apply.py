@@ -16,6 +16,8 @@ from agents.contract.vocabulary import FailureClass
 from scheduler.dispatch.hearing import from_before_this_start, unproven_before
 from scheduler.dispatch.lending import put_off
 from scheduler.dispatch.moves import Happening, Mover
+from scheduler.dispatch.remaining import held_places
+from scheduler.dispatch.reservations import in_the_way, reserved_windows
 from scheduler.dispatch.states import ImpossibleTransition, JobEvent
 from scheduler.store import content_queries, queries
 from scheduler.store.record import record
@@ -139,7 +141,7 @@ def _under_lease(c: sa.Connection, mover: Mover, agent: str, job: JobRow, event:
         _late_word(c, job, agent, event, why, now)
         return why
     if isinstance(event, m.StartIntended):
-        why = _no_start(c, job, lease, now)
+        why = _no_start(c, mover, job, lease, now)
         if why is not None:
             return why
     happening = Happening(_event_of(job, event), now, agent=agent, machine=event_machine(event, lease), **_said(event))
@@ -157,15 +159,23 @@ def _not_its_lease(lease: LeaseRow | None, agent: str, event: Any) -> str | None
     return None
 
 
-def _no_start(c: sa.Connection, job: JobRow, lease: LeaseRow | None, now: datetime) -> str | None:
+def _no_start(c: sa.Connection, mover: Mover, job: JobRow, lease: LeaseRow | None, now: datetime) -> str | None:
     if job.cancel_why:
         return f"the job was cancelled: {job.cancel_why}"
-    if lease is not None and now > lease.start_by and not from_before_this_start(c, lease.granted_at):
-        return f"the lease lapsed at {lease.start_by.isoformat(timespec='seconds')}"
-    machine = queries.machine(c, lease.agent, lease.machine) if lease is not None else None
+    if lease is None:
+        return None
+    machine = queries.machine(c, lease.agent, lease.machine)
     if machine is not None and machine.quarantined_at is not None:
         return f"the machine is quarantined: {machine.quarantine_why}"
-    return None
+    if from_before_this_start(c, lease.granted_at):
+        return None
+    if now > lease.start_by:
+        return f"the lease lapsed at {lease.start_by.isoformat(timespec='seconds')}"
+    windows = reserved_windows(c, now).get(f"{lease.agent}.{lease.machine}", ())
+    if not windows:
+        return None
+    length = held_places(c, [lease.agent])[job.id].length
+    return in_the_way(windows, now, now + length, mover.limits.drift) or None
 
 
 def _late_word(c: sa.Connection, job: JobRow, agent: str, event: Any, why: str, now: datetime) -> None:

@@ -32,6 +32,7 @@ from scheduler.dispatch.offers import (
 from scheduler.dispatch.owners import make_way
 from scheduler.dispatch.picture import Picture
 from scheduler.dispatch.quoting import Planned, write_quotes
+from scheduler.dispatch.reservations import in_the_way, reserved_windows
 from scheduler.planning.snapshot import Placement, Waiting
 from scheduler.store import queries
 
@@ -97,12 +98,14 @@ class Carrying:
         limits, picture = self._mover.limits, self._picture
         room = room_left(c, picture.machines, limits)
         room.subtract(self._passed)
-        shut = unheard(c, now, limits)
+        shut, booked = unheard(c, now, limits), reserved_windows(c, now)
         for placement in placements:
             job, machine = jobs[placement.job], picture.machines[placement.machine]
             if job.state is not JobState.WAITING or job.version != picture.jobs[job.id].version:
                 continue
             why = shut or not_yet(machine, placement, room[machine.key], now, limits, self._reach.term)
+            # Somebody may have reserved the machine while this plan was made.
+            why = why or in_the_way(booked.get(machine.key, ()), placement.start, placement.finish)
             room[machine.key] -= 1
             keep_place(c, job, placement, self._planned.plan, self._number, why)
             if why:

@@ -36,6 +36,16 @@ class Place:
             return now if self.offer is None else max(now, self.offer.planned_finish)
         return now + timedelta(seconds=self.toolpath.duration_s * (1.0 - min(1.0, job.progress)))
 
+    def stretch(self, free_at: datetime) -> tuple[datetime, datetime]:
+        """From when until when a run that has not begun would last, on a machine that is free from `free_at` on."""
+        start = free_at if self.offer is None else max(free_at, self.offer.planned_start)
+        return start, start + self.length
+
+    @property
+    def length(self) -> timedelta:
+        """By the toolpath's own time table; nothing where no toolpath is known."""
+        return timedelta(seconds=0.0 if self.toolpath is None else self.toolpath.duration_s)
+
 
 def held_places(c: sa.Connection, agents: Sequence[str] | None = None) -> dict[str, Place]:
     """By job: every open offer and live lease, or those with some agents. Four reads however many there are."""

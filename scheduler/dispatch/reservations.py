@@ -110,6 +110,22 @@ def reserved_windows(c: sa.Connection, now: datetime) -> dict[str, tuple[tuple[d
     return {key: tuple(windows) for key, windows in found.items()}
 
 
+def in_the_way(
+    windows: Iterable[tuple[datetime, datetime]],
+    start: datetime,
+    finish: datetime,
+    slack: timedelta = timedelta(),
+) -> str:
+    """Why a run should not begin at `start`; empty when no reservation forbids it.
+
+    `slack`: so far into a window a run that begins before it may reach; estimates are no more exact than that.
+    """
+    for begin, end in windows:
+        if start < end and (start >= begin or finish - slack > begin):
+            return f"the machine is reserved from {begin:%d %b %H:%M UTC}"
+    return ""
+
+
 def displaced_by(c: sa.Connection, wish: Wish, now: datetime) -> tuple[Displaced, ...]:
     """Every job that stands in the window, in the order in which it would have been there."""
     machine = f"{wish.agent}.{wish.machine}"
@@ -126,7 +142,7 @@ def reserve(
     `expected` names the jobs that the person was told would be touched; should others be touched meanwhile, nothing is
     done and the new list is told. None takes whatever comes.
     """
-    _check(c, wish, now)
+    check(c, wish, now)
     displaced = displaced_by(c, wish, now)
     fresh = {one.job for one in displaced} - set(expected) if expected is not None else set()
     if fresh:
@@ -169,7 +185,8 @@ def the_machine(c: sa.Connection, agent: str, machine: str) -> MachineRow:
     return row
 
 
-def _check(c: sa.Connection, wish: Wish, now: datetime) -> None:
+def check(c: sa.Connection, wish: Wish, now: datetime) -> None:
+    """Whether it could be reserved, whomever it displaces. Raises Refused."""
     the_machine(c, wish.agent, wish.machine)
     what = "Nothing was reserved"
     if wish.end <= wish.start or wish.end <= now:

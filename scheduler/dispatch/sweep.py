@@ -19,6 +19,7 @@ from scheduler.dispatch.journal import take_in_what_waited, that_waited
 from scheduler.dispatch.moves import Happening, Mover
 from scheduler.dispatch.picture import SeenMachine, seen_machines
 from scheduler.dispatch.remaining import Place, held_places
+from scheduler.dispatch.reservations import in_the_way, reserved_windows
 from scheduler.dispatch.states import JobEvent
 from scheduler.orders.recipes import read_body
 from scheduler.store import Store, queries
@@ -84,6 +85,7 @@ def _look(c: sa.Connection, mover: Mover, agents: Sequence[str], now: datetime) 
     places, machines = held_places(c, agents), seen_machines(c, agents)
     jobs = {job.id: job for job in queries.jobs(c, ids=sorted(places))}
     running = {places[job.id].machine: places[job.id].finish(job, now) for job in _moving(jobs.values())}
+    booked = reserved_windows(c, now)
     found = []
     for job_id, place in places.items():
         job, machine = jobs[job_id], machines.get(place.machine)
@@ -94,7 +96,10 @@ def _look(c: sa.Connection, mover: Mover, agents: Sequence[str], now: datetime) 
                 found.append(_Finding(job, machine, ""))
             continue
         why = _broken(machine, mover, now) or _closed(machine, job)
-        why = why or _late(place, running.get(place.machine), mover)
+        free_at = running.get(place.machine)
+        why = why or _late(place, free_at, mover)
+        start, finish = place.stretch(free_at or now)
+        why = why or in_the_way(booked.get(place.machine, ()), start, finish, mover.limits.drift)
         if why:
             found.append(_Finding(job, machine, why))
     return found

@@ -130,6 +130,59 @@ def test_who_is_displaced_is_told_first_and_only_what_has_not_begun_makes_way(li
     assert JobState.LEASED in {line.job(second).state, line.job(third).state}
 
 
+def test_a_plan_made_before_the_reservation_offers_nothing_into_it(tmp_path: Path) -> None:
+    booked: list[Wish] = []
+
+    def plan_while_somebody_reserves(snapshot: Snapshot) -> Plan:
+        for one in booked:
+            reserve(line, one)
+        return real_plan(snapshot)
+
+    line = Line(tmp_path, Agent("mill", "pi", ("m1",)), planner=plan_while_somebody_reserves)
+    line.arrive()
+    (job,) = line.order()
+    line.plan()
+    booked.append(wish(line, 0.1, 3))
+    line.plan()
+    row = line.job(job)
+    assert row.state is JobState.WAITING
+    assert row.placement is not None
+    assert "reserved" in row.placement["not_yet"]
+    line.close()
+
+
+def test_what_begins_so_late_that_it_would_run_into_the_window_goes_elsewhere(line: Line, agent: Agent) -> None:
+    line.clock.pass_(minutes=1)
+    (job,) = line.order()  # half an hour
+    plan_and_talk(line)
+    assert line.job(job).state is JobState.LEASED
+    reserve(line, wish(line, 0.6, 2))
+    line.clock.pass_(minutes=14)  # nobody clears the bed; in time still, but for eight minutes
+    plan_and_talk(line)
+    assert line.job(job).state is JobState.LEASED
+    line.clock.pass_(minutes=4)
+    agent.stage(job, line.now)
+    agent.intend(job, line.now)
+    line.exchange(agent)
+    assert agent.starts == []
+    line.plan()
+    row = line.job(job)
+    assert row.state is JobState.WAITING
+    with line.scheduler.store.read() as c:
+        told = [event.body.get("why", "") for event in queries.events(c, job=job)]
+    assert any("reserved" in why for why in told)
+
+
+def test_a_start_just_in_time_for_the_window_is_permitted(line: Line, agent: Agent) -> None:
+    line.clock.pass_(minutes=1)
+    (job,) = line.order()
+    plan_and_talk(line)
+    reserve(line, wish(line, 0.6, 2))
+    line.clock.pass_(minutes=14)
+    start(line, agent, job)
+    assert agent.starts == [(job, 1)]
+
+
 @pytest.mark.parametrize(("after_h", "hours"), [(1, 0), (1, -1), (-3, 2), (1, 24 * 15), (24 * 400, 1)])
 def test_windows_that_make_no_sense_are_refused(line: Line, after_h: float, hours: float) -> None:
     with pytest.raises(Refused, match="Nothing was reserved"):
