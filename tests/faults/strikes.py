@@ -79,7 +79,7 @@ def _kill_agent(struck: Struck) -> None:
 
 
 def _carried_out(town: Town) -> None:
-    """Wait for what was in the machines' buffers when their agent died: nobody can take it back."""
+    """Wait for what was in the machines' buffers when nobody commanded them any more: nobody can take it back."""
     seen: tuple[int, float] = (-1, 0.0)
 
     def still() -> bool:
@@ -224,6 +224,7 @@ def _plug_elsewhere(struck: Struck) -> None:
     try:
         while not taken or (os.ttyname(taken[-1]) != struck.unplugged and len(taken) < 64):
             taken += os.openpty()
+        _carried_out(town)
         struck.back_at[machine] = watching.now()
         twin = town.twins[machine]
         twin.ask(cmd="fault", name="vanish", for_s=0.0)
