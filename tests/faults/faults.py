@@ -6,10 +6,9 @@ from collections.abc import Callable
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
-from agents.contract import decode
-from agents.contract import messages as m
 from agents.contract.vocabulary import Process
 from agents.lease import WAITING
+from tests.faults import away
 from tests.faults.scheduling import CLIENT
 
 if TYPE_CHECKING:
@@ -189,23 +188,7 @@ def restore_scheduler_database(life: Life) -> None:
 
 def restore_agent_database(life: Life) -> None:
     """An old copy of a spool is put in place while its agent is down."""
-    shop = life.a_shop()
-    copy = life.folder / f"{shop.name}.copy"
-    if not shop.copy_spool(copy):
-        return
-
-    def put_back() -> None:
-        if shop.agent is None:
-            return
-        # What only the lost memory knew: the machine finished, and no scheduler had heard of it.
-        untold = [decode(payload).body for _, payload in shop.agent.spool.unacknowledged()]
-        life.books.unknowable |= {body.job for body in untold if isinstance(body, m.Finished)}
-        shop.kill()
-        shop.restore(copy)
-        life.books.restore(shop.id)
-        life.begin_shop(shop)
-
-    life.later(put_back, 2, 60)
+    away.put_back_later(life, life.a_shop())
 
 
 def unplug_machine(life: Life) -> None:
@@ -332,5 +315,7 @@ FAULTS: Final[dict[str, Callable[[Life], None]]] = {
         *(unplug_machine, reset_machine, machine_alarm, noisy_cable, person_leaves),
         *(clock_back_as_person_leaves, lease_lapses_unheard),
         *(owner_closes, material_runs_out, damage_transfer, damage_cache),
+        *(away.scheduler_away, away.away_and_agent_killed, away.away_and_agent_cut, away.away_and_agent_paused),
+        *(away.scheduler_cut_on_one_side, away.scheduler_stopped_for_long),
     )
 }

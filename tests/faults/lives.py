@@ -6,21 +6,17 @@ and slicers are replaced. Everything follows from one seed.
 
 from __future__ import annotations
 
-import contextlib
 import random
-import secrets
 import shutil
-import tempfile
-import uuid
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
-from unittest import mock
 
 import sqlalchemy as sa
 
+from agents.contract import messages as m
 from agents.contract.vocabulary import JobState, Process
 from agents.lease import MOVING
 from agents.spool import SpoolFull
@@ -31,16 +27,17 @@ from scheduler.store import queries
 from scheduler.store.rows import JobRow
 from tests.faults.bench import Bench
 from tests.faults.faults import FAULTS
+from tests.faults.grounds import memory_folder, same_ids
+from tests.faults.lent import Lent
 from tests.faults.people import People
-from tests.faults.post import PostOffice
+from tests.faults.post import PostOffice, stays_in_order
 from tests.faults.rules import BEAM_OFF_WITHIN_S, Books, NotKept
 from tests.faults.scheduling import CLIENT, SchedulerSide, kind_of
-from tests.faults.shop import Killed, Shop, SideClock, World, back_up
+from tests.faults.shop import Deeds, Killed, Shop, SideClock, World
 from tests.faults.shop_rules import is_what_was_offered
 from tests.faults.steps import NAMED, Steps, Trap
-from tests.scheduler.line import START, Line, order_peg
+from tests.scheduler.line import START, order_peg
 
-MEMORY: Final = "/dev/shm"
 _FAULTY_TURNS: Final = 60
 _MOST_TURNS: Final = 400
 _SLICE_S: Final = 0.1
@@ -67,6 +64,8 @@ class Lived:
     runs: int = 0
     decided: int = 0
     excused: bool = False
+    pulls: Counter[str] = field(default_factory=Counter)
+    """What shows that jobs were made without their scheduler."""
 
 
 class Life:
@@ -80,13 +79,16 @@ class Life:
         shutil.copy(template, self.folder / "scheduler" / "workshed.db")
         self.time = World()
         self.steps, self.books = Steps(), Books()
+        self.lent = Lent(self.books, self._pulled)
         self.office = PostOffice(self.chance)
         self.office.published = self._published
+        self._deeds = Deeds(self._made, self.lent.home_wrote)
         self.heard: list[tuple[str, bytes]] = []
         self.side = SchedulerSide(
             self.folder / "scheduler", self.office, self.steps, SideClock(START, self.time), self.chance
         )
-        self.side.committing, self.side.committed = self.books.commit, self.books.committed_now
+        self.side.committing += [self.books.commit, self.lent.commit]
+        self.side.committed += [self.books.committed_now, self.lent.committed_now]
         self.shops = [
             self._shop("mill", seed, m1=Process.FDM, m2=Process.LASER),
             self._shop("barn", seed, m3=Process.FDM),
@@ -107,10 +109,16 @@ class Life:
     def _shop(self, name: str, seed: int, **machines: Process) -> Shop:
         benches = {machine: Bench(machine, process, seed) for machine, process in machines.items()}
         clock = SideClock(START, self.time)
-        shop = Shop(name, self.folder / name, benches, self.office, self.steps, clock, self.side.blob, self.books.made)
+        shop = Shop(name, self.folder / name, benches, self.office, self.steps, clock, self._served, self._deeds)
         for bench in benches.values():
             self._attach(shop, bench)
         return shop
+
+    def _served(self, url: str) -> bytes | None:
+        """What the scheduler, or the shop that a job's mark names, answers for a toolpath."""
+        sha256 = url.rpartition("/")[2]
+        at_home = [shop for shop in self.shops if url.startswith(f"http://{shop.id}/")]
+        return at_home[0].serve(sha256) if at_home else self.side.blob(sha256)
 
     def _attach(self, shop: Shop, bench: Bench) -> None:
         running: list[tuple[str, int]] = []
@@ -181,6 +189,7 @@ class Life:
                 self._turn(pause_s)
                 now = self._state()
                 pause_s, before = (min(pause_s * 2, 400.0) if now == before else 5.0), now
+        self.side.read(self.lent.known)
         self.lived.steps, self.lived.turns, self.lived.runs = self.steps.passed_by, self.turn, len(self.books.runs)
         self.lived.decided, self.lived.excused = len(self.books.decided), self.books.nobody_knows
         return self.lived
@@ -229,7 +238,8 @@ class Life:
             elif not self._reachable():
                 self.books.excused = True
         # Words take milliseconds and turns seconds: where seconds count, there is time for several words in one.
-        for _ in range(1 if self._old_since is None else 4):
+        alone = not self.office.sessions[CLIENT].connected
+        for _ in range(1 if self._old_since is None and not alone else 4):
             self._do(CLIENT, self.side.turn)
             for shop in self.shops:
                 self._do(shop.id, shop.hear)
@@ -294,6 +304,7 @@ class Life:
             self.side.begin()
             if old:
                 self.side.read(self.books.put_back)
+                self.side.read(self.lent.put_back)
                 self._old_since = self.time.elapsed_s
 
     def begin_shop(self, shop: Shop) -> None:
@@ -341,8 +352,18 @@ class Life:
             session.held_until = 0.0
 
     def _published(self, topic: str, payload: bytes) -> None:
-        self.heard.append((topic, payload))
+        if not stays_in_order(topic):
+            self.heard.append((topic, payload))
+        self.lent.published(topic, payload)
         self.steps.passed(f"broker: {kind_of(payload)} has come")
+
+    def _pulled(self, what: str) -> None:
+        self.lived.pulls[what] += 1
+
+    def _made(self, body: m.Finished) -> None:
+        if (body.job, body.fence) in self.lent.permitted:
+            self._pulled("made by a home's word")
+        self.books.made(body.job)
 
     # --- rules that need the machines ---------------------------------------------------------------------------------
 
@@ -381,34 +402,6 @@ class Life:
                 raise NotKept(
                     f"the beam of {bench.name} is on, {self.time.elapsed_s - since:.1f} s after its person left"
                 )
-
-
-def memory_folder() -> Path:
-    """A fresh folder, in memory where there is such a place: what is tested is not the disk."""
-    return Path(tempfile.mkdtemp(prefix="life", dir=MEMORY if Path(MEMORY).is_dir() else None))
-
-
-@contextlib.contextmanager
-def same_ids(chance: random.Random) -> Iterator[None]:
-    """Message ids and names of orders follow from the seed."""
-
-    def uuid4() -> uuid.UUID:
-        return uuid.UUID(int=chance.getrandbits(128), version=4)
-
-    def token_hex(size: int = 16) -> str:
-        return chance.randbytes(size).hex()
-
-    with mock.patch.object(uuid, "uuid4", uuid4), mock.patch.object(secrets, "token_hex", token_hex):
-        yield
-
-
-def template_database() -> Path:
-    """An empty, migrated database to start lives from: migrating is tested elsewhere and takes most of a life."""
-    folder = memory_folder()
-    Line(folder).close()
-    copy = folder / "template.db"
-    back_up(folder / "workshed.db", copy)
-    return copy
 
 
 def live(seed: int, template: Path, *, faults: int = 3, only: str = "") -> Lived:

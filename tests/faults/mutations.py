@@ -20,7 +20,8 @@ from typing import Any
 
 import pytest
 
-from tests.faults.lives import live, template_database
+from tests.faults.grounds import template_database
+from tests.faults.lives import live
 from tests.faults.rules import NotKept
 from tests.faults.spoiling import MUTATIONS, Mutation
 

@@ -1,10 +1,21 @@
-"""A broker in memory with persistent sessions at QoS 1: what is not acknowledged stays, and everything can go wrong."""
+"""A broker in memory with persistent sessions at QoS 1: what is not acknowledged stays, and everything can go wrong.
+
+But for what a retained topic of the board, or a scheduler's presence, says: its words reach a client in the order in
+which the broker took them (MQTT 3.1.1, section 4.6), and the right to grant rests on that.
+"""
 
 from __future__ import annotations
 
 import random
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Final
+
+from agents.contract import topics
+
+#: (topic, payload, whether it is the broker's kept copy), on its way to a client.
+Mail = tuple[str, bytes, bool]
+_IN_ORDER: Final = (topics.BOARD, topics.HOME_BOARD, topics.SCHEDULER_PRESENCE)
 
 
 def matches(topic_filter: str, topic: str) -> bool:
@@ -18,6 +29,11 @@ def matches(topic_filter: str, topic: str) -> bool:
     return len(wanted) == len(given)
 
 
+def stays_in_order(topic: str) -> bool:
+    """Whether a client hears the words of this topic as they were said."""
+    return any(kind.match(topic) is not None for kind in _IN_ORDER)
+
+
 @dataclass
 class Session:
     """One client's: its subscriptions, what waits for it, and whether it is connected."""
@@ -27,7 +43,7 @@ class Session:
     cut: bool = False
     """No byte passes; the client learns of it when `silent` ends."""
     silent: bool = False
-    queue: list[tuple[str, bytes]] = field(default_factory=list)
+    queue: list[Mail] = field(default_factory=list)
     unsent: list[tuple[str, bytes, bool]] = field(default_factory=list)
     """In the client's own memory: said while the line was dead and nobody had noticed."""
     will: tuple[str, bytes] | None = None
@@ -48,7 +64,21 @@ class PostOffice:
     def subscribe(self, client: str, subscriptions: tuple[str, ...], will: tuple[str, bytes] | None) -> None:
         """A client says who it is; its session may be there already."""
         session = self.sessions.setdefault(client, Session(subscriptions))
-        session.subscriptions, session.will = subscriptions, will
+        session.subscriptions = tuple(dict.fromkeys((*session.subscriptions, *subscriptions)))
+        session.will = will
+
+    def subscribe_also(self, client: str, wanted: tuple[str, ...]) -> None:
+        """A client that is connected subscribes to these too, or once more; what is retained there comes (again)."""
+        session = self.sessions[client]
+        if not self.up or session.cut or not session.connected:
+            return
+        session.subscriptions = tuple(dict.fromkeys((*session.subscriptions, *wanted)))
+        self._say_kept(session, wanted)
+
+    def _say_kept(self, session: Session, wanted: tuple[str, ...]) -> None:
+        for topic, payload in self.retained.items():
+            if any(matches(each, topic) for each in wanted):
+                session.queue.append((topic, payload, True))
 
     def connect(self, client: str) -> bool:
         """Connect if that is possible now; retained messages come anew. True if it was not connected before."""
@@ -56,9 +86,7 @@ class PostOffice:
         if not self.up or session.cut or session.connected:
             return False
         session.connected = True
-        for topic, payload in self.retained.items():
-            if any(matches(wanted, topic) for wanted in session.subscriptions):
-                session.queue.append((topic, payload))
+        self._say_kept(session, session.subscriptions)
         for topic, payload, retain in session.unsent:
             self._route(topic, payload, retain)
         session.unsent.clear()
@@ -86,20 +114,22 @@ class PostOffice:
 
     def _route(self, topic: str, payload: bytes, retain: bool) -> None:
         if retain:
-            self.retained[topic] = payload
+            self.retained.pop(topic, None)
+            if payload:
+                self.retained[topic] = payload
         for session in self.sessions.values():
             if any(matches(wanted, topic) for wanted in session.subscriptions):
-                session.queue.append((topic, payload))
+                session.queue.append((topic, payload, False))
         self.published(topic, payload)
 
-    def arrived(self, client: str, now: float) -> list[tuple[str, bytes]]:
+    def arrived(self, client: str, now: float) -> list[Mail]:
         """What a client may take in now, in order; it calls `settle` for each one it committed."""
         session = self.sessions[client]
         if not self.up or session.cut or not session.connected or now < session.held_until:
             return []
         return list(session.queue)
 
-    def settle(self, client: str, message: tuple[str, bytes]) -> None:
+    def settle(self, client: str, message: Mail) -> None:
         """The client acknowledged it; it will not come again."""
         queue = self.sessions[client].queue
         if message in queue:
@@ -118,9 +148,11 @@ class PostOffice:
     def double(self) -> None:
         """Everything on its way comes twice."""
         for session in self.sessions.values():
-            session.queue.extend([message for message in session.queue if self._chance.random() < 0.8])
+            session.queue.extend([m for m in session.queue if stays_in_order(m[0]) or self._chance.random() < 0.8])
 
     def shuffle(self) -> None:
         """Everything on its way changes places."""
         for session in self.sessions.values():
+            said = iter([message for message in session.queue if stays_in_order(message[0])])
             self._chance.shuffle(session.queue)
+            session.queue[:] = [next(said) if stays_in_order(message[0]) else message for message in session.queue]

@@ -13,9 +13,10 @@ from unittest import mock
 
 import sqlalchemy as sa
 
-from agents.contract import decode
+from agents.contract import decode, encode, wrap
 from agents.contract import messages as m
-from agents.contract.topics import JOURNAL, MACHINE, PRESENCE
+from agents.contract.granting import epoch_of
+from agents.contract.topics import JOURNAL, MACHINE, PRESENCE, SCHEDULER_PRESENCE
 from agents.contract.vocabulary import JobState
 from designs.processes.model import MadeToolpath
 from scheduler.app import Parts, Scheduler
@@ -26,13 +27,17 @@ from scheduler.orders.composer import ComposerHere
 from scheduler.orders.recipes import Recipe
 from scheduler.store import queries
 from scheduler.store.record import post
-from tests.faults.post import PostOffice
+from tests.faults.post import Mail, PostOffice
 from tests.faults.rules import NotKept
 from tests.faults.shop import MOST_PAGES, SideClock, back_up
 from tests.faults.steps import Steps
 from tests.scheduler.line import AtOnce, first_fit
 
 CLIENT: Final = "scheduler"
+PRESENCE_TOPIC: Final = SCHEDULER_PRESENCE.of(scheduler="main")
+_MARKED_SENT: Final = (
+    "SELECT payload FROM outbox WHERE sent_at IS NOT NULL AND (expires_at IS NULL OR expires_at > sent_at)"
+)
 _MARKED: Final = "the outbox is marked sent"
 _PRINT: Final = (
     "; {key}\nG21\nG90\nM104 S60\nG28\nG1 X10 Y10 Z0.3 F3000\nG1 X80 Y10\nG1 X80 Y80\nM104 S0\nM140 S0\nM107\n"
@@ -64,16 +69,19 @@ class SchedulerSide:
 
     def __init__(self, folder: Path, office: PostOffice, steps: Steps, clock: SideClock, chance: random.Random) -> None:
         self._chance = chance
+        office.subscribe(CLIENT, (), None)
         self.folder, self.office, self.steps, self.clock = folder, office, steps, clock
         self.scheduler: Scheduler | None = None
         self.paused = False
         self.full = False
-        self.committing: Callable[[sa.Connection], None] = lambda c: None
+        self.committing: list[Callable[[sa.Connection], None]] = []
         """Called with every transaction's connection just before its commit."""
-        self.committed: Callable[[], None] = lambda: None
+        self.committed: list[Callable[[], None]] = []
         """Called after it."""
+        self.standing = 0
+        """The epoch of the connection that it believes to have; 0 while it knows of none."""
         self._doing = ""
-        self._commits = 0
+        self._commits = self._connection = 0
         self._handed_over: set[bytes] = set()
         self._read_upto = 0
 
@@ -96,7 +104,7 @@ class SchedulerSide:
             scheduler = Scheduler(Settings(data=self.folder, broker=None), parts)
         _compile_once(scheduler.store.engine)
         self.scheduler, self.full, self.paused = scheduler, False, False
-        self.office.subscribe(CLIENT, tuple(topic.filter() for topic in (PRESENCE, MACHINE, JOURNAL)), None)
+        self._connection = self.standing = 0
         scheduler.outgoing._again_later = lambda: None  # type: ignore[method-assign]
         self._watch_disk()
         with scheduler.store.write() as c:
@@ -113,9 +121,9 @@ class SchedulerSide:
                 deed(c)
 
     def kill(self) -> None:
-        """kill -9; its connection to the broker breaks."""
+        """kill -9; its connection to the broker breaks, and the broker says so."""
         scheduler, self.scheduler = self.scheduler, None
-        self.office.gone(CLIENT, will=False, memory_lost=True)
+        self.office.gone(CLIENT, will=True, memory_lost=True)
         if scheduler is not None:
             scheduler.store.close()
 
@@ -142,13 +150,15 @@ class SchedulerSide:
             with write() as c:
                 yield c
                 what = self._written(c)
-                self.committing(c)
+                for look in self.committing:
+                    look(c)
                 if what == _MARKED:
                     self._check_marks(c)
                 if what:
                     self.steps.passed(f"scheduler: before {what}")
             self._commits += 1
-            self.committed()
+            for note in self.committed:
+                note()
             if what:
                 self.steps.passed(f"scheduler: after {what}")
 
@@ -164,8 +174,7 @@ class SchedulerSide:
 
     def _check_marks(self, c: sa.Connection) -> None:
         """Only what the broker took may be marked as sent."""
-        marked = "SELECT payload FROM outbox WHERE sent_at IS NOT NULL AND (expires_at IS NULL OR expires_at > sent_at)"
-        for (payload,) in c.exec_driver_sql(marked):
+        for (payload,) in c.exec_driver_sql(_MARKED_SENT):
             if bytes(payload) not in self._handed_over:
                 raise NotKept(f"a {kind_of(bytes(payload))} is marked as sent, and no broker has it")
 
@@ -190,7 +199,7 @@ class SchedulerSide:
         scheduler = self.scheduler
         if scheduler is None or self.paused:
             return
-        self.office.connect(CLIENT)
+        self._connect()
         self.hear()
         with scheduler.store.read() as c:
             waits = bool(queries.jobs(c, states=[JobState.WAITING]))
@@ -205,20 +214,53 @@ class SchedulerSide:
         finally:
             self._doing = ""
 
+    def _connect(self) -> None:
+        """As `BrokerLink` does it: a new connection is a new epoch, and a client that remembers nothing."""
+        session, scheduler = self.office.sessions[CLIENT], self.scheduler
+        assert scheduler is not None
+        if session.connected or (session.cut and session.silent):
+            return
+        self.standing = 0
+        in_vain = session.cut or not self.office.up
+        if in_vain and self._chance.random() < 0.7:
+            return
+        self._connection += 1
+        epoch = epoch_of(scheduler.term, self._connection)
+        if not scheduler._begin_epoch(epoch):
+            return
+        self._hold_back()
+        if in_vain:
+            return
+        session.unsent.clear()
+        heard = tuple(topic.filter() for topic in (PRESENCE, MACHINE, JOURNAL))
+        self.office.subscribe(CLIENT, heard, (PRESENCE_TOPIC, self._presence(epoch, online=False)))
+        if self.office.connect(CLIENT):
+            self.standing = epoch
+            self.office.publish(CLIENT, PRESENCE_TOPIC, self._presence(epoch, online=True), retain=True)
+
+    def _hold_back(self) -> None:
+        """What the beginning of an epoch takes out of the outbox never goes out, and is marked like what did."""
+        self.read(lambda c: self._handed_over.update(bytes(row[0]) for row in c.exec_driver_sql(_MARKED_SENT)))
+
+    def _presence(self, epoch: int, *, online: bool) -> bytes:
+        assert self.scheduler is not None
+        said = m.SchedulerPresence(scheduler="main", online=online, term=self.scheduler.term, epoch=epoch)
+        return encode(wrap(said, sender=self.scheduler.sender, now=self.clock.now()))
+
     def hear(self) -> None:
         """Commit what the broker has, as one batch or one message at a time."""
         scheduler = self.scheduler
         if scheduler is None or self.paused:
             return
         found = [
-            Inbound(*message, settle=functools.partial(self._settled, message, self._commits))
+            Inbound(message[0], message[1], settle=functools.partial(self._settled, message, self._commits))
             for message in self.office.arrived(CLIENT, self.clock.elapsed_s)
         ]
         size = len(found) if self._chance.random() < 0.5 else 1
         for start in range(0, len(found), max(1, size)):
             scheduler.ingest.commit(found[start : start + size])
 
-    def _settled(self, message: tuple[str, bytes], commits: int) -> None:
+    def _settled(self, message: Mail, commits: int) -> None:
         if self._commits == commits:
             raise NotKept(f"a {kind_of(message[1])} was confirmed to the broker before anything of it was committed")
         self.office.settle(CLIENT, message)
@@ -230,7 +272,9 @@ class SchedulerSide:
         self.office.publish(CLIENT, topic, payload, retain=retain)
 
     def deliver(self, messages: list[tuple[str, bytes, bool]], timeout_s: float) -> int:
-        """Courier."""
+        """Courier. Over a line that is dead and not known to be, nothing is confirmed."""
+        if self.office.sessions[CLIENT].silent:
+            return 0
         for number, (topic, payload, retain) in enumerate(messages):
             if not self.office.publish(CLIENT, topic, payload, retain=retain):
                 return number
@@ -245,5 +289,5 @@ def _compile_once(engine: sa.Engine) -> None:
 
 
 def kind_of(payload: bytes) -> str:
-    """What an encoded message is."""
-    return type(decode(payload).body).__name__
+    """What an encoded message is; a retained one that is taken back has no bytes."""
+    return type(decode(payload).body).__name__ if payload else "nothing more"

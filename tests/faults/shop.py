@@ -14,18 +14,22 @@ import sqlite3
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Final, cast
 from unittest import mock
 
+import msgspec
+
 from agents import agent as agents_agent
 from agents.agent import Agent
-from agents.config import CacheSettings, MachineSettings, MqttSettings
+from agents.config import BoardSettings, CacheSettings, MachineSettings, MqttSettings
 from agents.contract import messages as m
+from agents.contract.topics import GRANTS
 from agents.contract.vocabulary import Process
 from agents.hands import Hands
+from agents.home_book import Granted
 from agents.mqtt import MqttLine
 from agents.policy import Policy
 from agents.spool import Lease, Spool
@@ -76,12 +80,23 @@ class SideClock:
         return 1000.0 + self.elapsed_s
 
 
+@dataclass(frozen=True)
+class Deeds:
+    """Who is told of what a spool has on its disk."""
+
+    made: Callable[[m.Finished], None]
+    lent: Callable[[str, Granted], None]
+    """(home, its own lease as it is now)."""
+
+
 class SpoolWithSteps(Spool):
     """The real spool; every outermost transaction is two steps, named by the last thing written in it."""
 
-    def __init__(self, steps: Steps, path: Path, *, sender: str, made: Callable[[str], None], books: ShopBooks) -> None:
-        self._steps, self._noted, self.is_full, self._made, self._books = steps, "", False, made, books
-        self._just_made: list[str] = []
+    def __init__(self, steps: Steps, path: Path, *, sender: str, deeds: Deeds, books: ShopBooks) -> None:
+        self._steps, self._noted, self.is_full, self._deeds, self._books = steps, "", False, deeds, books
+        self._just_made: list[m.Finished] = []
+        self._just_lent: list[Granted] = []
+        self._home = sender.removeprefix("agent/").replace("/", ".")
         super().__init__(path, sender=sender)
 
     @contextlib.contextmanager
@@ -92,6 +107,7 @@ class SpoolWithSteps(Spool):
             return
         self._noted = ""
         self._just_made.clear()
+        self._just_lent.clear()
         if self.is_full:
             pages = self._db.execute("PRAGMA page_count").fetchone()[0]
             self._db.execute(f"PRAGMA max_page_count = {pages}")
@@ -100,8 +116,10 @@ class SpoolWithSteps(Spool):
             noted = self._noted
             if noted:
                 self._steps.passed(f"agent: before the commit of {noted}")
-        for job in self._just_made:
-            self._made(job)
+        for granted in self._just_lent:
+            self._deeds.lent(self._home, granted)
+        for finished in self._just_made:
+            self._deeds.made(finished)
         if noted:
             self._steps.passed(f"agent: after the commit of {noted}")
 
@@ -115,8 +133,16 @@ class SpoolWithSteps(Spool):
         seq = super().journal(body, now, traceparent=traceparent)
         self._noted = type(body).__name__
         if isinstance(body, m.Finished):
-            self._just_made.append(body.job)
+            self._just_made.append(body)
         return seq
+
+    def write(self, sql: str, *values: object) -> None:
+        super().write(sql, *values)
+        if "INTO home_leases" in sql:
+            granted = msgspec.json.decode(cast("bytes", values[3]), type=Granted)
+            self._just_lent.append(granted)
+            if not granted.lease.ended:
+                self._noted = "a home's permission" if granted.lease.committed else "a home's grant"
 
     def put_lease(self, lease: Lease) -> None:
         if not self._noted or self._noted.startswith("lease"):
@@ -168,7 +194,10 @@ class _Line:
     @property
     def is_up(self) -> bool:
         session = self._office.sessions[self._client]
-        return self._office.up and session.connected and (not session.cut or session.silent)
+        return self._office.up and (session.silent if session.cut else session.connected)
+
+    def subscribe(self, wanted: tuple[str, ...]) -> None:
+        self._office.subscribe_also(self._client, wanted)
 
     def publish(self, topic: str, payload: bytes, *, retain: bool = False, qos: int = 1) -> bool:
         return self._office.publish(self._client, topic, payload, retain=retain)
@@ -219,14 +248,15 @@ class Shop:
         steps: Steps,
         clock: SideClock,
         blob: Callable[[str], bytes | None],
-        made: Callable[[str], None],
+        deeds: Deeds,
     ) -> None:
         self.name, self.folder, self.benches, self.office = name, folder, benches, office
-        self.steps, self.clock, self._blob, self._made = steps, clock, blob, made
+        self.steps, self.clock, self._blob, self._deeds = steps, clock, blob, deeds
         machines = tuple(settings_of(machine, bench.process) for machine, bench in benches.items())
         base = shop_config(folder, *machines, mqtt=MqttSettings(host="broker.invalid"))
-        self.config = replace(base, shop=name, agent="pi")
         self.id = f"{name}.pi"
+        http = replace(base.http, public_url=f"http://{self.id}")
+        self.config = replace(base, shop=name, agent="pi", http=http, board=BoardSettings(volunteers=True))
         self.agent: Agent | None = None
         self.hands: Hands | None = None
         self.paused = False
@@ -234,6 +264,7 @@ class Shop:
         self.cache_full = False
         self.damage_on_the_way = False
         self.books = ShopBooks(name)
+        self._line_up = False
         self._to_fetch: list[Callable[[], None]] = []
 
     @property
@@ -247,12 +278,14 @@ class Shop:
         """Start the process on what the spool holds. Raises Killed."""
 
         def spool(path: Path, *, sender: str) -> Spool:
-            return SpoolWithSteps(self.steps, path, sender=sender, made=self._made, books=self.books)
+            return SpoolWithSteps(self.steps, path, sender=sender, deeds=self._deeds, books=self.books)
 
         with mock.patch.object(agents_agent, "Spool", spool):
             agent = Agent(self.config, self._open_bridge, clock=self.clock)
         self._to_fetch.clear()
         agent._fetchers = cast("Any", self)
+        agent.board._fetcher = cast("Any", self)
+        self._line_up = False
         agent.store._ending = cast("Any", _Impatient())
         agent.store._opener = cast("Any", self)
         agent.line = cast("MqttLine", _Line(self.office, self.id))
@@ -330,8 +363,15 @@ class Shop:
         waiting, self._to_fetch = self._to_fetch, []
         for fetch in waiting:
             self._try(fetch)
+        assert agent.line is not None
+        if self._line_up and not agent.line.is_up:
+            agent._line().lost("the line is dead")
         if self.office.connect(self.id):
             agent._connected()
+        self._line_up = agent.line.is_up
+        agent.board.tick()
+        for supervisor in agent.supervisors.values():
+            supervisor.catch_up()
         while agent.teller.pump() == 0.0:
             pass
 
@@ -341,13 +381,23 @@ class Shop:
         if agent is None or self.paused:
             return
         for message in self.office.arrived(self.id, self.clock.elapsed_s):
+            topic, payload, retained = message
             last_seq = agent.spool.last_seq
-            if not agent._received(*message):
+            taken = agent.board.heard(topic, payload, retained)
+            if not (agent._received(topic, payload) if taken is None else taken):
                 break
-            self.books.heard(message[1], agent.spool, last_seq)
+            if taken is None or GRANTS.match(topic) is not None:
+                self.books.heard(payload, agent.spool, last_seq)
             self.office.settle(self.id, message)
         for supervisor in agent.supervisors.values():
             supervisor.catch_up()
+
+    def serve(self, sha256: str) -> bytes | None:
+        """Its page's answer for a toolpath of a job in its care; None when it does not answer, or knows none."""
+        if self.agent is None or self.paused or self.office.sessions[self.id].cut:
+            return None
+        path = self.agent.board.find(sha256)
+        return None if path is None else path.read_bytes()
 
     def watch(self) -> None:
         """One look of the watch."""
@@ -367,10 +417,10 @@ class Shop:
             self._to_fetch.append(fetch)
 
     def open(self, request: urllib.request.Request, timeout: float) -> _Half:
-        """The opener's part: the scheduler's blobs, over the same line as everything."""
+        """The opener's part: the scheduler's blobs, or those of a job's home, over the same line as everything."""
         session = self.office.sessions[self.id]
         sha256 = request.full_url.rpartition("/")[2]
-        data = None if session.cut else self._blob(sha256)
+        data = None if session.cut else self._blob(request.full_url)
         if data is None:
             raise urllib.error.URLError("no route to host")
         if self.damage_on_the_way:

@@ -19,9 +19,13 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from tests.faults import real_soak
-from tests.faults.lives import Lived, live, template_database
+from tests.faults.faults import FAULTS
+from tests.faults.grounds import template_database
+from tests.faults.lent import pulls
+from tests.faults.lives import Lived, live
 from tests.faults.rules import NotKept
 
 _COLLECT_EVERY = 25
@@ -36,6 +40,8 @@ class Sum:
     decided: int = 0
     excused: int = 0
     faults: Counter[str] = field(default_factory=Counter)
+    pulls: Counter[str] = field(default_factory=Counter)
+    lives_that_pulled: int = 0
     at_step: Counter[str] = field(default_factory=Counter)
     pairs: set[tuple[str, str]] = field(default_factory=set)
     broken: list[str] = field(default_factory=list)
@@ -51,12 +57,14 @@ class Sum:
         self.decided += found.decided
         self.excused += found.excused
         self.faults.update(found.faults)
+        self.pulls.update(found.pulls)
+        self.lives_that_pulled += pulls(found.pulls) > 0
         for (fault, step), times in found.hits.items():
             self.at_step[step] += times
             self.pairs.add((fault, step))
 
 
-def _lives(seed: int, last: int, stride: int, faults: int, template: Path) -> Iterator[Lived | str]:
+def _lives(seed: int, last: int, stride: int, faults: int, only: str, template: Path) -> Iterator[Lived | str]:
     """Every `stride`-th life from `seed` to before `last`."""
     logging.disable(logging.CRITICAL)
     gc.freeze()
@@ -65,15 +73,15 @@ def _lives(seed: int, last: int, stride: int, faults: int, template: Path) -> It
         if number % _COLLECT_EVERY == 0:
             gc.collect()
         try:
-            yield live(each, template, faults=faults)
+            yield live(each, template, faults=faults, only=only)
         except NotKept as error:
             yield str(error)
         except Exception:  # noqa: BLE001 (a crash of the suite or of what it tests is a finding too, with its seed)
             yield f"seed {each}: {traceback.format_exc(limit=-4)}"
 
 
-def _work(seed: int, last: int, stride: int, faults: int, template: Path, out: multiprocessing.SimpleQueue) -> None:  # type: ignore[type-arg]
-    for found in _lives(seed, last, stride, faults, template):
+def _work(out: multiprocessing.SimpleQueue, seed: int, *more: Any) -> None:  # type: ignore[type-arg]
+    for found in _lives(seed, *more):
         out.put(found)
     out.put(None)
 
@@ -84,6 +92,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--scenarios", type=int, default=10_000)
     parser.add_argument("--seed", type=int, default=1, help="of the first life; each next one adds 1")
     parser.add_argument("--faults", type=int, default=4, help="faults a life")
+    parser.add_argument("--only", default="", choices=sorted(FAULTS), help="let only this fault strike")
     parser.add_argument("--workers", type=int, default=1, help="processes that live at the same time")
     parser.add_argument("--processes", action="store_true", help="every pair of step and fault on real processes")
     asked = parser.parse_args(argv)
@@ -92,11 +101,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     template = template_database()
     total, began = Sum(), time.monotonic()
     out: multiprocessing.SimpleQueue[Lived | str | None] = multiprocessing.get_context("fork").SimpleQueue()
-    last = asked.seed + asked.scenarios
+    how = (asked.seed + asked.scenarios, asked.workers, asked.faults, asked.only, template)
     workers = [
-        multiprocessing.get_context("fork").Process(
-            target=_work, args=(asked.seed + number, last, asked.workers, asked.faults, template, out), daemon=True
-        )
+        multiprocessing.get_context("fork").Process(target=_work, args=(out, asked.seed + number, *how), daemon=True)
         for number in range(asked.workers)
     ]
     for worker in workers:
@@ -121,6 +128,9 @@ def _say(total: Sum, seed: int, seconds: float) -> None:
     print(f"{total.lives} lives from seed {seed} in {seconds:.0f} s ({used:.0f} s of processor)")
     print(f"{total.runs} runs of machines; {total.decided} jobs that a person decided about")
     print(f"{total.excused} lives in which old memories left nobody to know what was made (a job may be made again)")
+    print(f"jobs were pulled from the board in {total.lives_that_pulled} lives:")
+    for name, count in sorted(total.pulls.items()):
+        print(f"  {name:<58} {count:>7}")
     print(f"faults ({sum(total.faults.values())}):")
     for name, count in sorted(total.faults.items()):
         print(f"  {name:<28} {count:>7}")

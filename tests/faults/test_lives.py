@@ -17,7 +17,8 @@ from agents.machine import Supervisor
 from agents.spool import Spool
 from scheduler.dispatch import apply, journal
 from tests.faults.faults import FAULTS
-from tests.faults.lives import live, template_database
+from tests.faults.grounds import template_database
+from tests.faults.lives import live
 from tests.faults.rules import NotKept
 from tests.faults.steps import NAMED
 
