@@ -97,10 +97,13 @@ def withdraw_offer(c: sa.Connection, s: Scene) -> None:
 
 
 def remember_decline(c: sa.Connection, s: Scene) -> None:
-    """Do not ask again too soon. It is kept beside the job, counts for nothing else, and fades."""
+    """Do not ask again too soon. It is kept beside the job, counts for nothing else, and fades.
+
+    A time named by a shop may be over already, by a clock that is slow: asked at once, it would say the same for ever.
+    """
     if s.agent is None or s.machine is None:
         return
-    until = s.not_before or s.now + s.limits.decline
+    until = max(s.not_before or s.now + s.limits.decline, s.now + s.limits.unanswered)
     queries.remember_decline(c, job=s.job.id, agent=s.agent, machine=s.machine, until=until, reasons=[s.why])
 
 

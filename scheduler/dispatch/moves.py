@@ -182,8 +182,15 @@ class Mover:
                 },
             ),
         )
+        return self._part(c, job, failure, happening.now)
+
+    def _part(self, c: sa.Connection, job: JobRow, failure: FailureClass, now: datetime) -> JobRow:
+        """Each order's pieces come back by themselves; those of an order cancelled meanwhile need not."""
         why = f"an attempt with pieces of several orders ended by {failure.replace('_', ' ')}"
-        contents.part_ways(c, job, happening.now, why, alone=why if failure in FILE_FAULTS else "")
+        made = contents.part_ways(c, job, now, why, alone=why if failure in FILE_FAULTS else "")
+        for each in (_again(c, name) for name in (job.id, *made)):
+            if contents.is_over(c, each.order):
+                self.move(c, each, Happening(JobEvent.CANCELLED, now, why="its order was cancelled"))
         return _again(c, job.id)
 
     def _count_pieces(self, c: sa.Connection, job: JobRow, happening: Happening) -> JobRow:

@@ -16,6 +16,7 @@ import sqlalchemy as sa
 
 from agents.contract.vocabulary import JobState, NeedClass
 from designs.processes.model import ProcessKind
+from scheduler.orders.progress import ENDED_STATES, OrderState
 from scheduler.orders.recipes import JobBody, PieceSpec, read_body
 from scheduler.store import content_queries, queries
 from scheduler.store import tables as t
@@ -232,7 +233,7 @@ def replace_rejected(c: sa.Connection, job: JobRow, now: datetime) -> None:
         others = content_queries.lines_of_order(c, line.order)
         rows = {row.id: row for row in queries.jobs(c, ids=sorted({other.job for other in others}))}
         again = any(rows[o.job].replaces == job.id and (o.order, o.part) == (line.order, line.part) for o in others)
-        if not line.rejected or line.unwanted_at is not None or again:
+        if not line.rejected or line.unwanted_at is not None or again or is_over(c, line.order):
             continue
         new_job(
             c,
@@ -245,6 +246,11 @@ def replace_rejected(c: sa.Connection, job: JobRow, now: datetime) -> None:
             now=now,
             replaces=job.id,
         )
+
+
+def is_over(c: sa.Connection, order: str) -> bool:
+    """Whether nothing is made for the order any more: it was cancelled, or handed over."""
+    return OrderState(_there(queries.order(c, order)).state) in ENDED_STATES
 
 
 def copy_declines(c: sa.Connection, old: str, new: str) -> None:

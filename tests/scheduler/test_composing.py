@@ -394,3 +394,19 @@ def _whose(line: Line) -> None:
             with line.scheduler.store.write() as c:
                 first = content_queries.lines(c, job.id)[0]
                 people.say_whose(c, line.scheduler.mover, job.id, {(first.order, first.part): job.rejected}, line.now)
+
+
+def test_pieces_of_a_cancelled_order_do_not_come_back_after_a_failure(line: Line, cutter: Agent) -> None:
+    one = ask(line, "coaster.svg", drawing(40, 40), 3)
+    other = ask(line, "tag.svg", drawing(30, 20), 2)
+    line.plan()
+    (job,) = contents(line)
+    run(line, cutter, job)
+    with line.scheduler.store.write() as c:
+        people.cancel_order(c, line.scheduler.mover, one.id, "no longer needed", line.now)
+    cutter.fail(job, line.now, FailureClass.MATERIAL_RUNOUT)
+    line.exchange(cutter)
+    assert [found for found in contents(line).values() if one.id not in found] == [{other.id: 2}]
+    left = [row for row in line.jobs() if row.order == one.id]
+    assert {row.state for row in left} <= {JobState.CANCELLED}
+    conserved(line)

@@ -1,0 +1,95 @@
+"""What people and shops say after the fact: of cancelled orders, of times that are over, of older attempts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from agents.contract import decode
+from agents.contract import messages as m
+from agents.contract.vocabulary import FailureClass, JobState
+from scheduler.dispatch import people
+from scheduler.store import queries
+from tests.scheduler.line import Agent, Line, agent_of, offer, start
+
+
+@pytest.fixture
+def line(tmp_path: Path) -> Iterator[Line]:
+    made = Line(tmp_path, Agent("mill", "pi", ("m1",)))
+    made.arrive()
+    yield made
+    made.close()
+
+
+def cancel(line: Line, job: str) -> None:
+    with line.scheduler.store.write() as c:
+        people.cancel_order(c, line.scheduler.mover, line.job(job).order, "no longer needed", line.now)
+
+
+def asked(line: Line) -> m.Offer:
+    """The offer that lies in the agent's box, taken out unheard."""
+    line.send()
+    bodies = [decode(payload).body for payload in line.office.boxes.pop(agent_of(line).inbox_topic())]
+    (found,) = [body for body in bodies if isinstance(body, m.Offer)]
+    return found
+
+
+def test_a_time_to_ask_again_that_is_over_already_is_no_invitation_to_ask_at_once(line: Line) -> None:
+    (job,) = line.order()
+    line.plan()
+    line.plan()
+    agent, sent = agent_of(line), asked(line)
+    past = line.now - timedelta(hours=1)  # by a clock that is an hour slow
+    agent.say(m.Declined(offer=sent.offer, job=job, machine="m1", reasons=("asleep",), not_before=past), line.now)
+    line.exchange(agent)
+    line.clock.pass_(seconds=5)
+    line.plan()
+    assert line.job(job).state is JobState.WAITING
+    line.clock.pass_(minutes=2)
+    line.plan()
+    assert line.job(job).state is JobState.OFFERED
+
+
+def test_what_a_cancelled_order_had_made_badly_is_not_made_again(line: Line) -> None:
+    (job,) = line.order()
+    offer(line)
+    start(line, job)
+    agent = agent_of(line)
+    held = agent.finish(job, line.now)
+    line.exchange(agent)
+    cancel(line, job)
+    agent.inspect(held, line.now, good=0, rejected=1)
+    line.exchange(agent)
+    assert line.job(job).state is JobState.INSPECTED
+    assert [row.id for row in line.jobs()] == [job]
+
+
+def test_a_job_that_finished_before_it_heard_of_its_cancellation_is_not_made_again(line: Line) -> None:
+    (job,) = line.order()
+    offer(line)
+    start(line, job)
+    cancel(line, job)
+    agent = agent_of(line)
+    held = agent.finish(job, line.now)
+    line.hear(*agent.unacked())
+    agent.inspect(held, line.now, good=0, rejected=1)
+    line.exchange(agent)
+    assert line.job(job).state is JobState.INSPECTED
+    assert [row.id for row in line.jobs()] == [job]
+    with line.scheduler.store.read() as c:
+        (order,) = queries.orders(c)
+    assert order.state == "cancelled"
+
+
+def test_a_failed_attempt_of_a_cancelled_order_ends_it(line: Line) -> None:
+    (job,) = line.order()
+    offer(line)
+    start(line, job)
+    cancel(line, job)
+    agent = agent_of(line)
+    agent.fail(job, line.now, FailureClass.MATERIAL_RUNOUT)
+    line.hear(*agent.unacked())
+    assert line.job(job).state is JobState.CANCELLED
