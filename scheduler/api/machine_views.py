@@ -56,6 +56,8 @@ class MachineView:
     """When somebody is there; empty where nobody said."""
     pool_hours: tuple[tuple[datetime, datetime], ...] = ()
     """When pool work may run; empty means at any time."""
+    timezone: str = ""
+    """The shop's zone by its IANA name; empty where its agent did not say."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +107,7 @@ def _machine_view(machine: SeenMachine, reserved: tuple[ReservedView, ...]) -> M
         maintenance=report.maintenance,
         attended_hours=report.attended_windows,
         pool_hours=report.windows,
+        timezone=report.timezone,
     )
 
 

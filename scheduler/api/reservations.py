@@ -48,11 +48,12 @@ def list_reservations(serving: Serving) -> list[Reservation]:
 
 @router.post("/machines/{machine}/reservations/preview")
 def preview(machine: MachineKey, body: WindowBody, serving: Serving) -> tuple[Displaced, ...]:
-    """Which jobs a reservation would touch, and how. Nothing is changed."""
+    """Which jobs a reservation would touch, and how; or why it cannot be made at all. Nothing is changed."""
     wish = _wish(machine, body, "")
     with serving.store.read() as c:
-        reservations.the_machine(c, wish.agent, wish.machine)
-        return reservations.displaced_by(c, wish, serving.clock.now())
+        now = serving.clock.now()
+        reservations.check(c, wish, now)
+        return reservations.displaced_by(c, wish, now)
 
 
 @router.post("/machines/{machine}/reservations", status_code=201)

@@ -4,15 +4,18 @@ button. Out: a deed that was done, refused or failed, and in each case a message
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final, TypeVar
 
 from nicegui import app, run, ui
 
 from scheduler.orders.refusal import Refused
+from scheduler.web.booking import Answer, Booking, Typed
 from scheduler.web.deeds import Deeds
 from scheduler.web.messages import bad_news, good_news
+from scheduler.web.models import MachineShown, WishShown
 from scheduler.web.order_page import OrderDeeds
+from scheduler.web.reserve_page import BookingDeeds
 from scheduler.web.theme import text
 
 _T = TypeVar("_T")
@@ -43,17 +46,39 @@ def order_deeds(deeds: Deeds) -> OrderDeeds:
     return OrderDeeds(accept, cancel, hand_over, step_done)
 
 
-async def carry_out(deed: Callable[[], _T], said: str) -> _T | None:
+def booking_deeds(booking: Booking, machines: Callable[[], Sequence[MachineShown]]) -> BookingDeeds:
+    """What the buttons of the reservations' page do, with the token of whoever pressed them."""
+
+    async def look(typed: Typed, refused: Callable[[str], object]) -> WishShown | None:
+        token = remembered_token()
+        return await carry_out(lambda: booking.look(token, typed, machines()), "", refused)
+
+    async def reserve(wish: WishShown, refused: Callable[[str], object]) -> Answer | None:
+        token = remembered_token()
+        return await carry_out(lambda: booking.reserve(token, wish), "", refused)
+
+    async def give_back(reservation: str) -> None:
+        token = remembered_token()
+        await carry_out(lambda: booking.give_back(token, reservation), "Given back. Work may be planned into it.")
+
+    return BookingDeeds(look, reserve, give_back)
+
+
+async def carry_out(deed: Callable[[], _T], said: str, refused: Callable[[str], object] | None = None) -> _T | None:
     """Carry out a person's deed off the event loop; tell how it went. None when it was not done.
 
-    Anything but a refusal goes on to the page's own handler, which tells too, and to the log.
+    A refusal is told over the page, or by `refused` in the place where the page wants it. Anything else goes on to the
+    page's own handler, which tells too, and to the log.
     """
     client = ui.context.client  # now: the button that was pressed may be gone when the deed is done
     try:
         answer = await run.io_bound(lambda: (deed(),))
     except Refused as error:
-        hint = f"{error.what}: {error.why}. {_TOKEN_HINT}" if error.code in _TOKEN_CODES else str(error)
-        bad_news(client, hint)
+        words = f"{error.what}: {error.why}. {_TOKEN_HINT}" if error.code in _TOKEN_CODES else str(error)
+        if refused is None:
+            bad_news(client, words)
+        else:
+            refused(words)
         return None
     if answer is None:
         bad_news(client, _ENDING)

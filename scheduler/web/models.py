@@ -53,6 +53,52 @@ class MachineShown:
     attended_from: datetime | None = None
     """When somebody is there next, where the shop said so and nobody is there now."""
     accepts_pool: bool = True
+    zone: str = ""
+    """The shop's zone, where its agent named one."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReservationShown:
+    """One machine kept for somebody, and how to take that back."""
+
+    reservation: str
+    machine: str
+    name: str
+    shop: str
+    zone: str
+    start: datetime
+    end: datetime
+    who: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class DisplacedShown:
+    """A job that a wished reservation touches: `effect` is `stays`, `taken_back` or `planned_around`."""
+
+    job: str
+    order: str
+    title: str
+    state: str
+    effect: str
+    start: datetime
+    finish: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class WishShown:
+    """A reservation that was asked for and not made yet, with all whom it would touch."""
+
+    machine: str
+    name: str
+    shop: str
+    zone: str
+    start: datetime
+    end: datetime
+    why: str
+    displaced: tuple[DisplacedShown, ...]
+    fresh: frozenset[str] = frozenset()
+    """Jobs that it had not touched when it was looked at before."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ from datetime import datetime
 from nicegui import ui
 
 from scheduler.web import gantt
+from scheduler.web.clocks import shop_zone
 from scheduler.web.models import JobShown, MachineShown, OrderShown, Overview
 from scheduler.web.theme import (
     JOB_TONES,
@@ -73,8 +74,9 @@ def machines(shown: Sequence[MachineShown], now: datetime) -> None:
             machine_tile(machine, now)
 
 
-def machine_tile(machine: MachineShown, now: datetime) -> None:
-    """One machine: what it does, since when, and what would let it go on."""
+def machine_tile(machine: MachineShown, now: datetime) -> ui.element:
+    """One machine: what it does, since when, and what would let it go on; times are by its shop's clock."""
+    here, now = now, now.astimezone(shop_zone(machine.zone))
     card = ui.element("article").classes("ws-card ws-machine" + (" stale" if machine.stale else ""))
     card.props["aria-label"] = f"{machine.name} in {machine.shop}"
     with card:
@@ -114,6 +116,9 @@ def machine_tile(machine: MachineShown, now: datetime) -> None:
         if machine.materials:
             loaded = ", ".join(machine.materials).replace(" × ", "\u00a0×\u00a0").replace(" mm", "\u00a0mm")
             quiet(f"Loaded: {loaded}")
+        if now.utcoffset() != here.utcoffset() and (machine.kept or machine.attended_from or machine.expected):
+            quiet(f"Times by the shop's clock: {machine.zone}")
+    return card
 
 
 def schedule(shown: Overview, now: datetime) -> None:

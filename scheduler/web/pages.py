@@ -18,12 +18,21 @@ from scheduler.app import Scheduler
 from scheduler.orders.intake import BareFile
 from scheduler.store import queries
 from scheduler.web import overview, places
-from scheduler.web.acting import carry_out, order_deeds, remember_token, remembered_token, token_field
+from scheduler.web.acting import (
+    booking_deeds,
+    carry_out,
+    order_deeds,
+    remember_token,
+    remembered_token,
+    token_field,
+)
+from scheduler.web.booking import Booking, read_reservations
 from scheduler.web.deeds import Deeds
 from scheduler.web.fresh import Section, keep_fresh, whole
-from scheduler.web.models import Overview
+from scheduler.web.models import Overview, ReservationShown
 from scheduler.web.order_form import OWN_FILE, Asked, order_form
 from scheduler.web.order_page import order_page
+from scheduler.web.reserve_page import ReserveForm, reservation_list
 from scheduler.web.source import Source, read_offcuts
 from scheduler.web.theme import empty, frame, heading, link, quiet, text
 
@@ -42,6 +51,7 @@ def mount(app: FastAPI, serving: Scheduler) -> None:
     Storage.path = folder  # the library's only way, beside an environment variable; its default is the working folder
     _reading_pages(source, deeds, serving)
     _order_pages(source, deeds)
+    _reservation_page(source, deeds, serving)
     ui.run_with(
         app,
         title="Workshed",
@@ -116,6 +126,26 @@ def _order_pages(source: Source, deeds: Deeds) -> None:
                 return
             await keep_fresh(lambda: source.order(order), order_page(order, source.now, acts))
             token_field()
+
+
+def _reservation_page(source: Source, deeds: Deeds, serving: Scheduler) -> None:
+    booking = Booking(serving, deeds)
+
+    @ui.page("/reservations", response_timeout=_ANSWER_WITHIN_S)
+    async def reserve(machine: str = "") -> None:
+        def read() -> tuple[ReservationShown, ...]:
+            with serving.store.read() as c:
+                return read_reservations(c, source.overview().machines, source.now())
+
+        acts = booking_deeds(booking, lambda: source.overview().machines)
+        shown = await run.io_bound(source.overview)
+        with frame("Reservations", "/floor"):
+            heading(1, "Reserve a machine")
+            said = "For a workshop evening, a repair, your own hands: no work of the pool is planned into the time."
+            text("p", said).classes("ws-quiet")
+            token_field()
+            ReserveForm(() if shown is None else shown.machines, machine, source.now, acts)
+            await keep_fresh(read, reservation_list(source.now, acts))
 
 
 def _overview_sections(source: Source) -> list[Section]:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import groupby
+from urllib.parse import urlencode
 
 from nicegui import ui
 
@@ -60,7 +61,9 @@ class Floor:
 
 def floor_page(now: Callable[[], datetime], deeds: OrderDeeds) -> list[Section]:
     """Shop by shop: what wants a person, and the way to the page where that person says so."""
-    heading(1, "Shop floor")
+    with ui.element("div").classes("ws-section-head"):
+        heading(1, "Shop floor")
+        link("Reservations", "/reservations")
     text("p", "Whoever stands at a machine speaks for it: on the shop's own page, which works without this one too.")
     shops = whole(
         lambda found: (found.machines, found.pages, found.offcuts), lambda found: _shops(found, now()), "ws-contents"
@@ -97,7 +100,10 @@ def _shops(found: Floor, now: datetime) -> None:
                         text("span", "Open this shop's page")
             with ui.element("div").classes("ws-grid"):
                 for machine in there:
-                    machine_tile(machine, now)
+                    with machine_tile(machine, now):
+                        reserve = link("Reserve it", f"/reservations?{urlencode({'machine': machine.machine})}")
+                        reserve.props["aria-label"] = f"Reserve {machine.name}"
+                        reserve.style("margin-top: auto; align-self: flex-start")
             _offcuts([offcut for offcut in found.offcuts if offcut.shop == shop])
 
 

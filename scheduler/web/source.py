@@ -15,6 +15,7 @@ from scheduler.api import views
 from scheduler.clock import Clock
 from scheduler.store import Store, content_queries, queries
 from scheduler.web import gantt
+from scheduler.web.clocks import own_zone
 from scheduler.web.models import (
     BarShown,
     GateShown,
@@ -56,7 +57,7 @@ class Source:
 
     def now(self) -> datetime:
         """The scheduler's time, in the server's own zone, as people here read it."""
-        return self._clock.now().astimezone()
+        return self._clock.now().astimezone(own_zone())
 
     def overview(self) -> Overview:
         """All of the first page."""
@@ -239,6 +240,7 @@ def _machine(
         kept=_kept(machine, now),
         attended_from=_attended_from(machine, now),
         accepts_pool=machine.accepts_pool_work,
+        zone=machine.timezone,
     )
 
 

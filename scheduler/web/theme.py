@@ -146,4 +146,5 @@ JOB_TONES: Final = {
     "failed": "bad",
 }
 ORDER_TONES: Final = {"making": "good", "accepted": "calm", "made": "accent", "quoted": "warn", "requested": "warn"}
+EFFECT_TONES: Final = {"stays": "good", "taken_back": "warn", "planned_around": "calm"}
 NEED_TONES: Final = {"survival": "bad plain", "commons": "accent plain", "personal": "calm plain", "outside": "plain"}

@@ -46,6 +46,16 @@ JOB_WORDS: Final = {
     "cancelled": "Cancelled",
     "inspected": "Done",
 }
+EFFECT_WORDS: Final = {
+    "stays": "Keeps running",
+    "taken_back": "Goes elsewhere",
+    "planned_around": "Planned anew",
+}
+EFFECT_MEANING: Final = {
+    "stays": "it runs already, and nothing stops it",
+    "taken_back": "it was given to this machine and has not begun; another machine or another time is found for it",
+    "planned_around": "it was only planned here; another machine or another time is found for it",
+}
 KEPT_WORDS: Final = {"reserved": "Reserved", "maintenance": "Down for maintenance"}
 MACHINE_STATE_WORDS: Final = {
     "offline": "Offline",

@@ -218,6 +218,8 @@ def test_over_http(line: Line) -> None:
         (machine,) = client.get("/api/v1/machines").json()
         assert [one["why"] for one in machine["reserved"]] == ["class"]
         assert client.post("/api/v1/machines/none.pi.m9/reservations", json=body).status_code == 404
+        again = client.post(f"{path}/preview", json=body)
+        assert (again.status_code, again.json()["code"]) == (409, "reserved_already"), "known before anybody says yes"
         assert client.delete(f"/api/v1/reservations/{name}").json()["cancelled_at"]
         assert client.delete("/api/v1/reservations/none").status_code == 404
         assert client.get("/api/v1/reservations").json() == []

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agents.contract.vocabulary import JobState, MachineState, NeedClass, Process
+from scheduler.dispatch.reservations import Effect
 from scheduler.orders.progress import OrderState
 from scheduler.web import words
 from scheduler.web.gantt import options, window
@@ -66,6 +67,8 @@ def test_moments() -> None:
         (words.PROCESS_WORDS, Process),
         (words.PROCESS_ICONS, Process),
         (words.MACHINE_WORDS, Process),
+        (words.EFFECT_WORDS, Effect),
+        (words.EFFECT_MEANING, Effect),
     ],
 )
 def test_every_word_of_the_vocabulary_has_one_for_people(table: dict[str, str], vocabulary: type) -> None:
