@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
@@ -19,12 +19,14 @@ import sqlalchemy as sa
 from agents.contract import PREFIX, RefusedMessage, decode
 from agents.contract import messages as m
 from agents.contract.granting import Hold, HoldEvent, may_post
-from agents.contract.vocabulary import JobState
+from agents.contract.vocabulary import CLOSED_STATES, JobState
 from scheduler.dispatch.lending import (
     current_epoch,
     doubted,
+    forget_words,
     lendings,
     move,
+    newest_word,
     not_open_any_more,
     open_lease_holders,
     post_mark,
@@ -34,6 +36,7 @@ from scheduler.dispatch.lending import (
 from scheduler.dispatch.moves import Happening, Mover
 from scheduler.dispatch.offers import Reach, ticket_of, toolpath_ref
 from scheduler.dispatch.picture import Picture
+from scheduler.dispatch.reconcile import put_in_doubt
 from scheduler.dispatch.states import JobEvent
 from scheduler.orders.recipes import read_body
 from scheduler.store import board_tables as bt
@@ -218,10 +221,21 @@ def taken_back(c: sa.Connection, mover: Mover, home: str, now: datetime) -> None
     back = {held.job: held for held in lendings(c, home=home, hold=Hold.DOUBTED)}
     for held in back.values():
         move(c, held, HoldEvent.BOOK_CAME)
+    _doubt_what_is_unexplained(c, mover, home, back, now)
     # A grant that was held back is said again where the agent, asked what it holds, does not know it.
     for agent in sorted(open_lease_holders(c, back)):
         post(c, agent, m.ReconcileRequest(why="the book of a job's home came"), now, sender=mover.sender)
     record(c, "book_came", now, agent=home, body={"jobs": len(back)})
+
+
+def _doubt_what_is_unexplained(c: sa.Connection, mover: Mover, home: str, jobs: Iterable[str], now: datetime) -> None:
+    """Agents told of a fence that is known neither here nor to the home: one of the two memories is an old copy."""
+    for job in queries.jobs(c, ids=sorted(jobs)):
+        fence = newest_word(c, job.id)
+        forget_words(c, job.id)
+        if fence > job.fence and job.state not in CLOSED_STATES:
+            why = f"a shop had it under fence {fence}, of which neither this database nor the home {home} knows"
+            put_in_doubt(c, mover, job, fence, f"{why}: look at the machines, then release the job", now)
 
 
 def declare_home_lost(c: sa.Connection, mover: Mover, home: str, why: str, now: datetime) -> int:
@@ -229,6 +243,7 @@ def declare_home_lost(c: sa.Connection, mover: Mover, home: str, why: str, now: 
     back = {held.job: held for held in lendings(c, home=home, hold=Hold.DOUBTED)}
     for held in back.values():
         move(c, held, HoldEvent.HOME_DECLARED_LOST)
+    _doubt_what_is_unexplained(c, mover, home, back, now)
     record(c, "home_declared_lost", now, agent=home, body={"why": why, "jobs": len(back)})
     for agent in sorted(open_lease_holders(c, back)):
         post(c, agent, m.ReconcileRequest(why="a job's home was declared lost"), now, sender=mover.sender)

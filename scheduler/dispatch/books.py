@@ -17,7 +17,7 @@ from agents.contract.vocabulary import JobState
 from scheduler.dispatch.actions import Adopted
 from scheduler.dispatch.apply import apply_event
 from scheduler.dispatch.board import taken_back
-from scheduler.dispatch.lending import current_epoch, forget_words, lending, words
+from scheduler.dispatch.lending import current_epoch, lending, words
 from scheduler.dispatch.moves import Happening, Mover
 from scheduler.dispatch.states import TRANSITIONS, JobEvent
 from scheduler.store import board_tables as bt
@@ -44,8 +44,6 @@ def book_came(c: sa.Connection, mover: Mover, home: str, book: m.HomeBook, now: 
     for job_id, fence in book.given_up.items():
         _given_up(c, mover, home, job_id, fence, now)
     if book.last:
-        for job_id in {lease.job for lease in book.leases}:
-            forget_words(c, job_id)
         taken_back(c, mover, home, now)
         c.execute(sa.update(bt.homes).where(bt.homes.c.agent == home).values(settled=epoch, asked_at=None))
     return None

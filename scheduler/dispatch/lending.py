@@ -168,10 +168,23 @@ def put_off(c: sa.Connection, job: JobRow, agent: str, event: Any, now: datetime
     held = lending(c, job.id)
     if held is None or held.hold is not Hold.DOUBTED:
         return None
-    payload = msgspec.json.encode(event)
-    values = {"job": job.id, "agent": agent, "fence": event.fence, "payload": payload, "at": now}
-    c.execute(sa.insert(bt.home_words).values(**values))
+    _keep_word(c, job.id, agent, event.fence, event, now)
     return f"the home {held.home} granted it, if anybody did: its book is waited for"
+
+
+def keep_fence(c: sa.Connection, job: str, agent: str, holdings: m.Holdings, fence: int, now: datetime) -> None:
+    """An agent has seen a fence that is not known here: the book of the job's home may explain it, or nobody can."""
+    _keep_word(c, job, agent, fence, structs.replace(holdings, jobs=(), highest_fences={job: fence}), now)
+
+
+def _keep_word(c: sa.Connection, job: str, agent: str, fence: int, said: Any, now: datetime) -> None:
+    values = {"job": job, "agent": agent, "fence": fence, "payload": msgspec.json.encode(said), "at": now}
+    c.execute(sa.insert(bt.home_words).values(**values))
+
+
+def newest_word(c: sa.Connection, job: str) -> int:
+    """The highest fence that was told of a job while it was in doubt; 0 for none."""
+    return c.execute(sa.select(sa.func.max(bt.home_words.c.fence)).where(bt.home_words.c.job == job)).scalar() or 0
 
 
 def words(c: sa.Connection, job: str, fence: int) -> list[tuple[str, Any]]:
@@ -181,11 +194,12 @@ def words(c: sa.Connection, job: str, fence: int) -> list[tuple[str, Any]]:
         .where(bt.home_words.c.job == job, bt.home_words.c.fence == fence)
         .order_by(bt.home_words.c.id)
     )
-    return [(agent, _body.decode(payload)) for agent, payload in c.execute(query)]
+    said = [(agent, _body.decode(payload)) for agent, payload in c.execute(query)]
+    return [(agent, event) for agent, event in said if not isinstance(event, m.Holdings)]
 
 
 def forget_words(c: sa.Connection, job: str) -> None:
-    """They were applied, or nothing explains them."""
+    """They were applied, or put the job in doubt, for nothing explains them."""
     c.execute(sa.delete(bt.home_words).where(bt.home_words.c.job == job))
 
 

@@ -17,7 +17,7 @@ import sqlalchemy as sa
 from agents.contract import messages as m
 from agents.contract.vocabulary import CLOSED_STATES, LEASED_STATES, MOTION_STATES, JobState
 from scheduler.dispatch.actions import grant_message
-from scheduler.dispatch.lending import doubted
+from scheduler.dispatch.lending import doubted, keep_fence
 from scheduler.dispatch.moves import Happening, Mover
 from scheduler.dispatch.states import JobEvent
 from scheduler.store import queries
@@ -103,6 +103,8 @@ def reconcile(c: sa.Connection, mover: Mover, agent: str, holdings: m.Holdings, 
     in_doubt = doubted(c)
     for difference in differences(leases, jobs, holdings):
         if difference.job in in_doubt:  # its home may have granted it: nothing is taken back or granted before its book
+            if difference.deed is Deed.DOUBT:
+                keep_fence(c, difference.job, agent, holdings, difference.fence, now)
             continue
         _settle(c, mover, agent, difference, now)
 
@@ -125,8 +127,15 @@ def _settle(c: sa.Connection, mover: Mover, agent: str, d: Difference, now: date
         job = mover.move(c, job, Happening(JobEvent.LEASE_WITHDRAWN, now, agent=agent, why=d.why))
         queries.update_job(c, job, {"flag": d.why})
     elif d.deed is Deed.DOUBT:
-        if job.state is JobState.OFFERED:
-            job = mover.move(c, job, Happening(JobEvent.OFFER_WITHDRAWN, now, agent=agent, why=d.why))
-        elif job.state in LEASED_STATES - MOTION_STATES:
-            job = mover.move(c, job, Happening(JobEvent.LEASE_WITHDRAWN, now, agent=agent, why=d.why))
-        queries.raise_fence(c, job, d.fence, d.why)
+        put_in_doubt(c, mover, job, d.fence, d.why, now, agent=agent)
+
+
+def put_in_doubt(
+    c: sa.Connection, mover: Mover, job: JobRow, fence: int, why: str, now: datetime, *, agent: str | None = None
+) -> None:
+    """Somebody was given a fence that is not known here: what has not begun is taken back, and a person must look."""
+    if job.state is JobState.OFFERED:
+        job = mover.move(c, job, Happening(JobEvent.OFFER_WITHDRAWN, now, agent=agent, why=why))
+    elif job.state in LEASED_STATES - MOTION_STATES:
+        job = mover.move(c, job, Happening(JobEvent.LEASE_WITHDRAWN, now, agent=agent, why=why))
+    queries.raise_fence(c, job, fence, why)

@@ -17,7 +17,7 @@ from agents.contract.topics import PRESENCE
 from agents.contract.vocabulary import FailureClass, JobState
 from scheduler.api.application import create_app
 from scheduler.dispatch import lending
-from scheduler.dispatch.board import begin_epoch
+from scheduler.dispatch.board import begin_epoch, declare_home_lost
 from scheduler.store import queries
 from tests.scheduler.line import Agent, Line
 
@@ -234,6 +234,31 @@ def test_a_grant_that_had_not_gone_out_waits_for_the_book(line: Line) -> None:
     book(line)
     line.exchange(able)
     assert able.spool.held[job].fence == 1, "nobody had: the agent, asked what it holds, gets it now"
+
+
+@pytest.mark.parametrize("told", ["its words", "only its highest fence"])
+@pytest.mark.parametrize("home", ["hands in an empty book", "is declared lost"])
+def test_what_no_book_explains_waits_for_a_person(line: Line, told: str, home: str) -> None:
+    """An old copy of the database, in which the job is still open: a shop had it since, and made it."""
+    job = ordered(line)
+    line.send()
+    new_epoch(line, SECOND)
+    barn = line.agents["barn.pi"]
+    barn.spool.fences[job] = 1
+    if told == "its words":
+        barn.say(m.Running(job=job, fence=1, machine="m2", started=line.now), line.now)
+    else:
+        barn.holdings(line.now)
+    line.hear(*barn.unacked())
+    if home == "is declared lost":
+        line.scheduler.write(lambda c: declare_home_lost(c, line.scheduler.mover, HOME, "it burnt down", line.now))
+    else:
+        book(line)
+    line.plan()
+    line.exchange(line.agents["able.pi"])
+    found = line.job(job)
+    assert (found.state, found.fence) == (JobState.WAITING, 1), "nothing is offered before somebody looked"
+    assert "fence 1" in found.flag
 
 
 def test_a_book_for_another_epoch_is_refused(line: Line) -> None:
