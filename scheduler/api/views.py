@@ -19,7 +19,7 @@ from scheduler.api.machine_views import shops as shops
 from scheduler.api.pieces import PieceView, QuoteView, pieces_of, pieces_on, quote_of
 from scheduler.orders.progress import good_pieces
 from scheduler.orders.recipes import read_body
-from scheduler.planning.snapshot import Plan
+from scheduler.planning.snapshot import Plan, ShopWeek
 from scheduler.store import queries
 from scheduler.store import tables as t
 from scheduler.store.rows import EventRow, JobRow, OrderRow
@@ -186,6 +186,8 @@ class Gantt:
     cost: int | None
     bound: int | None
     bars: tuple[Bar, ...] = field(default_factory=tuple)
+    hours: tuple[ShopWeek, ...] = ()
+    """What people give, what is planned of it and what was asked, by shop and week; of shops whose people are known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -341,7 +343,7 @@ def plan_gantt(c: sa.Connection) -> Gantt:
         for placement in plan.placements
         if placement.job in jobs
     )
-    return Gantt(at, plan.engine, plan.cost, plan.bound, bars)
+    return Gantt(at, plan.engine, plan.cost, plan.bound, bars, plan.hours)
 
 
 def overview(c: sa.Connection) -> Overview:

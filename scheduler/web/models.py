@@ -231,6 +231,20 @@ class BarShown:
 
 
 @dataclass(frozen=True, slots=True)
+class HoursShown:
+    """One week of the hours that a shop's people give."""
+
+    shop: str
+    week: datetime
+    """Its Monday."""
+    given_s: float
+    planned_s: float
+    """Spent since Monday, or planned."""
+    missing_s: float
+    """What the plan would take besides, had they more."""
+
+
+@dataclass(frozen=True, slots=True)
 class Overview:
     """All of the first page."""
 
@@ -241,6 +255,8 @@ class Overview:
     lanes: tuple[str, ...]
     planned_at: datetime | None = None
     plan_note: str = ""
+    hours: tuple[HoursShown, ...] = ()
+    """Where people are too few first; empty where nobody's hours are known."""
 
     @property
     def running(self) -> int:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
+from itertools import groupby
 
 from nicegui import ui
 
 from scheduler.web import gantt
 from scheduler.web.clocks import shop_zone
-from scheduler.web.models import JobShown, MachineShown, OrderShown, Overview
+from scheduler.web.models import HoursShown, JobShown, MachineShown, OrderShown, Overview
 from scheduler.web.theme import (
     JOB_TONES,
     MACHINE_TONES,
@@ -36,8 +37,10 @@ from scheduler.web.words import (
     ago,
     at,
     count,
+    hours,
     named,
     stretch,
+    week,
 )
 
 #: Reasons shown for one waiting job before the rest is folded into its page.
@@ -131,6 +134,39 @@ def schedule(shown: Overview, now: datetime) -> None:
     words = [f"{one.title} on {one.lane}, {one.kind}, {at(one.start, now)} to {at(one.end, now)}" for one in shown.bars]
     made.props["aria-label"] = "Schedule. " + "; ".join(words)
     made.props("role=img")
+
+
+def people(shown: Sequence[HoursShown], now: datetime) -> None:
+    """What each shop's people give in a week, what of it is taken, and where more is asked than they have."""
+    with ui.element("div").classes("ws-grid wide"):
+        for shop, weeks in groupby(shown, key=lambda one: one.shop):
+            with ui.element("article").classes("ws-card ws-stack") as card:
+                card.props["aria-label"] = f"People's hours of {shop}"
+                there = list(weeks)
+                with ui.element("div").classes("ws-row ws-between"):
+                    heading(3, shop.replace("_", " ").capitalize())
+                    missing = sum(one.missing_s for one in there)
+                    chip(f"{hours(missing)} short" if missing else "Enough", "warn" if missing else "good")
+                for one in there:
+                    _week(one, now)
+
+
+def _week(one: HoursShown, now: datetime) -> None:
+    when = week(one.week, now)
+    bar(one.planned_s / one.given_s if one.given_s else 1.0, f"Hours of people taken {when}")
+    text("span", hours_words(one, now)).classes("ws-small")
+
+
+def hours_words(one: HoursShown, now: datetime) -> str:
+    """A week in a sentence, and what would help where it is too short."""
+    when = week(one.week, now)
+    taken = f"{hours(one.planned_s)} of the {hours(one.given_s)} that its people give {when} are spent or planned."
+    if not one.missing_s:
+        return taken
+    return (
+        f"{taken} Work for {hours(one.missing_s)} more could be done: it waits, or is planned for later. "
+        "Another person, or more hours a week, would take it up."
+    )
 
 
 def orders(shown: Sequence[OrderShown], now: datetime) -> None:

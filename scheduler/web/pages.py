@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets
+from datetime import UTC
 from pathlib import Path
 from typing import Final
 
@@ -156,6 +157,15 @@ def _overview_sections(source: Source) -> list[Section]:
         with ui.element("div").classes("ws-card"):
             overview.schedule(shown, source.now())
 
+    def hours(shown: Overview) -> None:
+        if not shown.hours:
+            return
+        with ui.element("section").classes("ws-section"):
+            with ui.element("div").classes("ws-section-head"):
+                heading(2, "People's hours")
+                quiet("For loading, clearing, and staying beside lasers and routers. Weeks begin on Monday, UTC.")
+            overview.people(shown.hours, source.now())
+
     def machines(shown: Overview) -> None:
         heading(2, "Machines")
         overview.machines(shown.machines, source.now())
@@ -179,6 +189,7 @@ def _overview_sections(source: Source) -> list[Section]:
         whole(lambda shown: (shown.open_orders, shown.running, shown.waiting, shown.machines), overview.figures),
         whole(lambda shown: shown.machines, machines),
         whole(lambda shown: (shown.bars, shown.lanes, minute()), schedule),
+        whole(lambda shown: (shown.hours, source.now().astimezone(UTC).date()), hours, "ws-contents"),
         whole(lambda shown: (shown.queue, shown.orders), work, "ws-two"),
     ]
 

@@ -19,6 +19,7 @@ from scheduler.web.clocks import own_zone
 from scheduler.web.models import (
     BarShown,
     GateShown,
+    HoursShown,
     JobShown,
     MachineShown,
     OffcutShown,
@@ -39,6 +40,9 @@ QUEUE_SHOWN: Final = 60
 DONE_SHOWN_FOR: Final = timedelta(hours=2)
 #: Reservations and maintenance that begin later are not on the pages yet.
 KEPT_SHOWN_FOR: Final = timedelta(days=7)
+#: A gap smaller than this is the plan's rounding, not somebody who is missing.
+_GAP_SHOWN_S: Final = 360.0
+_WEEK: Final = timedelta(days=7)
 _FRESH_S: Final = 0.9
 _DONE: Final = frozenset({JobState.FINISHED.value, JobState.INSPECTED.value})
 _PLANNED: Final = frozenset({"waiting", "offered", "leased", "staged", "ready"})
@@ -110,7 +114,23 @@ def read_overview(c: sa.Connection, now: datetime) -> Overview:
         lanes=tuple(names.values()),
         planned_at=plan.at,
         plan_note=plan.engine,
+        hours=_hours(plan, now),
     )
+
+
+def _hours(plan: views.Gantt, now: datetime) -> tuple[HoursShown, ...]:
+    """This week and those to come, of shops whose people are too few first."""
+    shown = [
+        HoursShown(one.shop, one.week, one.given_s, one.planned_s, _missing_s(one.asked_s - one.planned_s))
+        for one in plan.hours
+        if one.week + _WEEK > now
+    ]
+    short = {one.shop for one in shown if one.missing_s}
+    return tuple(sorted(shown, key=lambda one: (one.shop not in short, one.shop, one.week)))
+
+
+def _missing_s(seconds: float) -> float:
+    return seconds if seconds >= _GAP_SHOWN_S else 0.0
 
 
 def read_order(c: sa.Connection, order: str, now: datetime) -> OrderDetail | None:

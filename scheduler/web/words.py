@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Final
 
 #: A machine that was not heard of for this long is shown as stale, whatever it said last.
@@ -84,6 +84,20 @@ def duration(seconds: float | None) -> str:
         return f"{hours} h {minutes:02d} min" if minutes else f"{hours} h"
     days, hours = divmod(round(whole / 3600), 24)
     return f"{days} d {hours} h" if hours else f"{days} d"
+
+
+def hours(seconds: float) -> str:
+    """`20 h`, `12.5 h`, `0.4 h`."""
+    return f"{round(seconds / 3600, 1):g} h"
+
+
+def week(monday: datetime, now: datetime) -> str:
+    """`this week`, `next week`, `the week from 16 Mar`; weeks are of UTC, as plans count them."""
+    day = monday.astimezone(UTC).date()
+    ahead = (day - now.astimezone(UTC).date()).days
+    if ahead <= 0:
+        return "this week"
+    return "next week" if ahead <= 7 else f"the week from {day.day} {day:%b}"
 
 
 def ago(moment: datetime | None, now: datetime) -> str:

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import datetime, timedelta
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from agents.contract.vocabulary import MachineState
+from scheduler.planning import plan
+from scheduler.web.overview import hours_words
 from scheduler.web.source import Source, read_order, read_overview
-from scheduler.web.words import STALE_AFTER
-from tests.scheduler.line import Agent, Line, agent_of, offer, start
+from scheduler.web.words import STALE_AFTER, hours
+from tests.scheduler.line import START, Agent, Line, agent_of, offer, start
 
 
 @pytest.fixture
@@ -87,6 +91,45 @@ def test_a_running_machine_that_fell_silent_is_stale_too(line: Line) -> None:
     assert not seen(line).machines[0].stale
     line.clock.moment = line.now + STALE_AFTER + timedelta(seconds=1)
     assert seen(line).machines[0].stale
+
+
+class Tended(Agent):
+    """A shop with one person who gives half an hour a week: enough to load and clear three times."""
+
+    def report(self, machine: str, now: datetime, *values: Any, **more: Any) -> tuple[str, bytes]:
+        there = tuple((START + timedelta(days=day), START + timedelta(days=day, hours=9)) for day in range(14))
+        told = {"people": 1, "hours_a_week": 0.5, "attended_windows": there}
+        return super().report(machine, now, *values, **{**told, **more})
+
+
+def test_hours_that_people_lack_are_said_with_what_would_help(tmp_path: Path) -> None:
+    line = Line(tmp_path, Tended("mill", "pi", ("m1",)), Agent("barn", "pi", ()), planner=partial(plan, budget_s=0.05))
+    line.arrive()
+    assert seen(line).hours == ()
+    line.order(2)
+    for _ in range(2):
+        line.plan()
+    (week,) = seen(line).hours
+    said = "0.3 h of the 0.5 h that its people give this week are spent or planned."
+    assert (week.missing_s, hours_words(week, line.now)) == (0.0, said)
+    line.order(3)
+    for _ in range(2):
+        line.plan()
+    this, after = seen(line).hours
+    assert (this.given_s, this.planned_s) == (1800.0, 1800.0)
+    assert this.missing_s == after.planned_s > 600, "what this week lacks is planned for the next"
+    said = f"Work for {hours(this.missing_s)} more could be done: it waits, or is planned for later. Another person"
+    assert said in hours_words(this, line.now)
+    assert "give next week are spent or planned." in hours_words(after, line.now)
+    line.clock.moment = START + timedelta(days=8)
+    assert [one.week for one in seen(line).hours] == [after.week], "a week that is over is no news"
+    line.close()
+
+
+def test_where_nobodys_hours_are_known_nothing_is_said_of_them(line: Line) -> None:
+    line.order(3)
+    line.plan()
+    assert seen(line).hours == ()
 
 
 def test_nothing_changed_means_equal_values_and_one_read_serves_everybody(line: Line) -> None:

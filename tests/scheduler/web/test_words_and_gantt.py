@@ -56,6 +56,13 @@ def test_moments() -> None:
     assert words.ago(None, NOW) == "never"
 
 
+def test_hours_and_weeks() -> None:
+    assert [words.hours(seconds) for seconds in (0, 1440, 45_000, 72_000)] == ["0 h", "0.4 h", "12.5 h", "20 h"]
+    monday = NOW.replace(hour=0)
+    said = [words.week(monday + timedelta(days=days), NOW + timedelta(days=5)) for days in (0, 7, 14)]
+    assert said == ["this week", "next week", "the week from 16 Mar"]
+
+
 @pytest.mark.parametrize(
     ("table", "vocabulary"),
     [
