@@ -21,7 +21,7 @@ from scheduler.dispatch.retry import Again, after_failure
 from scheduler.dispatch.states import TRANSITIONS, Action, JobEvent, step
 from scheduler.orders import contents
 from scheduler.orders.progress import order_follows
-from scheduler.store import queries
+from scheduler.store import content_queries, queries
 from scheduler.store.record import record
 from scheduler.store.rows import JobRow
 
@@ -73,6 +73,8 @@ class Mover:
         after = _again(c, job.id)
         for action in taken.actions:
             after = self._act(action, c, after, happening)
+        if taken.to is JobState.WAITING and after.state is JobState.WAITING:
+            after = self._drop_unwanted(c, after, happening.now)
         return after
 
     def _timing(self, job: JobRow, to: JobState, happening: Happening) -> dict[str, Any]:
@@ -182,16 +184,21 @@ class Mover:
                 },
             ),
         )
-        return self._part(c, job, failure, happening.now)
-
-    def _part(self, c: sa.Connection, job: JobRow, failure: FailureClass, now: datetime) -> JobRow:
-        """Each order's pieces come back by themselves; those of an order cancelled meanwhile need not."""
         why = f"an attempt with pieces of several orders ended by {failure.replace('_', ' ')}"
-        made = contents.part_ways(c, job, now, why, alone=why if failure in FILE_FAULTS else "")
-        for each in (_again(c, name) for name in (job.id, *made)):
-            if contents.is_over(c, each.order):
-                self.move(c, each, Happening(JobEvent.CANCELLED, now, why="its order was cancelled"))
+        contents.part_ways(c, job, happening.now, why, alone=why if failure in FILE_FAULTS else "")
         return _again(c, job.id)
+
+    def _drop_unwanted(self, c: sa.Connection, job: JobRow, now: datetime) -> JobRow:
+        """A job that waits again, but was cancelled while it was held, ends; so do pieces of cancelled orders on it."""
+        lying = content_queries.lines(c, job.id)
+        why = job.cancel_why or "its order was cancelled"
+        if job.cancel_why or all(line.unwanted_at is not None for line in lying):
+            return self.move(c, job, Happening(JobEvent.CANCELLED, now, why=why))
+        for order in sorted({line.order for line in lying if line.unwanted_at is not None}):
+            name = contents.split_off(c, job, order, now, why)
+            job = contents.settle(c, _again(c, job.id))
+            self.move(c, _again(c, name), Happening(JobEvent.CANCELLED, now, why=why))
+        return job
 
     def _count_pieces(self, c: sa.Connection, job: JobRow, happening: Happening) -> JobRow:
         if not contents.count_inspected(c, job, happening.rejected_of):

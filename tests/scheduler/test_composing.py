@@ -410,3 +410,19 @@ def test_pieces_of_a_cancelled_order_do_not_come_back_after_a_failure(line: Line
     left = [row for row in line.jobs() if row.order == one.id]
     assert {row.state for row in left} <= {JobState.CANCELLED}
     conserved(line)
+
+
+def test_pieces_of_a_cancelled_order_leave_the_sheet_once_it_is_frozen_no_more(line: Line, cutter: Agent) -> None:
+    one = ask(line, "coaster.svg", drawing(40, 40), 3)
+    other = ask(line, "tag.svg", drawing(30, 20), 2)
+    line.plan()
+    (job,) = contents(line)
+    lease(line, cutter, job)
+    with line.scheduler.store.write() as c:
+        people.cancel_order(c, line.scheduler.mover, one.id, "no longer needed", line.now)
+    assert line.job(job).state is JobState.LEASED
+    line.clock.pass_(hours=1)  # it was never begun
+    line.plan()
+    assert {other.id: 2} in contents(line).values()
+    assert {row.state for row in line.jobs() if row.order == one.id} == {JobState.CANCELLED}
+    conserved(line)

@@ -93,3 +93,18 @@ def test_a_failed_attempt_of_a_cancelled_order_ends_it(line: Line) -> None:
     agent.fail(job, line.now, FailureClass.MATERIAL_RUNOUT)
     line.hear(*agent.unacked())
     assert line.job(job).state is JobState.CANCELLED
+
+
+def test_a_job_cancelled_during_its_start_that_is_given_up_is_not_offered_again(line: Line) -> None:
+    (job,) = line.order()
+    offer(line)
+    agent = agent_of(line)
+    agent.stage(job, line.now)
+    agent.intend(job, line.now)
+    line.hear(*agent.unacked())
+    assert line.job(job).state is JobState.STARTING
+    with line.scheduler.store.write() as c:
+        people.cancel_job(c, line.scheduler.mover, job, "the file is wrong", line.now)
+    agent.say(m.GivenUp(job=job, fence=1, machine="m1", why="nothing moved"), line.now)
+    line.hear(*agent.unacked())
+    assert line.job(job).state is JobState.CANCELLED
