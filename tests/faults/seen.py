@@ -134,7 +134,7 @@ PRINT_STEPS: Final[tuple[Step, ...]] = (
     _machine("half of the part is there", _carried_out(lambda program: program.half)),
     Step("progress leaves the agent", By.LINE, f"agent: Progressed {_UP.value}", slowly=True),
     _machine("the last line of the part was carried out", _carried_out(lambda program: program.last)),
-    _spool("finished"),
+    _spool("finished", "inspected"),
     _line("the end leaves the agent", "agent", _UP, "Finished"),
     _line("the end comes to the scheduler", "scheduler", _DOWN, "Finished"),
     _books("finished"),
