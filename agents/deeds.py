@@ -25,11 +25,15 @@ class Deeds:
     """Called under the spool's lock."""
 
     def __init__(self, spool: Spool, path: Path) -> None:
-        """`path`: the mark's. Raises OSError where it is there and cannot be read."""
+        """`path`: the mark's. Raises OSError where it cannot be read, or made."""
         self._spool, self._mark = spool, Mark(path)
         self._marked = self._mark.read()
+        count = self._count()
+        if self._marked is None and count == 0:  # before the first deed, so that a mark is never late
+            self._mark.write(0)
+            self._marked = 0
         self._pending = False
-        self.old_copy = self._count() > 0 if self._marked is None else self._marked > self._count()
+        self.old_copy = self._marked is None or self._marked > count
         """Whether the spool was put back to an old copy, as far as the mark tells; until `begin_anew`."""
 
     def _count(self) -> int:

@@ -402,7 +402,10 @@ class Supervisor:
                 )
                 self._spool.put_flags(self.name, replace(flags, bed_clear=False, materials=materials))
             case Action.DISARM:
-                self._spool.put_flags(self.name, replace(flags, disarmed=detail.why or "a run was interrupted"))
+                why = (
+                    flags.disarmed or detail.why or "a run was interrupted"
+                )  # the first reason has not been lifted yet
+                self._spool.put_flags(self.name, replace(flags, disarmed=why))
             case Action.USE_UP_CARD:
                 return replace(lease, card=False)
             case _:

@@ -114,7 +114,7 @@ def tell_bed_cleared(spool: Spool, machine: str, now: datetime) -> None:
     """Journal that the bed is free after an own run, where the last run on the machine was one."""
     row = spool.row(
         "SELECT job, own FROM leases WHERE machine = ? AND ended IS NOT NULL AND start_seq IS NOT NULL"
-        " ORDER BY ended DESC LIMIT 1",
+        " ORDER BY ended DESC, rowid DESC LIMIT 1",
         machine,
     )
     if row is not None and row[1]:
