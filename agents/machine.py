@@ -402,9 +402,8 @@ class Supervisor:
                 )
                 self._spool.put_flags(self.name, replace(flags, bed_clear=False, materials=materials))
             case Action.DISARM:
-                why = (
-                    flags.disarmed or detail.why or "a run was interrupted"
-                )  # the first reason has not been lifted yet
+                # An earlier reason stands until a person lifts it.
+                why = flags.disarmed or detail.why or "a run was interrupted"
                 self._spool.put_flags(self.name, replace(flags, disarmed=why))
             case Action.USE_UP_CARD:
                 return replace(lease, card=False)

@@ -96,7 +96,7 @@ def _look(c: sa.Connection, mover: Mover, agents: Sequence[str], now: datetime) 
                 found.append(_Finding(job, machine, ""))
             continue
         why = _broken(machine, mover, now) or _closed(machine, job)
-        free_at = running.get(place.machine)
+        free_at = running.get(place.machine) or machine.report.own_until
         why = why or _late(place, free_at, mover)
         start, finish = place.stretch(free_at or now)
         why = why or in_the_way(booked.get(place.machine, ()), start, finish, mover.limits.drift)
@@ -136,13 +136,13 @@ def _closed(machine: SeenMachine, job: JobRow) -> str:
 
 
 def _late(place: Place, free_at: datetime | None, mover: Mover) -> str:
-    """Why a job should not wait behind the one that runs; empty while that one is about in time."""
+    """Why a job should not wait behind what runs there, its owner's work too; empty while that is about in time."""
     if place.offer is None or free_at is None:
         return ""
     late = free_at - max(place.offer.planned_start, place.offer.made_at)
     if late <= mover.limits.drift:
         return ""
-    return f"the job before it on the machine ends {round(late.total_seconds() / 60)} minutes later than planned"
+    return f"the work before it on the machine ends {round(late.total_seconds() / 60)} minutes later than planned"
 
 
 def _due(c: sa.Connection, mover: Mover, now: datetime) -> list[JobRow]:

@@ -96,3 +96,25 @@ def test_pool_work_that_has_not_begun_outlives_own_work_and_starts_after_it(line
         line.plan()
         line.exchange(agent)
     assert line.job(job).state is JobState.LEASED
+
+
+def test_a_job_does_not_wait_behind_own_work_that_ends_late(tmp_path: Path) -> None:
+    first, second = Agent("aa", "pi", ("m1",)), Agent("bb", "pi", ("m1",))
+    line = Line(tmp_path, first, second, planner=plan)
+    line.arrive()
+    (job,) = line.order()
+    line.plan()
+    line.plan()
+    for agent in (first, second):
+        line.exchange(agent)
+    holder, other = sorted((first, second), key=lambda agent: agent.id != line.job(job).agent)
+    assert line.job(job).state is JobState.LEASED
+    line.hear(holder.report("m1", line.now, MachineState.RUNNING, own_until=line.now + timedelta(minutes=5)))
+    line.plan()
+    assert line.job(job).agent == holder.id, "it is about in time"
+    line.hear(holder.report("m1", line.now, MachineState.RUNNING, own_until=OVER))
+    for _ in range(3):
+        line.plan()
+        line.exchange(other)
+    assert (line.job(job).state, line.job(job).agent) == (JobState.LEASED, other.id)
+    line.close()
