@@ -327,10 +327,26 @@ class Inbox:
             return (self._remember_too_little(body.upto, now),)
         for seq, why in refused.items():
             _log.warning("event %d was refused: %s", seq, why)
+        if self._is_of_another(body):
+            self._spool.acknowledge(0, refused)
+            return tuple(Look(machine) for machine in sorted(self._machines))
         forgotten = self._spool.unacknowledge_after(body.upto)
         self._spool.acknowledge(body.upto, refused)
         looks = tuple(Look(machine) for machine in sorted(self._machines))
         return (Acknowledged(body.upto), *((Repeat(body.upto + 1),) if forgotten else ()), *looks)
+
+    def _is_of_another(self, ack: m.JournalAck) -> bool:
+        """Whether what is acknowledged is not this journal: then nothing is committed but what it names as refused."""
+        told = self._book.event(ack.upto)
+        # The scheduler keeps so much of an id.
+        if not ack.last or told is None or decode(told).id[:64] == ack.last:
+            return False
+        _log.error(
+            "number %d is another message's: a second agent called %s, or an old copy of this one, tells its journal."
+            " Stop it, or give it a name of its own",
+            *(ack.upto, self._spool.sender),
+        )
+        return True
 
     def _opens_with_used_numbers(self, refused: dict[int, str]) -> bool:
         """Whether a number of this start, up to its holdings, was another event's in a life forgotten here."""
@@ -350,7 +366,11 @@ class Inbox:
         channel = Channel(self._spool, self._channel)
         if body.upto > channel.last_seq:
             raise RefusedMessage(f"event {body.upto} is acknowledged; the last told there is {channel.last_seq}")
-        channel.acknowledge(body.upto, {event.seq: event.why for event in body.refused if event.seq <= body.upto})
+        refused = {event.seq: event.why for event in body.refused if event.seq <= body.upto}
+        if self._is_of_another(body):
+            channel.acknowledge(0, refused)
+            return tuple(Look(machine) for machine in sorted(self._machines))
+        channel.acknowledge(body.upto, refused)
         return (Acknowledged(body.upto), *(Look(machine) for machine in sorted(self._machines)))
 
     def _public_state(self, lease: Lease) -> JobState:

@@ -140,10 +140,15 @@ class RefusedEvent(Struct, frozen=True, kw_only=True):
 
 
 class JournalAck(Message, frozen=True, kw_only=True, tag="journal_ack"):
-    """Every journal event of `boot`-independent sequence up to `upto` is committed, but for the refused ones."""
+    """Every journal event of `boot`-independent sequence up to `upto` is committed, but for the refused ones.
+
+    `last` is the message's id under `upto` (empty: not known any more). Where an agent has another message under that
+    number, another process tells the same journal (a copied card, say), and what is committed is not its own.
+    """
 
     upto: Annotated[int, Meta(ge=0)]
     refused: tuple[RefusedEvent, ...] = ()
+    last: str = ""
 
 
 class ReconcileRequest(Message, frozen=True, kw_only=True, tag="reconcile_request"):

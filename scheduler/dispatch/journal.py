@@ -301,6 +301,11 @@ def _acknowledgements(c: sa.Connection, books: dict[str, _Book]) -> dict[str, m.
     for agent, seq, why in c.execute(query):
         if len(refused[agent]) < _REFUSED_SAID and seq <= books[agent].cursor:
             refused[agent].append(m.RefusedEvent(seq=seq, why=why[:300]))
+    last = sa.select(t.agents.c.id, t.inbox.c.message).join(
+        t.agents, sa.and_(t.agents.c.id == t.inbox.c.agent, t.agents.c.cursor == t.inbox.c.seq)
+    )
+    ids = {row.id: row.message for row in c.execute(last.where(t.agents.c.id.in_(list(books))))}
     return {
-        agent: m.JournalAck(upto=book.cursor, refused=tuple(reversed(refused[agent]))) for agent, book in books.items()
+        agent: m.JournalAck(upto=book.cursor, refused=tuple(reversed(refused[agent])), last=ids.get(agent, ""))
+        for agent, book in books.items()
     }

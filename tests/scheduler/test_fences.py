@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from agents.contract import decode
 from agents.contract import messages as m
 from agents.contract.vocabulary import JobState
 from tests.scheduler.line import Line, agent_of, offer
@@ -51,3 +52,14 @@ def test_another_machine_of_the_same_agent_may_not_speak_for_a_lease(line: Line)
     line.exchange(agent)
     assert seq in agent.spool.refused
     assert line.job(job).state is JobState.LEASED
+
+
+def test_an_acknowledgement_names_the_message_that_was_committed(line: Line) -> None:
+    agent = agent_of(line)
+    agent.holdings(line.now)
+    ((_, told),) = agent.unacked()
+    line.hear(*agent.unacked())
+    line.send()
+    acks = [decode(payload).body for payload in line.office.boxes[agent.inbox_topic()]]
+    last = [ack for ack in acks if isinstance(ack, m.JournalAck)][-1]
+    assert (last.upto, last.last) == (agent.spool.seq, decode(told).id)
