@@ -87,6 +87,8 @@ class Home:
         self.book = HomeBook(spool)
         self._said_at: dict[str, float] = {}
         """When a grant was said last, by lease."""
+        self._given: set[str] = set()
+        """Leases that this process granted. Of an older one an old copy of the memory may have forgotten the start."""
 
     # --- the board ----------------------------------------------------------------------------------------------------
 
@@ -113,7 +115,7 @@ class Home:
         if read is None or read.mark.home != self.me:
             return ()
         charge = self._charge_of(read.mark)
-        why = self._why_not(read, charge) or _wrong_claim(claim, charge)
+        why = self._why_not(read, charge) or self._forgot(read.mark) or _wrong_claim(claim, charge)
         if why:
             _log.info("not granted to %s/%s: %s", claim.shop, claim.agent, why, extra={"fields": {"job": claim.job}})
             return ()
@@ -134,10 +136,11 @@ class Home:
         )
         granted = Granted(lease, claim.claim)
         held = m.HeldLease(agent=lease.agent, machine=lease.machine, fence=fence)
-        taken = replace(charge, state=ChargeState.GRANTED, mark=structs.replace(charge.mark, held=held))
+        taken = replace(charge, state=ChargeState.GRANTED, mark=structs.replace(charge.mark, held=held, floor=fence))
         with self._spool.transaction():
             self.book.put_lease(charge.scheduler, granted)
             self.book.put_charge(taken)
+        self._given.add(lease.lease)
         _log.info("granted to %s under fence %d", lease.agent, fence, extra={"fields": {"job": claim.job}})
         return (self._post(read, taken), self._grant(granted))
 
@@ -145,6 +148,16 @@ class Home:
         returned = self.book.handed_in(charge.scheduler)
         sight = self._sight.of_scheduler(charge.scheduler, self._clock.monotonic(), returned)
         return why_not_grant(sight, _standing(read, charge), charge.state, self._patience_s, charge.given_up)
+
+    def _forgot(self, mark: m.BoardMark) -> str:
+        """Why nothing is granted by an old copy of this home's memory; empty where it knows all that it said.
+
+        Each grant is on the board, in this home's own words, before it is sent.
+        """
+        said, newest = self._sight.said_by_home(mark), self.book.newest(mark.ticket.job)
+        if said is None or said.floor <= max(mark.floor, 0 if newest is None else newest.lease.fence):
+            return ""
+        return f"this home granted fence {said.floor}, and its memory, put back to an old copy, does not know of it"
 
     def _post(self, read: ReadMark, charge: Charge) -> Say:
         return Say(overlay_topic(self.me, read.place), self._wrapped(charge.mark), retain=True)
@@ -213,8 +226,13 @@ class Home:
     def _start(self, charge: Charge, granted: Granted) -> str:
         newest = self.book.newest(charge.job)
         lease = granted.lease
+        seen = self._sight.schedulers.get(charge.scheduler)
         why = why_no_start(charge.state, 0 if newest is None else newest.lease.fence, lease.fence)
-        if not why and not lease.committed and self._clock.now() > lease.start_by:
+        if not why and lease.committed:  # a repetition of the same word is answered from `home_heard`
+            why = f"the start under fence {lease.fence} was permitted before: the agent's memory is an old copy"
+        elif not why and (seen is None or seen.epoch > charge.epoch):
+            why = "the scheduler has been back since: it may have had this home's book, and grants"
+        elif not why and self._clock.now() > lease.start_by:
             why = f"the lease lapsed at {lease.start_by.isoformat(timespec='seconds')}"
         if not why:
             after = charge_after(charge.state, ChargeEvent.START_ASKED)
@@ -314,7 +332,7 @@ class Home:
             granted = self.book.newest(charge.job)
             if charge.state is not ChargeState.GRANTED or read is None or granted is None:
                 continue
-            if self._clock.now() > granted.lease.start_by:
+            if self._clock.now() > granted.lease.start_by and granted.lease.lease in self._given:
                 _log.warning("the lease of %s lapsed", granted.lease.agent, extra={"fields": {"job": charge.job}})
                 with self._spool.transaction():
                     deeds += self._moved(charge, ChargeEvent.LAPSED)

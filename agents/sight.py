@@ -95,8 +95,12 @@ class BoardSight:
         read = self.marks.get(job)
         if read is None:
             return None
-        over = self.overlays.get(job, {}).get(read.mark.home)
-        return over if over is not None and over.epoch == read.mark.epoch else read.mark
+        return self.said_by_home(read.mark) or read.mark
+
+    def said_by_home(self, mark: BoardMark) -> BoardMark | None:
+        """What the mark's home says of its job, in the same epoch; None where it says nothing."""
+        over = self.overlays.get(mark.ticket.job, {}).get(mark.home)
+        return over if over is not None and over.epoch == mark.epoch else None
 
     def of_scheduler(self, scheduler: str, now: float, returned: int) -> Sight:
         """What a home may go by."""
@@ -114,13 +118,13 @@ class BoardSight:
         return not seen.online and seen.epoch == mark.epoch and now - seen.since >= patience_s
 
     def to_read_anew(self, home: str, now: float, patience_s: float) -> tuple[str, ...]:
-        """Topics of this home's marks that must be read once more before it may grant them."""
+        """Topics of marks that this home must read once more before it may grant them, each behind its own word."""
         topics = []
         for job, read in self.marks.items():
             stale = not read.fresh and (read.asked_at is None or now - read.asked_at >= _ASK_EVERY_S)
             if stale and read.mark.home == home and self.away(read.mark, now, patience_s):
                 self.marks[job] = replace(read, asked_at=now)
-                topics.append(read.topic)
+                topics += [overlay_topic(home, read.place), read.topic]
         return tuple(topics)
 
 

@@ -1,0 +1,107 @@
+"""A home, or a holder of its leases, whose memory is put back to an old copy while the scheduler is away."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from agents.contract import messages as m
+from agents.contract.granting import epoch_of
+from firmware_bridges import bridge as b
+from tests.agents.board_town import PATIENCE_S, TOOLPATH, Town, TownShop, mark_of
+
+
+@pytest.fixture
+def town(memory_path: Path) -> Town:
+    """Three shops; the first is the job's home and has no machine. The scheduler is gone, and nobody has asked yet."""
+    town = Town(memory_path, 3, disk=True)
+    home = town.shops[0]
+    home.bridge.snapshot = replace(home.bridge.snapshot, state=b.BridgeState.OFFLINE)
+    town.scheduler(online=True)
+    town.post(mark_of("j1", home.me))
+    town.settle()
+    town.scheduler(online=False)
+    town.settle()
+    return town
+
+
+def spool_of(shop: TownShop) -> Path:
+    return shop.folder / f"{shop.config.shop}.sqlite"
+
+
+def put_back(shop: TownShop, copy: Path) -> None:
+    """The process dies, and begins on the copy."""
+    shop.spool.close()
+    for leftover in shop.folder.glob(f"{shop.config.shop}.sqlite*"):
+        leftover.unlink()
+    shutil.copy(copy, spool_of(shop))
+    shop.begin()
+
+
+def copied(shop: TownShop) -> Path:
+    """As it is on the disk now."""
+    to = shop.folder / "copy"
+    shop.spool._db.execute("VACUUM INTO ?", (str(to),))
+    return to
+
+
+def until_granted(town: Town) -> None:
+    town.go(PATIENCE_S)
+    town.everybody()
+    for _ in range(400):
+        if town.shops[0].board.home.book.charges():
+            return
+        town.go(0.05)
+    raise AssertionError("nobody was granted the job")
+
+
+def test_a_home_that_forgot_its_grant_does_not_grant_again(town: Town) -> None:
+    home = town.shops[0]
+    copy = copied(home)
+    until_granted(town)
+    town.go(20.0)
+    assert [fence for _, _, _, fence in town.runs] == [2]
+    put_back(home, copy)
+    town.go(PATIENCE_S + 1.0)
+    for _ in range(3):
+        town.everybody()
+        town.settle()
+    claim = m.BoardClaim(claim="late", job="j1", attempt=1, shop="s2", agent="pi1", machine="m1", sha256=TOOLPATH)
+    assert not home.board.home.claimed(claim), "its own word on the board tells it that it granted"
+    assert not home.board.home.book.charges()
+
+
+def test_a_home_that_forgot_a_start_does_not_let_its_lease_lapse(town: Town) -> None:
+    home = town.shops[0]
+    until_granted(town)
+    copy = copied(home)
+    town.go(20.0)
+    assert len(town.runs) == 1
+    put_back(home, copy)
+    town.go(PATIENCE_S)
+    for _ in range(3):
+        town.go(3600.0)
+        town.everybody()
+    assert len(town.runs) == 1
+
+
+def test_a_home_that_forgot_its_book_permits_nothing_once_the_scheduler_was_back(town: Town) -> None:
+    home, *others = town.shops
+    for shop in others:
+        shop.bridge.snapshot = replace(shop.bridge.snapshot, state=b.BridgeState.OFFLINE)
+        shop.turn()
+    others[0].bridge.snapshot = replace(others[0].bridge.snapshot, state=b.BridgeState.IDLE)
+    until_granted(town)
+    others[0].spool.put_flags("m1", replace(others[0].spool.flags("m1"), bed_clear=False))
+    copy = copied(home)
+    back = epoch_of(2, 1)
+    town.scheduler(online=True, epoch=back)
+    home.board.book_asked(m.BookRequest(scheduler="main", epoch=back))
+    put_back(home, copy)
+    others[0].clear_bed()
+    town.everybody()
+    town.go(60.0)
+    assert not town.runs, "the scheduler has its book, in which nothing was begun"
