@@ -33,6 +33,7 @@ from agents.machine_views import MachineViews
 from agents.mqtt import Line, MqttLine
 from agents.networks import Around, FurtherNetwork
 from agents.policy import Policy, PolicyFile
+from agents.removed import close_leases, note_machines
 from agents.safe_down import safe_down
 from agents.safety import Presence, Watch, Watched
 from agents.spool import Lease, Spool, SpoolFull
@@ -73,6 +74,7 @@ class Agent:
         self.spool = Spool(config.data_dir / "agent.sqlite", sender=config.sender)
         self.policy_file = PolicyFile(config.policy)
         self.presence = Presence(self.clock)
+        self._removed = note_machines(self.spool, [machine.name for machine in config.machines])
         self.store = ToolpathStore(config.data_dir / "toolpaths", self.spool, config.cache, self.clock)
         self.interlocks: Interlocks = open_interlocks(config)
         self.supervisors = {machine.name: self._supervisor(machine, open_bridge) for machine in config.machines}
@@ -126,6 +128,7 @@ class Agent:
         if self.spool.deeds.old_copy:
             put_in_doubt(self.spool, self.supervisors)
         forget(self.spool, has_scheduler=self.line is not None)
+        close_leases(self.spool, self.supervisors, self.clock.now())
         for supervisor in self.supervisors.values():
             supervisor.recover(read_checkpoint(config.data_dir / f"{supervisor.name}.checkpoint"))
         if self.line is not None:
@@ -357,6 +360,8 @@ class Agent:
         where = {"shop": self.config.shop, "agent": self.config.agent}
         line.publish(topics.PRESENCE.of(**where), self._presence_message(True), retain=True)
         self.board.line_up()
+        for machine in self._removed:
+            line.publish(topics.MACHINE.of(**where, machine=machine), b"", retain=True)
         self.views.all_new()
         self.teller.connected()
 

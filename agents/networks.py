@@ -23,6 +23,7 @@ from agents.contract.messages import MachineReport
 from agents.inbox import Inbox
 from agents.mqtt import Line, MqttLine
 from agents.policy import MachineView, Policy
+from agents.removed import note_machines
 from agents.spool import Spool, SpoolFull
 from agents.teller import Teller
 
@@ -52,6 +53,7 @@ class FurtherNetwork:
         self.name = settings.name
         self._where, self._clock, self._around = {"shop": config.shop, "agent": config.agent}, clock, around
         self._sender, self._machines = config.sender, tuple(one.name for one in config.machines)
+        self._removed = note_machines(spool, self._machines)
         self._told: dict[str, MachineReport] = {}
         self._channel = Channel(spool, network_channel(settings.name))
         self.teller = Teller(self._channel, self._send, clock)
@@ -111,6 +113,8 @@ class FurtherNetwork:
 
     def _connected(self) -> None:
         self.line.publish(topics.PRESENCE.of(**self._where), self._around.presence(True), retain=True)
+        for machine in self._removed:
+            self.line.publish(topics.MACHINE.of(**self._where, machine=machine), b"", retain=True)
         self._told.clear()
         for machine in self._machines:
             self.tell_report(machine)

@@ -25,7 +25,7 @@ from scheduler.dispatch.bell import Bell
 from scheduler.dispatch.bounds import check_report, out_of_bounds
 from scheduler.dispatch.entries import Entry, read_entry, sender_of
 from scheduler.dispatch.journal import Journals
-from scheduler.shops.reports import know_agents, machine_reports, presence
+from scheduler.shops.reports import know_agents, machine_reports, machines_removed, presence
 from scheduler.store import SteppedDown, Store
 from scheduler.store.record import post
 
@@ -54,6 +54,8 @@ class _Sorted:
     agents: set[str] = field(default_factory=set)
     presences: dict[str, m.AgentPresence] = field(default_factory=dict)
     reports: dict[tuple[str, str], m.MachineReport] = field(default_factory=dict)
+    removed: set[tuple[str, str]] = field(default_factory=set)
+    """Machines whose kept report was taken back."""
     entries: list[Entry] = field(default_factory=list)
 
     @property
@@ -153,13 +155,14 @@ class Ingest:
         prompt = found.prompt
         changed = bool(prompt)
         with self._store.write() as c:
-            heard_elsewhere = found.presences.keys() | {agent for agent, _ in found.reports}
+            heard_elsewhere = found.presences.keys() | {agent for agent, _ in (*found.reports, *found.removed)}
             know_agents(c, heard_elsewhere | (found.agents - self._known), now)
             for agent, said in found.presences.items():
                 changed = True
                 if presence(c, agent, said, now):
                     post(c, agent, m.ReconcileRequest(why="the agent came"), now, sender=self._sender)
             changed = machine_reports(c, found.reports, now) or changed
+            changed = machines_removed(c, found.removed, now) or changed
             acknowledgements = self._journals.apply(c, found.entries, now) if found.entries else {}
         for message in batch:
             message.settle()
@@ -206,10 +209,14 @@ class Ingest:
             if why:
                 raise RefusedMessage(why)
             found.presences[agent] = said
+        elif not message.payload:
+            found.reports.pop((agent, names["machine"]), None)
+            found.removed.add((agent, names["machine"]))
         else:
             report = expect(decode(message.payload), m.MachineReport)
             check_report(report, **names)
             found.reports[agent, names["machine"]] = report
+            found.removed.discard((agent, names["machine"]))
         found.agents.add(agent)
 
 

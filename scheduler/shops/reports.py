@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 import sqlalchemy as sa
 
 from agents.contract import messages as m
+from agents.contract.vocabulary import MachineState
 from scheduler.dispatch.lending import note_home
 from scheduler.store import queries
 from scheduler.store import tables as t
 from scheduler.store.record import record
+
+REMOVED: Final = "its shop's file names it no more"
 
 
 def know_agents(c: sa.Connection, agents: set[str], now: datetime) -> None:
@@ -69,6 +72,20 @@ def machine_reports(c: sa.Connection, reports: Mapping[tuple[str, str], m.Machin
     if updates:
         c.execute(_UPDATE, updates)
     return changed
+
+
+def machines_removed(c: sa.Connection, removed: Collection[tuple[str, str]], now: datetime) -> bool:
+    """Their shops have these machines no more: they are offline until they are reported again. Whether that is news."""
+    found = [queries.machine(c, agent, machine) for agent, machine in sorted(removed)]
+    told = [(row.agent, row.machine, msgspec.convert(row.report, m.MachineReport)) for row in found if row is not None]
+    gone = {
+        (agent, machine): msgspec.structs.replace(
+            report, state=MachineState.OFFLINE, why=REMOVED, since=now, accepts_pool_work=False, job=None, progress=None
+        )
+        for agent, machine, report in told
+        if report.why != REMOVED
+    }
+    return machine_reports(c, gone, now)
 
 
 def _remembering(report: m.MachineReport, before: dict[str, Any] | None) -> m.MachineReport:

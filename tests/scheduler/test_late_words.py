@@ -108,3 +108,19 @@ def test_a_job_cancelled_during_its_start_that_is_given_up_is_not_offered_again(
     agent.say(m.GivenUp(job=job, fence=1, machine="m1", why="nothing moved"), line.now)
     line.hear(*agent.unacked())
     assert line.job(job).state is JobState.CANCELLED
+
+
+def test_a_machine_that_its_shop_has_no_more_is_offered_nothing(line: Line) -> None:
+    agent = agent_of(line)
+    topic, _ = agent.report("m1", line.now)
+    line.hear((topic, b""))
+    (job,) = line.order()
+    line.plan()
+    line.plan()
+    assert line.job(job).state is JobState.WAITING
+    with line.scheduler.store.read() as c:
+        (machine,) = queries.machines(c)
+    assert (machine.state, machine.report["why"]) == ("offline", "its shop's file names it no more")
+    line.hear(agent.report("m1", line.now))
+    line.plan()
+    assert line.job(job).state is JobState.OFFERED
