@@ -164,14 +164,18 @@ def _install(options: argparse.Namespace) -> int:
     wrong = install.cannot_serve(config, options.config, user=options.user, state=options.state)
     if wrong:
         raise ConfigError("the service would not come up:\n  " + "\n  ".join(wrong))
-    places = install.files(options.config, user=options.user, state=options.state)
+    places = install.files(
+        options.config, user=options.user, state=options.state, interlock_adapter=config.interlock_adapter
+    )
     if not options.write:
         for place in places:
             print(f"# --- {place.path}\n{place.text}")
         return 0
     for path in install.write(places, options.root):
         print(f"wrote {path}")
-    print("now: systemd-sysusers && udevadm control --reload && udevadm trigger --subsystem-match=tty")
+    folder = " && systemd-tmpfiles --create workshed-agent.conf" if install.makes_folder(places) else ""
+    print(f"now: systemd-sysusers{folder}")
+    print("then: udevadm control --reload && udevadm trigger --subsystem-match=tty --subsystem-match=gpio")
     print("then: systemctl daemon-reload && systemctl enable --now workshed-agent")
     return 0
 

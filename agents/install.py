@@ -1,7 +1,8 @@
 """Print or write what a Pi needs to run the agent at boot: its own user, a sandboxed systemd unit, and a udev rule.
 
 The files themselves live in docker/systemd/ for packagers; here they come from the same text, filled in.
-Source: systemd.service(5), systemd.exec(5), sysusers.d(5), udev(7); ModemManager, "Common udev tags".
+Source: systemd.service(5), systemd.exec(5), systemd.resource-control(5), sysusers.d(5), tmpfiles.d(5), udev(7); Linux,
+"Linux allocated devices" (admin-guide/devices.txt) for the majors; ModemManager, "Common udev tags".
 """
 
 from __future__ import annotations
@@ -17,8 +18,8 @@ UNIT: Final = """\
 [Unit]
 Description=Workshed agent: the machines of this shop
 After=network.target time-sync.target
-StartLimitIntervalSec=300
-StartLimitBurst=10
+# Nobody may be there to start it again: whatever was missing (an address, room on the disk) may come back.
+StartLimitIntervalSec=0
 
 [Service]
 Type=notify
@@ -29,15 +30,20 @@ User={user}
 SupplementaryGroups=dialout
 Restart=always
 RestartSec=3
+# A wrong file (2) stays wrong until a person mends it.
+RestartPreventExitStatus=2
 WatchdogSec=60
 TimeoutStopSec=20
 KillSignal=SIGTERM
 
 # The serial ports and nothing else of the hardware; GPIO only where interlocks are wired to it.
+# 166 is ttyACM, 188 ttyUSB. By number: a name counts only if its driver is loaded when the service starts, and with no
+# machine switched on yet it is not.
 DevicePolicy=closed
-DeviceAllow=char-ttyACM rw
-DeviceAllow=char-ttyUSB rw
+DeviceAllow=char-166 rw
+DeviceAllow=char-188 rw
 DeviceAllow=char-ttyAMA rw
+DeviceAllow=char-ttyS rw
 DeviceAllow=char-gpiochip rw
 PrivateDevices=no
 
@@ -52,6 +58,8 @@ ProtectKernelLogs=yes
 ProtectControlGroups=yes
 ProtectClock=yes
 ProtectHostname=yes
+ProtectProc=invisible
+RemoveIPC=yes
 RestrictAddressFamilies=AF_UNIX AF_INET AF_INET6 AF_NETLINK
 RestrictNamespaces=yes
 RestrictRealtime=yes
@@ -78,14 +86,25 @@ UDEV_RULE: Final = """\
 SUBSYSTEM=="tty", ENV{ID_PATH}=="?*", KERNEL=="ttyACM*|ttyUSB*", GROUP="dialout", MODE="0660", \\
   SYMLINK+="workshed/by-path/$env{ID_PATH}", ENV{ID_MM_DEVICE_IGNORE}="1", ENV{ID_MM_PORT_IGNORE}="1"
 """
+GPIO_RULE: Final = """\
+# Interlocks are wired to GPIO lines. Raspberry Pi OS has such a rule already, other systems have none.
+SUBSYSTEM=="gpio", KERNEL=="gpiochip*", GROUP="gpio", MODE="0660"
+"""
 
 SYSTEM_USER: Final = """\
 # The agent's own user: it may open serial ports, and write its own folder.
 u {user} - "Workshed agent" {state}
 m {user} dialout
 """
+_GPIO_MEMBER: Final = "m {user} gpio\n"
+_STATE_FOLDER: Final = """\
+# The agent's folder, which the service may write; below /var/lib the service manager makes it.
+d {state} 0750 {user} {user}
+"""
 _MADE_BY_SYSTEMD: Final = Path("/var/lib")
 _HOMES: Final = (Path("/home"), Path("/root"))
+#: The service has folders of its own under these names (PrivateTmp).
+_OWN_TO_SERVICE: Final = (Path("/tmp"), Path("/var/tmp"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,16 +115,34 @@ class Place:
     text: str
 
 
-def files(config: Path, *, user: str, state: Path, program: Path | None = None) -> tuple[Place, ...]:
-    """What to install for a shop's file."""
+def files(
+    config: Path, *, user: str, state: Path, program: Path | None = None, interlock_adapter: str = "none"
+) -> tuple[Place, ...]:
+    """What to install for a shop's file: unit, rule, user, and the folder where systemd does not make it by itself.
+
+    With `interlock_adapter` gpio the user may read GPIO lines too.
+    """
     found = program or _this_program()
-    made = f"StateDirectory={state.name}\nStateDirectoryMode=0750\n" if state.parent == _MADE_BY_SYSTEMD else ""
+    made_by_systemd = state.parent == _MADE_BY_SYSTEMD
+    made = f"StateDirectory={state.name}\nStateDirectoryMode=0750\n" if made_by_systemd else ""
     unit = UNIT.format(program=found, config=config.resolve(), user=user, state=state, made=made)
-    return (
+    rule, account = UDEV_RULE, SYSTEM_USER.format(user=user, state=state)
+    if interlock_adapter == "gpio":
+        rule, account = rule + GPIO_RULE, account + _GPIO_MEMBER.format(user=user)
+    places = [
         Place(Path("/etc/systemd/system/workshed-agent.service"), unit),
-        Place(Path("/etc/udev/rules.d/60-workshed.rules"), UDEV_RULE),
-        Place(Path("/etc/sysusers.d/workshed-agent.conf"), SYSTEM_USER.format(user=user, state=state)),
-    )
+        Place(Path("/etc/udev/rules.d/60-workshed.rules"), rule),
+        Place(Path("/etc/sysusers.d/workshed-agent.conf"), account),
+    ]
+    if not made_by_systemd:
+        folder = _STATE_FOLDER.format(user=user, state=state)
+        places.append(Place(Path("/etc/tmpfiles.d/workshed-agent.conf"), folder))
+    return tuple(places)
+
+
+def makes_folder(places: tuple[Place, ...]) -> bool:
+    """Whether systemd-tmpfiles must run before the service starts."""
+    return any(place.path.parent.name == "tmpfiles.d" for place in places)
 
 
 def _this_program() -> Path:
@@ -125,12 +162,24 @@ def cannot_serve(
             wanted = state if key == "data_dir" else state / place.name
             where = "" if key == "data_dir" else " below [http]"
             found.append(f'{key} is {place}, where the service may not write: set {key} = "{wanted}"{where}')
+    for key, looked_at in _looked_at(config):
+        hidden = next((one for one in _OWN_TO_SERVICE if looked_at.is_relative_to(one)), None)
+        if hidden is not None and not looked_at.is_relative_to(state):
+            found.append(f"{key} is {looked_at}, but the service has a {hidden} of its own: use another folder")
     for what, place in (("the shop's file", path), ("the program", program or _this_program())):
         home = next((one for one in _HOMES if place.absolute().is_relative_to(one)), None)
         if home is not None and place.absolute().parts[2:3] != (user,) and user != "root":
             instead = "/etc/workshed" if what == "the shop's file" else "/opt/workshed"
             found.append(f"{what} is {place.absolute()}, where {user} may not look: put it below {instead}")
     return tuple(found)
+
+
+def _looked_at(config: AgentConfig) -> tuple[tuple[str, Path], ...]:
+    """What the service opens that others made, by its key in the shop's file."""
+    ports = ((f"port of {one.name}", Path(one.bridge.port)) for one in config.machines)
+    power = ((f"power_file of {one.name}", one.power_file) for one in config.machines if one.power_file is not None)
+    inputs = () if config.interlock_path is None else (("path below [interlocks]", config.interlock_path),)
+    return (*ports, *power, *inputs)
 
 
 def write(places: tuple[Place, ...], root: Path = Path("/")) -> tuple[Path, ...]:

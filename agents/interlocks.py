@@ -44,7 +44,7 @@ class FileInterlocks:
 
 
 class GpioInterlocks:
-    """Inputs on GPIO lines through libgpiod's Python binding, version 2 (`gpiod`), which the Pi's system provides.
+    """Inputs on GPIO lines through libgpiod's Python binding, version 2 (`gpiod`; Debian 12 packages version 1).
 
     Source: https://libgpiod.readthedocs.io, `gpiod.request_lines`. Lines are pulled up, so that a broken wire reads as
     open for an input that is closed to ground (`active_low = true`).
@@ -59,8 +59,9 @@ class GpioInterlocks:
             settings = gpiod.LineSettings(direction=line.Direction.INPUT, bias=line.Bias.PULL_UP)
             self._active = line.Value.ACTIVE
             self._request: Any = gpiod.request_lines(chip, consumer="workshed-agent", config={tuple(pins): settings})
-        except ImportError as error:
-            raise ConfigError("[interlocks] adapter = gpio needs the package python3-libgpiod (or gpiod)") from error
+        except (ImportError, AttributeError) as error:  # version 1 has neither gpiod.line nor LineSettings
+            why = "[interlocks] adapter = gpio needs libgpiod's binding, version 2: pip install 'gpiod>=2.1'"
+            raise ConfigError(why) from error
         except (OSError, ValueError) as error:
             raise ConfigError(f"[interlocks] the lines {pins} of {chip} cannot be read: {error}") from error
 

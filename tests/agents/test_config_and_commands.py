@@ -170,6 +170,37 @@ def test_install_refuses_what_would_not_come_up_and_says_how_to_mend_it(
     assert install.cannot_serve(config, Path("/home/pi/shop.toml"), user="pi", **at_home) == ()
 
 
+def test_install_refuses_what_the_service_would_not_see(tmp_path: Path) -> None:
+    path = written(tmp_path, GOOD.replace("/dev/p1", "/tmp/printer"))
+    found = install.cannot_serve(load(path), Path("/etc/workshed/shop.toml"), user="workshed", state=tmp_path)
+    assert any(why.startswith("port of p1 is /tmp/printer") for why in found), found
+
+
+def test_a_folder_elsewhere_is_made_too(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = written(tmp_path, GOOD)
+    base = ["install", "--config", str(path), "--state", str(tmp_path), "--write", "--root", str(tmp_path / "root")]
+    assert cli.main(base) == 0
+    folder = (tmp_path / "root/etc/tmpfiles.d/workshed-agent.conf").read_text()
+    assert f"d {tmp_path} 0750 workshed workshed" in folder
+    assert "systemd-tmpfiles --create workshed-agent.conf" in capsys.readouterr().out
+
+
+def test_the_unit_reaches_machines_whose_driver_is_not_loaded_yet() -> None:
+    (unit, *_) = install.files(Path("/etc/workshed/shop.toml"), user="workshed", state=Path("/var/lib/workshed-agent"))
+    allowed = {line.partition("=")[2] for line in unit.text.splitlines() if line.startswith("DeviceAllow=")}
+    usb = {"char-166 rw", "char-188 rw"}  # ttyACM, ttyUSB: a name is looked up once, in what is loaded at the start
+    assert usb <= allowed
+    assert not any("ttyUSB" in one or "ttyACM" in one for one in allowed)
+
+
+def test_inputs_on_gpio_lines_are_opened_to_the_agents_user() -> None:
+    places = install.files(
+        Path("/x.toml"), user="workshed", state=Path("/var/lib/workshed-agent"), interlock_adapter="gpio"
+    )
+    assert [("gpio" in place.text) for place in places[1:]] == [True, True]
+    assert "m workshed gpio" in places[2].text
+
+
 def test_the_packaged_files_are_what_install_writes() -> None:
     unit, rule, user = install.files(
         Path("/etc/workshed/shop.toml"),
