@@ -23,7 +23,7 @@ from agents.contract.envelope import RefusedMessage, encode, wrap
 from agents.contract.messages import AgentPresence, AnyMessage, MachineReport, Telemetry
 from agents.contract.vocabulary import FailureClass
 from agents.doubt import put_in_doubt
-from agents.forgetting import LOOK_EVERY, forget
+from agents.forgetting import LOOK_EVERY, forget, forget_told
 from agents.inbox import Inbox
 from agents.inputs import Fetched, Wake
 from agents.interlocks import Interlocks, open_interlocks
@@ -50,6 +50,9 @@ OpenBridge = Callable[[BridgeConfig], Bridge]
 _CONNECT_EVERY_S: Final = 3.0
 _FETCHERS_A_MACHINE: Final = 4
 _TURN_S: Final = 1.0
+_FORGET_EVERY_S: Final = 3600.0
+#: While there is more to forget, so long between two transactions of it.
+_FORGET_ON_S: Final = 1.0
 #: Own jobs wait so long after a start for the scheduler to say whether this memory is an old copy; then they go on.
 _COMPARED_WITHIN_S: Final = 60.0
 
@@ -205,6 +208,7 @@ class Agent:
     def start(self) -> None:
         """Start all threads: watch, supervisors, teller, broker."""
         self.watch.start()
+        self._spawn(self._forget_now_and_then, "forgetting")
         for supervisor in self.supervisors.values():
             self._spawn(lambda s=supervisor: self._supervise(s), f"machine {supervisor.name}")  # type: ignore[misc]
             self._spawn(lambda s=supervisor: self._keep_connected(s), f"connect {supervisor.name}")  # type: ignore[misc]
@@ -217,6 +221,18 @@ class Agent:
         for network in self.networks:
             self._spawn(network.teller.run, f"teller {network.name}")
             network.begin()
+
+    def _forget_now_and_then(self) -> None:
+        """An agent may run for years: a machine that runs tells its progress every five seconds."""
+        wait_s = _FORGET_EVERY_S
+        while not self._ending.wait(wait_s):
+            try:
+                more = forget_told(self.spool)
+                self.spool.prune(self.clock.now())
+            except SpoolFull as error:
+                _log.error("%s", error)
+                more = False
+            wait_s = _FORGET_ON_S if more else _FORGET_EVERY_S
 
     def _spawn(self, run: Callable[[], None], name: str) -> None:
         thread = threading.Thread(target=run, name=name, daemon=True)

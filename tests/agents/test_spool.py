@@ -14,8 +14,11 @@ from pathlib import Path
 
 import pytest
 
+from agents import forgetting
+from agents.channels import Channel, home_channel
 from agents.contract import messages as m
 from agents.contract.envelope import decode
+from agents.home_book import HomeBook
 from agents.lease import LeaseState
 from agents.spool import Lease, MachineFlags, Spool, SpoolBroken, SpoolFull
 from tests.agents.scene import T0, Scene, offer_of
@@ -288,4 +291,33 @@ def test_a_lease_comes_back_as_it_was_written(tmp_path: Path) -> None:
     spool.checkpoint("l", 90)
     spool.checkpoint("l", 80)
     assert spool.lease("l") == replace(lease, last_line=90)
+    spool.close()
+
+
+def test_what_was_acknowledged_long_since_is_forgotten_in_every_journal(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(forgetting, "TOLD_KEPT", 100)
+    spool = spool_at(tmp_path)
+    channel, heard = Channel(spool, home_channel("oak/pi")), HomeBook(spool)
+    body = m.Holdings(boot="b", jobs=(), highest_fences={}, unacked_from=1)
+    with spool.transaction():
+        for seq in range(1, 1201):
+            spool.journal(body, T0)
+            channel.journal(body, T0)
+            heard.note_heard("oak.pi", seq, f"id{seq}", "")
+        spool.acknowledge(1150, {})
+        channel.acknowledge(1200, {})
+    turns = 1
+    while forgetting.forget_told(spool):
+        turns += 1
+    assert turns > 1, "not all in one transaction"
+    assert (spool.event(1099), spool.first_kept, spool.last_seq) == (None, 1100, 1200)
+    assert [seq for seq, _ in spool.unacknowledged()] == list(range(1151, 1201))
+    assert (channel.first_kept, channel.last_seq, channel.verdict(1150)) == (1100, 1200, (True, None))
+    assert (heard.heard_upto("oak.pi"), heard.heard_id("oak.pi", 1200), heard.heard_id("oak.pi", 1)) == (
+        1200,
+        "id1200",
+        None,
+    )
     spool.close()
