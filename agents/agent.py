@@ -24,6 +24,7 @@ from agents.contract.messages import AgentPresence, AnyMessage, MachineReport, T
 from agents.contract.vocabulary import FailureClass
 from agents.doubt import put_in_doubt
 from agents.forgetting import LOOK_EVERY, forget, forget_told
+from agents.identity import keep_name
 from agents.inbox import Inbox
 from agents.inputs import Fetched, Wake
 from agents.interlocks import Interlocks, open_interlocks
@@ -77,6 +78,7 @@ class Agent:
         self.spool = Spool(config.data_dir / "agent.sqlite", sender=config.sender)
         self.policy_file = PolicyFile(config.policy)
         self.presence = Presence(self.clock)
+        keep_name(self.spool)
         self._removed = note_machines(self.spool, [machine.name for machine in config.machines])
         self.store = ToolpathStore(config.data_dir / "toolpaths", self.spool, config.cache, self.clock)
         self.interlocks: Interlocks = open_interlocks(config)

@@ -1,9 +1,11 @@
-"""A machine taken out of the shop's file: nobody goes on waiting for it, and it is offered nothing any more."""
+"""A shop's file that changed: a machine taken out of it is waited for no more, and an agent keeps its name."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+
+import pytest
 
 from agents.agent import Agent
 from agents.config import MqttSettings
@@ -11,6 +13,7 @@ from agents.contract import messages as m
 from agents.contract.envelope import decode
 from agents.contract.topics import MACHINE
 from agents.lease import LeaseState
+from agents.spool import SpoolBroken
 from tests.agents.scene import Scene, ScriptedBridge, machine_settings, shop_config
 
 
@@ -87,3 +90,21 @@ def test_the_brokers_kept_report_of_it_is_taken_back(tmp_path: Path) -> None:
     assert not any(topic.endswith("machine/m2") and not payload for topic, payload, _ in line.said)
     agent.line = None
     agent.end()
+
+
+@pytest.mark.parametrize("changed", [{"agent": "pi2"}, {"shop": "oak"}])
+def test_an_agent_does_not_go_on_with_the_memory_of_another_name(tmp_path: Path, changed: dict[str, str]) -> None:
+    config = shop_config(tmp_path, mqtt=MqttSettings(host="broker.invalid"))
+    Agent(config, lambda _: ScriptedBridge()).end()
+    with pytest.raises(SpoolBroken, match="memory of agent/alder/pi1"):
+        Agent(replace(config, **changed), lambda _: ScriptedBridge())  # type: ignore[arg-type]
+    Agent(config, lambda _: ScriptedBridge()).end()
+
+
+def test_a_memory_from_before_names_were_written_down_is_known_by_its_journal(tmp_path: Path) -> None:
+    scene = Scene(tmp_path)
+    scene.claim_and_grant()
+    scene.close()
+    config = replace(shop_config(tmp_path), agent="pi2")
+    with pytest.raises(SpoolBroken, match="memory of agent/alder/pi1"):
+        Agent(config, lambda _: ScriptedBridge())
