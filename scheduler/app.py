@@ -36,6 +36,7 @@ from scheduler.planning.snapshot import PlanPolicy
 from scheduler.store import Blobs, SteppedDown, Store, open_store, queries
 from scheduler.store.outgoing import Courier, Outgoing
 from scheduler.store.record import post
+from scheduler.store.toolpath_files import ToolpathFiles
 
 _log: Final = logging.getLogger(__name__)
 
@@ -128,8 +129,16 @@ class Scheduler:
             news=self.bell.news,
         )
         reach = Reach(f"{settings.url}/api/v1/toolpaths", self.term)
+        self.toolpath_files = ToolpathFiles(self.blobs)
         self.dispatcher = Dispatcher(
-            self.store, self.mover, rounds, self.clock, self.bell, reach=reach, timings=timings
+            self.store,
+            self.mover,
+            rounds,
+            self.clock,
+            self.bell,
+            reach=reach,
+            files=self.toolpath_files,
+            timings=timings,
         )
         self.outgoing = Outgoing(self.store, chosen.courier or self.link or _NoWire(), self.clock)
 
@@ -145,6 +154,7 @@ class Scheduler:
         """Ask all agents what they hold, then begin."""
         with self.store.write() as c:
             now = self.clock.now()
+            self.toolpath_files.mend(c, now)
             for agent in queries.agents(c):
                 post(c, agent.id, m.ReconcileRequest(why="the scheduler came"), now, sender=self.sender)
         for part in (self.ingest, self.outgoing, self.dispatcher):

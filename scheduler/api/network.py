@@ -34,6 +34,7 @@ from scheduler.app import Scheduler
 from scheduler.dispatch import board, people
 from scheduler.orders.refusal import Refused
 from scheduler.store import queries
+from scheduler.store.toolpath_files import forgotten_at
 
 router: Final = APIRouter(tags=["network"], responses=RESPONSES)
 _HEARTBEAT_S: Final = 15.0
@@ -194,12 +195,21 @@ def _plain(event: EventView) -> dict[str, Any]:
 
 @router.get("/api/v1/toolpaths/{sha256}", response_class=FileResponse)
 def toolpath(sha256: str, serving: Serving, request: Request) -> Response:
-    """A toolpath's bytes, whole or by ranges. Check the hash before use. 503 while too many are being sent."""
+    """A toolpath's bytes, whole or by ranges. Check the hash before use. 503 while too many are being sent; 410 once
+    it is not kept any more."""
     with serving.store.read() as c:
-        known = queries.toolpath(c, sha256)
+        known, since = queries.toolpath(c, sha256), forgotten_at(c, sha256)
     if known is None:
         why = f"no toolpath with the hash {sha256[:64]} was made here"
         raise Refused("unknown_toolpath", "Nothing was found", why, status=404)
+    if since is not None:
+        why = (
+            f"it was made on {known.created_at:%d %b %Y} and is not kept since {since:%d %b %Y}: no job needed it then"
+        )
+        hint = (
+            "It is made again, from its design and for the machine, as soon as a job needs it: order the design again."
+        )
+        raise Refused("forgotten_toolpath", "The toolpath was not sent", why, hint, status=410)
     headers = {"Cache-Control": "public, max-age=31536000, immutable", "ETag": f'"{sha256}"'}
     address = request.client.host if request.client is not None else ""
     transfers: Transfers = request.app.state.transfers

@@ -28,6 +28,7 @@ from scheduler.dispatch.timings import Step, Timings
 from scheduler.planning.process import PlannerLost
 from scheduler.store import SteppedDown, Store, queries
 from scheduler.store.retention import forget_some
+from scheduler.store.toolpath_files import ToolpathFiles
 
 _log: Final = logging.getLogger(__name__)
 _SWEEP_EVERY: Final = timedelta(seconds=5)
@@ -50,10 +51,11 @@ class Dispatcher:
         bell: Bell,
         *,
         reach: Reach,
+        files: ToolpathFiles,
         timings: Timings,
     ) -> None:
         self._store, self._mover, self._rounds, self._clock, self._bell = store, mover, rounds, clock, bell
-        self._reach = reach
+        self._reach, self._files = reach, files
         self.timings = timings
         self._planned_at: datetime | None = None
         self._forget_at = clock.now() + _FORGET_EVERY
@@ -171,7 +173,7 @@ class Dispatcher:
         if now < self._forget_at:
             return
         with self.timings.of(Step.FORGET), self._store.write() as c:
-            more = forget_some(c, now) or prune(c)
+            more = forget_some(c, now) or prune(c) or self._files.look(c, now) or self._files.free(c, now)
         self._forget_at = now + (timedelta(seconds=_FORGET_ON_S) if more else _FORGET_EVERY)
 
     def _plan(self, now: datetime, fresh: bool) -> None:

@@ -23,6 +23,7 @@ from scheduler.orders.recipes import Recipe
 from scheduler.store import Blobs, Store, queries
 from scheduler.store import tables as t
 from scheduler.store.record import record
+from scheduler.store.toolpath_files import remember
 
 _log: Final = logging.getLogger(__name__)
 _MOST_CRASHES: Final = 2
@@ -156,8 +157,12 @@ class ToolpathRoom:
             self._blobs.put(result.gcode)
             values |= {"status": "made", "sha256": result.sha256}
         with self._store.write() as c:
-            if not isinstance(result, Impossible) and queries.toolpath(c, result.sha256) is None:
-                c.execute(sa.insert(t.toolpaths).values(**toolpath_values(result, now)))
+            if not isinstance(result, Impossible):
+                if not self._blobs.holds(result.sha256):  # forgotten between the two
+                    self._blobs.put(result.gcode)
+                if queries.toolpath(c, result.sha256) is None:
+                    c.execute(sa.insert(t.toolpaths).values(**toolpath_values(result, now)))
+                remember(c, result.sha256)
             c.execute(sa.update(t.recipes).where(t.recipes.c.key == key).values(**values))
             record(c, f"toolpath_{values['status']}", now, body={"recipe": key, "why": values.get("why", "")})
         self._say_done()

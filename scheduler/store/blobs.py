@@ -7,6 +7,9 @@ import hashlib
 import os
 import re
 import tempfile
+import time
+from datetime import timedelta
+from enum import StrEnum
 from pathlib import Path
 from typing import Final
 
@@ -17,6 +20,14 @@ class UnknownBlob(LookupError):
     """No file with this hash is kept here."""
 
 
+class Removal(StrEnum):
+    """What became of a file that nobody needs any more."""
+
+    GONE = "gone"
+    YOUNG = "young"
+    """Written, or asked to be written again, a short while ago: left where it is."""
+
+
 class Blobs:
     """A folder of files named by their SHA-256; two levels deep so that no folder grows huge."""
 
@@ -25,15 +36,17 @@ class Blobs:
         folder.mkdir(parents=True, exist_ok=True)
 
     def put(self, data: bytes) -> str:
-        """Keep `data`, durably, and return its SHA-256. Keeping the same bytes twice costs nothing.
+        """Keep `data`, durably, and return its SHA-256. Kept twice, the bytes are only young again.
 
         The file is written beside its place, synced, then renamed: a crash or a full disk leaves nothing half-written.
         Raises OSError when the disk does.
         """
         sha256 = hashlib.sha256(data).hexdigest()
         place = self._place(sha256)
-        if place.exists() and place.stat().st_size == len(data):
-            return sha256
+        with contextlib.suppress(FileNotFoundError):
+            if place.stat().st_size == len(data):
+                os.utime(place)
+                return sha256
         place.parent.mkdir(parents=True, exist_ok=True)
         handle, temporary = tempfile.mkstemp(dir=place.parent, prefix=".")
         try:
@@ -52,6 +65,19 @@ class Blobs:
         finally:
             os.close(folder)
         return sha256
+
+    def holds(self, sha256: str) -> bool:
+        """Whether the file is here."""
+        return self._place(sha256).exists()
+
+    def remove(self, sha256: str, *, older_than: timedelta) -> Removal:
+        """Take a file away unless it is younger, by this computer's clock. What is not here is gone already."""
+        place = self._place(sha256)
+        with contextlib.suppress(FileNotFoundError):
+            if time.time() - place.stat().st_mtime < older_than.total_seconds():
+                return Removal.YOUNG
+            place.unlink()
+        return Removal.GONE
 
     def path(self, sha256: str) -> Path:
         """Where the file is. Raises UnknownBlob for a hash that is not one, or not kept here."""

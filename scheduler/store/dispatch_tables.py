@@ -1,4 +1,5 @@
-"""Who dispatches on this database, and which machines people reserved. Same metadata as `tables`.
+"""Who dispatches on this database, which machines people reserved, which toolpaths' files are not kept any more. Same
+metadata as `tables`.
 
 `leadership` has one row a scope. Its term only rises; every write of a scheduler compares its own with it, inside the
 same transaction. `beat` is counted up by the holder: others watch it by their own clocks, so clocks need not agree.
@@ -39,4 +40,14 @@ reservations: Final = sa.Table(
     sa.Column("cancelled_at", UtcTime),
     sa.Index("ix_reservations_machine", "agent", "machine", "start"),
     sa.ForeignKeyConstraint(["agent", "machine"], ["machines.agent", "machines.machine"]),
+)
+
+#: A row here says: the toolpath's record is kept, its file is not. `freed_at` once the file is gone from the disk.
+forgotten_toolpaths: Final = sa.Table(
+    "forgotten_toolpaths",
+    metadata,
+    sa.Column("sha256", sa.String(64), primary_key=True),
+    sa.Column("forgotten_at", UtcTime, nullable=False),
+    sa.Column("freed_at", UtcTime, index=True),
+    sa.ForeignKeyConstraint(["sha256"], ["toolpaths.sha256"]),
 )

@@ -170,7 +170,7 @@ jobs: Final = sa.Table(
     sa.Column("version", sa.Integer, nullable=False),
     sa.Column("fence", sa.Integer, nullable=False),
     sa.Column("attempt", sa.Integer, nullable=False),
-    _id("file_key", nullable=False, index=True),
+    _id("file_key", nullable=False),
     sa.Column("body", sa.JSON, nullable=False),
     sa.Column("deadline", UtcTime, index=True),
     sa.Column("not_before", UtcTime),
@@ -196,6 +196,7 @@ jobs: Final = sa.Table(
     sa.CheckConstraint("pieces > 0", name="pieces_positive"),
     sa.CheckConstraint("fence >= 0", name="fence_natural"),
     sa.CheckConstraint("good + rejected <= pieces", name="pieces_conserved"),
+    sa.Index("ix_jobs_file_key_since", "file_key", "since"),
 )
 
 offers: Final = sa.Table(
@@ -206,7 +207,7 @@ offers: Final = sa.Table(
     sa.Column("attempt", sa.Integer, nullable=False),
     _agent(nullable=False),
     _id("machine", nullable=False),
-    _id("sha256", nullable=False),
+    _id("sha256", nullable=False, index=True),
     sa.Column("planned_start", UtcTime, nullable=False),
     sa.Column("planned_finish", UtcTime, nullable=False),
     sa.Column("made_at", UtcTime, nullable=False),
@@ -380,7 +381,7 @@ recipes: Final = sa.Table(
     _id("file_key", nullable=False, index=True),
     _text("model"),
     sa.Column("status", sa.String(16), nullable=False),
-    _id("sha256"),
+    _id("sha256", index=True),
     _text("why"),
     sa.Column("asked_at", UtcTime, nullable=False),
     sa.Column("done_at", UtcTime),
