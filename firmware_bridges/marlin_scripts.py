@@ -12,6 +12,7 @@ from firmware_bridges.bridge import (
     BridgeState,
     Capability,
     Identity,
+    Notice,
     NotNow,
     WrongMachine,
 )
@@ -99,6 +100,8 @@ class MarlinScripts(WireBridge):
             self._keeps_alive = heard.complete and not any("Unknown command" in line for line in heard.lines)
         limits = yield from self._ask_limits()
         yield from self._set_up()
+        if again and not self._prints_from_card:
+            yield from self._switch_off()
         version = re.search(r"FIRMWARE_VERSION:\s?(\S+)|FIRMWARE_NAME:\s?([^(]*)", name)
         firmware = re.search(r"FIRMWARE_NAME:\s?([\w.+-]+)", name)
         return Identity(
@@ -169,6 +172,14 @@ class MarlinScripts(WireBridge):
         if not heard.complete or any(isinstance(read(line), Refused | Death) for line in heard.lines):
             raise BridgeError(f"Homing did not end well: {' / '.join(heard.lines[-3:])}. Look at the machine.")
         self._homed = True
+
+    def _switch_off(self) -> Script[None]:
+        """The link is back, and what heated the machine is over: it must not stay hot until somebody comes by."""
+        if self.config.process in ("laser", "cnc"):
+            yield Ask(b"M5\n", lambda line: isinstance(read(line), Ok), ANSWER_S)
+        if (yield from self._verify_off()):
+            why = "The link came back, but the machine does not report its heaters off. Look at it now."
+            self.emit(Notice("alarm", why))
 
     def _verify_off(self) -> Script[str]:
         """Targets must read zero; where the firmware reports none, its ok has to do."""

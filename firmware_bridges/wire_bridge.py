@@ -38,6 +38,8 @@ from firmware_bridges.session import Happening, Session
 _log: Final = logging.getLogger(__name__)
 IDENTIFY_WITHIN_S: Final = 30.0
 SCRIPT_WITHIN_S: Final = 600.0
+#: Who came back and did not answer, because it boots or works through a full buffer, is asked again after so long.
+ASK_AGAIN_S: Final = 5.0
 LONGEST_LINE: Final = 4096
 
 
@@ -77,6 +79,7 @@ class WireBridge(ABC):
         self._fingerprint = config.fingerprint
         self._refusal: BridgeError | None = None
         self._connected_once = False
+        self._ask_again_at: float | None = None
 
     # --- the contract -------------------------------------------------------------------------------------------------
 
@@ -335,12 +338,15 @@ class WireBridge(ABC):
         with self.session.lock:
             if self._dialogue is not None:
                 self._dialogue.tick(now)
+            elif self._ask_again_at is not None and now >= self._ask_again_at:
+                self._start_identification(again=True)
             self._passed(now)
 
     def lost(self, why: str) -> None:
         """The port is gone: whatever ran has failed; the machine may still empty its own buffers."""
         with self.session.changed:
             self._partial = b""
+            self._ask_again_at = None
             if self._dialogue is not None:
                 self._dialogue.drop()
                 self._dialogue = None
@@ -403,4 +409,9 @@ class WireBridge(ABC):
             self.emit(Identified(identity))
             self._ready(identity)
 
-        self._say(self._identification(again=again), identified)
+        def silent(error: BridgeError) -> None:
+            self._ask_again_at = self.clock.monotonic() + ASK_AGAIN_S if again else None
+            self.refuse(error)
+
+        self._ask_again_at = None
+        self._say(self._identification(again=again), identified, silent)
