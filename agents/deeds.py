@@ -9,10 +9,9 @@ network. Whoever puts the mark back together with the spool is not noticed by it
 from __future__ import annotations
 
 import logging
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from agents.mark import Mark
+from agents.mark import KeptMark
 
 if TYPE_CHECKING:
     from agents.spool import Spool
@@ -24,9 +23,9 @@ _KEY: Final = "deeds"
 class Deeds:
     """Called under the spool's lock."""
 
-    def __init__(self, spool: Spool, path: Path) -> None:
-        """`path`: the mark's. Raises OSError where it cannot be read, or made."""
-        self._spool, self._mark = spool, Mark(path)
+    def __init__(self, spool: Spool, mark: KeptMark) -> None:
+        """Raises OSError where the mark cannot be read, or made."""
+        self._spool, self._mark = spool, mark
         self._marked = self._mark.read()
         count = self._count()
         if self._marked is None and count == 0:  # before the first deed, so that a mark is never late

@@ -10,10 +10,31 @@ import os
 import struct
 import zlib
 from pathlib import Path
-from typing import Final
+from typing import Final, Protocol
 
 _HEAD: Final = struct.Struct("<Q")
 _RECORD: Final = struct.Struct("<QI")  # the count, CRC-32 of it
+
+
+class KeptMark(Protocol):
+    """Where a count is kept."""
+
+    def read(self) -> int | None:
+        """The highest count ever written; None where nothing is kept. Raises OSError."""
+
+    def write(self, count: int) -> None:
+        """Keep a count. Raises OSError."""
+
+
+class NoMark:
+    """Of a spool in memory, which nobody can put back: it begins with nothing."""
+
+    def read(self) -> int | None:
+        """Nothing was done yet."""
+        return 0
+
+    def write(self, count: int) -> None:
+        """There is nothing that could outlive it."""
 
 
 class Mark:

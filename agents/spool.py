@@ -22,6 +22,7 @@ from agents.contract.envelope import Envelope, encode, wrap
 from agents.contract.messages import JournalBody, LoadedMaterial, Offer
 from agents.deeds import Deeds
 from agents.lease import LIVE, LeaseState
+from agents.mark import Mark, NoMark
 from agents.spool_rows import Lease as Lease
 from agents.spool_rows import MachineFlags as MachineFlags
 from agents.spool_rows import OfferRow as OfferRow
@@ -64,7 +65,7 @@ class Spool:
             raise SpoolBroken(
                 f"{path} was written by another version (schema {found}, here {SCHEMA}); update the agent"
             )
-        self.deeds = Deeds(self, path.with_suffix(".mark"))
+        self.deeds = Deeds(self, NoMark() if str(path) == ":memory:" else Mark(path.with_suffix(".mark")))
 
     @property
     def sender(self) -> str:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from agents.contract.vocabulary import Process
 from agents.lease import WAITING
-from tests.faults import away
+from tests.faults import away, own_jobs
 from tests.faults.scheduling import CLIENT
 
 if TYPE_CHECKING:
@@ -311,7 +311,7 @@ FAULTS: Final[dict[str, Callable[[Life], None]]] = {
         *(double_messages, reorder_messages, delay_messages, replay_messages),
         *(scheduler_clock_forward, scheduler_clock_back, agent_clock_forward, agent_clock_back),
         *(fill_scheduler_disk, fill_agent_disk, fill_agent_cache),
-        *(restore_scheduler_database, restore_agent_database),
+        *(restore_scheduler_database, restore_agent_database, own_jobs.restore_agent_folder),
         *(unplug_machine, reset_machine, machine_alarm, noisy_cable, person_leaves),
         *(clock_back_as_person_leaves, lease_lapses_unheard),
         *(owner_closes, material_runs_out, damage_transfer, damage_cache),

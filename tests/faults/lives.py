@@ -19,7 +19,7 @@ import sqlalchemy as sa
 from agents.contract import messages as m
 from agents.contract.vocabulary import JobState, Process
 from agents.lease import MOVING
-from agents.spool import SpoolFull
+from agents.spool import Lease, SpoolFull
 from firmware_bridges.bridge import BridgeState, Event, RunStarted, StateChanged
 from firmware_bridges.toolpath_file import ToolpathFile
 from scheduler.dispatch.limits import Limits
@@ -29,6 +29,7 @@ from tests.faults.bench import Bench
 from tests.faults.faults import FAULTS
 from tests.faults.grounds import memory_folder, same_ids
 from tests.faults.lent import Lent
+from tests.faults.own_jobs import OwnJobs
 from tests.faults.people import People
 from tests.faults.post import PostOffice, stays_in_order
 from tests.faults.rules import BEAM_OFF_WITHIN_S, Books, NotKept
@@ -93,7 +94,7 @@ class Life:
             self._shop("mill", seed, m1=Process.FDM, m2=Process.LASER),
             self._shop("barn", seed, m3=Process.FDM),
         ]
-        self.people = People(self)
+        self.people, self.own = People(self), OwnJobs(self, seed)
         self.somebody_there = True
         self.calm = False
         self.turn = 0
@@ -131,10 +132,11 @@ class Life:
             lease = found[0]
             running[:] = [(lease.job, lease.fence)]
             is_what_was_offered(lease, toolpath.path)
-            self._about_to_run(shop, bench, lease.job, lease.fence)
+            self._about_to_run(shop, bench, lease)
             self.steps.passed("agent: about to call the machine")
 
         def said(event: Event) -> None:
+            self.own.said(bench, event)
             if isinstance(event, RunStarted) and running:
                 self.books.first_lines.add(running[0])
                 self._noted.append("machine: runs")
@@ -203,9 +205,10 @@ class Life:
             assert self.side.scheduler is not None
             self.books.orders += 1
             order_peg(self.side.scheduler, self.side.clock.now(), 1, process=process)
+        self.own.begin()
 
     def _over(self) -> bool:
-        if self.side.scheduler is None:
+        if self.side.scheduler is None or not self.own.over():
             return False
         return all(job.state is JobState.INSPECTED for job in self.jobs())
 
@@ -246,6 +249,7 @@ class Life:
                 self._do(shop.id, shop.turn)
             self._do(CLIENT, self.side.hear)
         self.people.act()
+        self.own.act()
         for shop in self.shops:
             if shop.agent is not None:
                 shop.books.check(shop.agent.spool)
@@ -367,7 +371,23 @@ class Life:
 
     # --- rules that need the machines ---------------------------------------------------------------------------------
 
-    def _about_to_run(self, shop: Shop, bench: Bench, job: str, fence: int) -> None:
+    def _about_to_run(self, shop: Shop, bench: Bench, lease: Lease) -> None:
+        if not lease.own:
+            self.own.pool_runs(bench)
+            self._about_to_make(bench, lease.job, lease.fence)
+        elif not self.own.about_to_run(shop, bench, lease):
+            return
+        if bench.must_rearm:
+            raise NotKept(f"{bench.name} starts before a person re-armed it")
+        if bench.occupied:
+            raise NotKept(f"{bench.name} starts on a bed that is not clear")
+        # What is loaded is not told in the journal: a memory put back with as many events as before goes unnoticed.
+        if bench.material_gone and not lease.own and shop.id not in self.books.restored:
+            raise NotKept(f"{bench.name} starts and nothing is loaded")
+        if bench.process is Process.LASER and self.time.elapsed_s >= bench.present_until:
+            raise NotKept(f"{bench.name} starts and nobody is there")
+
+    def _about_to_make(self, bench: Bench, job: str, fence: int) -> None:
         elsewhere = [
             lease.machine
             for other in self.shops
@@ -376,15 +396,6 @@ class Life:
             if lease.job == job and lease.machine != bench.name
         ]
         self.books.run(job, fence, bench.name, elsewhere)
-        if bench.must_rearm:
-            raise NotKept(f"{bench.name} starts before a person re-armed it")
-        if bench.occupied:
-            raise NotKept(f"{bench.name} starts on a bed that is not clear")
-        # What is loaded is not told in the journal: a memory put back with as many events as before goes unnoticed.
-        if bench.material_gone and shop.id not in self.books.restored:
-            raise NotKept(f"{bench.name} starts and nothing is loaded")
-        if bench.process is Process.LASER and self.time.elapsed_s >= bench.present_until:
-            raise NotKept(f"{bench.name} starts and nobody is there")
 
     def _beam(self, shop: Shop) -> None:
         if shop.agent is None or shop.paused:
