@@ -37,7 +37,7 @@ def out_of_bounds(value: Any) -> str:
         # Compared as instants: a year 1 in a zone east of Greenwich has no UTC time at all.
         return "" if _EARLIEST < value < _LATEST else f"a time beyond {_EARLIEST.year} to {_LATEST.year}"
     if isinstance(value, msgspec.Struct):
-        return _first(getattr(value, name) for name in value.__struct_fields__)
+        return _first(msgspec.structs.astuple(value))
     if isinstance(value, dict):
         return _first(value.keys()) or _first(value.values())
     return _first(value)

@@ -156,7 +156,9 @@ class Ingest:
         changed = bool(prompt)
         with self._store.write() as c:
             heard_elsewhere = found.presences.keys() | {agent for agent, _ in (*found.reports, *found.removed)}
-            know_agents(c, heard_elsewhere | (found.agents - self._known), now)
+            new = heard_elsewhere | (found.agents - self._known)
+            if new:
+                know_agents(c, new, now)
             for agent, said in found.presences.items():
                 changed = True
                 if presence(c, agent, said, now):

@@ -24,6 +24,7 @@ from scheduler.dispatch.owners import note_own_work
 from scheduler.dispatch.reconcile import reconcile
 from scheduler.store import queries
 from scheduler.store import tables as t
+from scheduler.store.given import Given, names_of, rows_of
 from scheduler.store.record import record
 
 _log: Final = logging.getLogger(__name__)
@@ -38,6 +39,14 @@ _FORGOTTEN_AT_ONCE: Final = 1_000
 
 
 @dataclass(slots=True)
+class _Done:
+    """One entry as this transaction commits it."""
+
+    entry: Entry
+    refused: str | None
+
+
+@dataclass(slots=True)
 class _Book:
     """One agent's place in its journal during one transaction."""
 
@@ -45,7 +54,8 @@ class _Book:
     opened_at: int
     """The cursor when this transaction began."""
     cursor: int
-    rows: list[dict[str, Any]] = field(default_factory=list)
+    done: dict[int, _Done] = field(default_factory=dict)
+    """What this transaction committed, by number."""
     early: dict[int, Entry] = field(default_factory=dict)
 
 
@@ -67,7 +77,7 @@ class Journals:
             for entry in sorted(own, key=lambda entry: entry.seq):
                 self._take(c, books[agent], entry, progress, now)
         _write_progress(c, progress)
-        self._close(c, books, heard_at=now)
+        self._close(c, books, now, heard=True)
         return _acknowledgements(c, books)
 
     def take_in(self, c: sa.Connection, agents: Sequence[str], now: datetime) -> None:
@@ -77,18 +87,11 @@ class Journals:
         for book in books.values():
             self._drain(c, book, progress, now)
         _write_progress(c, progress)
-        self._close(c, books, heard_at=None)
+        self._close(c, books, now, heard=False)
 
     def _open(self, c: sa.Connection, by_agent: Mapping[str, Sequence[Entry]]) -> dict[str, _Book]:
-        # Nothing waits below a cursor: the range on the key keeps a long journal out of every batch.
-        beyond = (t.inbox.c.agent == t.agents.c.id, t.inbox.c.seq > t.agents.c.cursor)
-        query = (
-            sa.select(t.agents.c.id, t.agents.c.cursor, t.inbox.c.seq, t.inbox.c.payload, t.inbox.c.refused)
-            .join(t.inbox, sa.and_(*beyond, t.inbox.c.applied.is_(False)), isouter=True)
-            .where(t.agents.c.id.in_(list(by_agent)))
-        )
         books: dict[str, _Book] = {}
-        for agent, cursor, seq, payload, refused in c.execute(query):
+        for agent, cursor, seq, payload, refused in c.execute(_OPEN, names_of(by_agent)):
             book = books.setdefault(agent, _Book(agent, cursor, cursor))
             if payload is not None:
                 entry = read_entry(agent, sender_of(agent), payload)
@@ -150,7 +153,7 @@ class Journals:
             refused = self._guarded(c, book.agent, body, now)
         if refused is not None:
             _log.warning("journal of %s, %d refused: %s", book.agent, entry.seq, refused)
-        book.rows.append({**_row(entry, now, applied=True), "payload": None, "refused": refused})
+        book.done[entry.seq] = _Done(entry, refused)
         book.cursor = entry.seq
 
     def _guarded(self, c: sa.Connection, agent: str, body: Any, now: datetime) -> str | None:
@@ -172,13 +175,13 @@ class Journals:
             _log.exception("journal of %s: an event could not be applied", agent)
             return f"it could not be applied: {str(error).splitlines()[0]}"
 
-    def _close(self, c: sa.Connection, books: dict[str, _Book], *, heard_at: datetime | None) -> None:
-        rows = [row for book in books.values() for row in book.rows]
-        if rows:
-            c.execute(sa.insert(t.inbox), rows)
-        said = {} if heard_at is None else {"at": heard_at}
-        moved = _MOVED if heard_at is None else _HEARD
-        c.execute(moved, [{"who": book.agent, "to": book.cursor, **said} for book in books.values()])
+    def _close(self, c: sa.Connection, books: dict[str, _Book], now: datetime, *, heard: bool) -> None:
+        done = [one for book in books.values() for one in book.done.values()]
+        if done:
+            rows = ((x.entry.agent, x.entry.seq, x.entry.message, x.entry.kind, x.refused) for x in done)
+            c.execute(_KEEP, {"at": now, **rows_of(rows)})
+        moved = _HEARD if heard else _MOVED
+        c.execute(moved, {"at": now, **rows_of((book.agent, book.cursor) for book in books.values())})
         old = [
             {"whose": book.agent, "below": book.cursor - KEPT_BELOW_CURSOR}
             for book in books.values()
@@ -188,10 +191,39 @@ class Journals:
             c.execute(_FORGET, old)
 
 
-_MOVED: Final = sa.update(t.agents).where(t.agents.c.id == sa.bindparam("who")).values(cursor=sa.bindparam("to"))
+# --- one statement for all agents of a batch --------------------------------------------------------------------------
+
+_entries: Final = Given(sa.String, sa.BigInteger, sa.String, sa.String, sa.Text)
+_agent, _seq, _message, _kind, _refused = _entries.columns
+_KEEP: Final = sa.insert(t.inbox).from_select(
+    ["agent", "seq", "message", "kind", "refused", "received_at", "applied"],
+    sa.select(_agent, _seq, _message, _kind, _refused, sa.bindparam("at", type_=t.UtcTime), sa.true()),
+)
+_places: Final = Given(sa.String, sa.BigInteger)
+_whose, _place = _places.columns
+_MOVED: Final = sa.update(t.agents).where(t.agents.c.id == _whose).values(cursor=_place)
 _HEARD: Final = _MOVED.values(heard_at=sa.bindparam("at"))
 _FORGET: Final = sa.delete(t.inbox).where(
     t.inbox.c.agent == sa.bindparam("whose"), t.inbox.c.seq < sa.bindparam("below")
+)
+# Nothing waits below a cursor: the range on the key keeps a long journal out of every batch.
+_EARLY: Final = sa.and_(
+    t.inbox.c.agent == t.agents.c.id, t.inbox.c.seq > t.agents.c.cursor, t.inbox.c.applied.is_(False)
+)
+_OPEN: Final = (
+    sa.select(t.agents.c.id, t.agents.c.cursor, t.inbox.c.seq, t.inbox.c.payload, t.inbox.c.refused)
+    .join(t.inbox, _EARLY, isouter=True)
+    .where(t.agents.c.id.in_(_places.names))
+)
+_REFUSED: Final = (
+    sa.select(t.inbox.c.agent, t.inbox.c.seq, t.inbox.c.refused)
+    .where(t.inbox.c.agent.in_(_places.names), t.inbox.c.refused.is_not(None))
+    .order_by(t.inbox.c.seq.desc())
+)
+_LAST: Final = (
+    sa.select(t.agents.c.id, t.inbox.c.message)
+    .join(t.inbox, sa.and_(t.agents.c.id == t.inbox.c.agent, t.agents.c.cursor == t.inbox.c.seq))
+    .where(t.agents.c.id.in_(_places.names))
 )
 
 
@@ -250,10 +282,11 @@ def _used(entry: Entry) -> str:
 def _repeated(c: sa.Connection, book: _Book, entry: Entry, now: datetime) -> None:
     """The same event again is no news; another event under a number that was used is refused, and so is that number."""
     why = _used(entry)
-    for row in book.rows:
-        if row["seq"] == entry.seq:
-            row["refused"] = row["refused"] if row["message"] == entry.message else why
-            return
+    done = book.done.get(entry.seq)
+    if done is not None:
+        if done.entry.message != entry.message:
+            done.refused = why
+        return
     where = (t.inbox.c.agent == entry.agent, t.inbox.c.seq == entry.seq)
     known = c.execute(sa.select(t.inbox.c.message).where(*where)).scalar()
     if known == entry.message:
@@ -270,42 +303,37 @@ def _write_progress(c: sa.Connection, progress: list[tuple[str, m.Progressed]]) 
     """How far the machines are: no change of state, the newest word of each job, and only of the attempt that runs."""
     newest = {(agent, event.job, event.fence): event for agent, event in progress}
     progress.clear()
-    values = [
-        {"whose": agent, "which": job, "under": fence, "to_line": event.line, "part_done": event.fraction}
-        for (agent, job, fence), event in newest.items()
-    ]
-    if values:
-        c.execute(_PROGRESS, values)
+    if newest:
+        rows = ((agent, job, fence, event.line, event.fraction) for (agent, job, fence), event in newest.items())
+        c.execute(_PROGRESS, rows_of(rows))
 
 
+_progress: Final = Given(sa.String, sa.String, sa.Integer, sa.Integer, sa.Float)
+_by, _job, _under, _to_line, _part_done = _progress.columns
 _PROGRESS: Final = (
     sa.update(t.jobs)
     .where(
-        t.jobs.c.id == sa.bindparam("which"),
-        t.jobs.c.agent == sa.bindparam("whose"),
-        t.jobs.c.fence == sa.bindparam("under"),
-        sa.or_(t.jobs.c.state == JobState.RUNNING.value, t.jobs.c.state == JobState.HELD.value),
+        t.jobs.c.id == _job,
+        t.jobs.c.agent == _by,
+        t.jobs.c.fence == _under,
+        # Not the bare column: SQLite would go through all that runs for each word, by the index on the state.
+        sa.func.coalesce(t.jobs.c.state, "").in_([JobState.RUNNING.value, JobState.HELD.value]),
     )
-    .values(line=sa.bindparam("to_line"), progress=sa.bindparam("part_done"), flag="")
+    .values(line=_to_line, progress=_part_done, flag="")
 )
 
 
 def _acknowledgements(c: sa.Connection, books: dict[str, _Book]) -> dict[str, m.JournalAck]:
     """All numbers refused of late are named every time: an acknowledgement may get lost, a refusal must not."""
-    query = (
-        sa.select(t.inbox.c.agent, t.inbox.c.seq, t.inbox.c.refused)
-        .where(t.inbox.c.agent.in_(list(books)), t.inbox.c.refused.is_not(None))
-        .order_by(t.inbox.c.seq.desc())
-    )
     refused: dict[str, list[m.RefusedEvent]] = {agent: [] for agent in books}
-    for agent, seq, why in c.execute(query):
+    for agent, seq, why in c.execute(_REFUSED, names_of(books)):
         if len(refused[agent]) < _REFUSED_SAID and seq <= books[agent].cursor:
             refused[agent].append(m.RefusedEvent(seq=seq, why=why[:300]))
-    last = sa.select(t.agents.c.id, t.inbox.c.message).join(
-        t.agents, sa.and_(t.agents.c.id == t.inbox.c.agent, t.agents.c.cursor == t.inbox.c.seq)
-    )
-    ids = {row.id: row.message for row in c.execute(last.where(t.agents.c.id.in_(list(books))))}
+    last = {agent: book.done[book.cursor].entry.message for agent, book in books.items() if book.cursor in book.done}
+    still = books.keys() - last.keys()
+    if still:
+        last |= {row.id: row.message for row in c.execute(_LAST, names_of(still))}
     return {
-        agent: m.JournalAck(upto=book.cursor, refused=tuple(reversed(refused[agent])), last=ids.get(agent, ""))
+        agent: m.JournalAck(upto=book.cursor, refused=tuple(reversed(refused[agent])), last=last.get(agent, ""))
         for agent, book in books.items()
     }

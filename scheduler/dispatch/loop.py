@@ -103,7 +103,8 @@ class Dispatcher:
         self._take_result()
         if self._carrying is not None and self._carry(self._carrying, now):
             return 0.0
-        fresh = self._stale and time.monotonic() >= self._rest_until
+        # While a round is under way no other can begin: what it will be shown is looked at then, not at every word.
+        fresh = self._stale and self._round is None and time.monotonic() >= self._rest_until
         self._sweep(now, fresh)
         self._forget(now)
         self._plan(now, fresh)

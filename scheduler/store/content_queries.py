@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, TypeVar
+from typing import Any
 
 import sqlalchemy as sa
 
 from scheduler.store import content_tables as ct
 from scheduler.store import tables as t
-
-_Row = TypeVar("_Row")
+from scheduler.store.given import Given, names_of
+from scheduler.store.queries import typed_rows
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,24 +85,21 @@ class QuoteRow:
     accepted_at: datetime | None
 
 
-def _all(kind: type[_Row], result: sa.CursorResult[Any]) -> list[_Row]:
-    return [kind(**row) for row in result.mappings()]
-
-
 # --- contents ---------------------------------------------------------------------------------------------------------
 
 
 def lines(c: sa.Connection, job_id: str) -> list[LineRow]:
     """What lies on a job, by order and part."""
     query = sa.select(ct.job_pieces).where(ct.job_pieces.c.job == job_id)
-    return _all(LineRow, c.execute(query.order_by(ct.job_pieces.c.order, ct.job_pieces.c.part)))
+    return typed_rows(LineRow, c.execute(query.order_by(ct.job_pieces.c.order, ct.job_pieces.c.part)))
 
 
 def lines_of_jobs(c: sa.Connection, jobs: Iterable[str]) -> dict[str, list[LineRow]]:
     """What lies on each of these jobs; a job without lines is left out."""
     found: dict[str, list[LineRow]] = {}
-    query = sa.select(ct.job_pieces).where(ct.job_pieces.c.job.in_(list(jobs)))
-    for row in _all(LineRow, c.execute(query.order_by(ct.job_pieces.c.order, ct.job_pieces.c.part))):
+    query = sa.select(ct.job_pieces).where(ct.job_pieces.c.job.in_(Given().names))
+    in_order = query.order_by(ct.job_pieces.c.order, ct.job_pieces.c.part)
+    for row in typed_rows(LineRow, c.execute(in_order, names_of(jobs))):
         found.setdefault(row.job, []).append(row)
     return found
 
@@ -110,7 +107,7 @@ def lines_of_jobs(c: sa.Connection, jobs: Iterable[str]) -> dict[str, list[LineR
 def lines_of_order(c: sa.Connection, order_id: str) -> list[LineRow]:
     """Where the pieces of an order lie."""
     query = sa.select(ct.job_pieces).where(ct.job_pieces.c.order == order_id)
-    return _all(LineRow, c.execute(query.order_by(ct.job_pieces.c.job, ct.job_pieces.c.part)))
+    return typed_rows(LineRow, c.execute(query.order_by(ct.job_pieces.c.job, ct.job_pieces.c.part)))
 
 
 def put_line(c: sa.Connection, row: LineRow) -> None:
@@ -159,7 +156,7 @@ def remnants(
         query = query.where(ct.remnants.c.state.in_(list(states)))
     if ids is not None:
         query = query.where(ct.remnants.c.id.in_(list(ids)))
-    return _all(RemnantRow, c.execute(query))
+    return typed_rows(RemnantRow, c.execute(query))
 
 
 def remnant(c: sa.Connection, remnant_id: str) -> RemnantRow | None:
@@ -184,7 +181,7 @@ def outcomes(
         query = query.where(ct.outcomes.c.at >= since)
     if model is not None:
         query = query.where(ct.outcomes.c.model == model)
-    return _all(OutcomeRow, c.execute(query.limit(limit)))[::-1]
+    return typed_rows(OutcomeRow, c.execute(query.limit(limit)))[::-1]
 
 
 # --- quotes -----------------------------------------------------------------------------------------------------------
@@ -193,7 +190,7 @@ def outcomes(
 def last_quote(c: sa.Connection, order_id: str) -> QuoteRow | None:
     """The newest date given for an order."""
     query = sa.select(ct.quotes).where(ct.quotes.c.order == order_id)
-    rows = _all(QuoteRow, c.execute(query.order_by(ct.quotes.c.made_at.desc(), ct.quotes.c.id.desc()).limit(1)))
+    rows = typed_rows(QuoteRow, c.execute(query.order_by(ct.quotes.c.made_at.desc(), ct.quotes.c.id.desc()).limit(1)))
     return rows[0] if rows else None
 
 

@@ -31,17 +31,23 @@ class StaleVersion(RuntimeError):
 
 
 def _one(kind: type[_Row], result: sa.CursorResult[Any]) -> _Row | None:
-    row = result.mappings().first()
-    return None if row is None else kind(**row)
+    return next(iter(typed_rows(kind, result)), None)
 
 
-def _all(kind: type[_Row], result: sa.CursorResult[Any]) -> list[_Row]:
-    return [kind(**row) for row in result.mappings()]
+def typed_rows(kind: type[_Row], result: sa.CursorResult[Any]) -> list[_Row]:
+    """All rows of a result; its columns are named as the fields are. The names are looked up once, not for each row."""
+    names = tuple(result.keys())
+    return [kind(**dict(zip(names, row, strict=True))) for row in result]
 
 
-def _job(row: sa.RowMapping) -> JobRow:
-    values: dict[str, Any] = {**row}
-    return JobRow(**{**values, "state": JobState(values["state"])})
+def _jobs(result: sa.CursorResult[Any]) -> list[JobRow]:
+    names = tuple(result.keys())
+    found = []
+    for row in result:
+        values = dict(zip(names, row, strict=True))
+        values["state"] = JobState(values["state"])
+        found.append(JobRow(**values))
+    return found
 
 
 # --- jobs -------------------------------------------------------------------------------------------------------------
@@ -49,8 +55,7 @@ def _job(row: sa.RowMapping) -> JobRow:
 
 def job(c: sa.Connection, job_id: str) -> JobRow | None:
     """One job."""
-    row = c.execute(sa.select(t.jobs).where(t.jobs.c.id == job_id)).mappings().first()
-    return None if row is None else _job(row)
+    return next(iter(_jobs(c.execute(sa.select(t.jobs).where(t.jobs.c.id == job_id)))), None)
 
 
 def jobs(
@@ -69,7 +74,7 @@ def jobs(
         query = query.where(t.jobs.c.id.in_(lying))
     if ids is not None:
         query = query.where(t.jobs.c.id.in_(ids))
-    return [_job(row) for row in c.execute(query).mappings()]
+    return _jobs(c.execute(query))
 
 
 def open_jobs(c: sa.Connection) -> list[JobRow]:
@@ -81,13 +86,13 @@ def jobs_past_deadline(c: sa.Connection, now: datetime, states: Iterable[JobStat
     """Jobs in one of these transitional states for too long, the longest first; `most` of them."""
     held = t.jobs.c.state.in_([state.value for state in states])
     query = sa.select(t.jobs).where(t.jobs.c.deadline <= now, held).order_by(t.jobs.c.deadline).limit(most)
-    return [_job(row) for row in c.execute(query).mappings()]
+    return _jobs(c.execute(query))
 
 
 def offered_until_after(c: sa.Connection, moment: datetime, most: int) -> list[JobRow]:
     """Offered jobs whose offer stands for longer than to this moment; `most` of them."""
     where = (t.jobs.c.state == JobState.OFFERED.value, t.jobs.c.deadline > moment)
-    return [_job(row) for row in c.execute(sa.select(t.jobs).where(*where).limit(most)).mappings()]
+    return _jobs(c.execute(sa.select(t.jobs).where(*where).limit(most)))
 
 
 def any_past_deadline(c: sa.Connection, now: datetime) -> bool:
@@ -153,13 +158,13 @@ def offer(c: sa.Connection, offer_id: str) -> OfferRow | None:
 def offers(c: sa.Connection, ids: Sequence[str]) -> dict[str, OfferRow]:
     """Offers by id, open or closed."""
     query = sa.select(t.offers).where(t.offers.c.id.in_(ids))
-    return {row.id: row for row in _all(OfferRow, c.execute(query))}
+    return {row.id: row for row in typed_rows(OfferRow, c.execute(query))}
 
 
 def open_offers(c: sa.Connection, agents: Iterable[str] | None = None) -> list[OfferRow]:
     """All open offers, or those to some agents."""
     query = sa.select(t.offers).where(t.offers.c.closed_at.is_(None))
-    return _all(OfferRow, c.execute(query if agents is None else query.where(t.offers.c.agent.in_(list(agents)))))
+    return typed_rows(OfferRow, c.execute(query if agents is None else query.where(t.offers.c.agent.in_(list(agents)))))
 
 
 def agents_at_work(c: sa.Connection) -> list[str]:
@@ -189,7 +194,7 @@ def live_lease(c: sa.Connection, job_id: str) -> LeaseRow | None:
 def live_leases(c: sa.Connection, agents: Iterable[str] | None = None) -> list[LeaseRow]:
     """All live leases, or those of some agents."""
     query = sa.select(t.leases).where(t.leases.c.ended_at.is_(None))
-    return _all(LeaseRow, c.execute(query if agents is None else query.where(t.leases.c.agent.in_(list(agents)))))
+    return typed_rows(LeaseRow, c.execute(query if agents is None else query.where(t.leases.c.agent.in_(list(agents)))))
 
 
 def lease(c: sa.Connection, lease_id: str) -> LeaseRow | None:
@@ -231,7 +236,7 @@ def agent(c: sa.Connection, agent_id: str) -> AgentRow | None:
 def agents(c: sa.Connection, ids: Iterable[str] | None = None) -> list[AgentRow]:
     """All agents ever heard of, or those named."""
     query = sa.select(t.agents).order_by(t.agents.c.id)
-    return _all(AgentRow, c.execute(query if ids is None else query.where(t.agents.c.id.in_(list(ids)))))
+    return typed_rows(AgentRow, c.execute(query if ids is None else query.where(t.agents.c.id.in_(list(ids)))))
 
 
 def machine(c: sa.Connection, agent_id: str, machine_id: str) -> MachineRow | None:
@@ -245,7 +250,7 @@ def machines(c: sa.Connection, *, agents: Iterable[str] | None = None) -> list[M
     query = sa.select(t.machines).order_by(t.machines.c.agent, t.machines.c.machine)
     if agents is not None:
         query = query.where(t.machines.c.agent.in_(sorted(set(agents))))
-    return _all(MachineRow, c.execute(query))
+    return typed_rows(MachineRow, c.execute(query))
 
 
 def update_machine(c: sa.Connection, agent_id: str, machine_id: str, values: Mapping[str, Any]) -> None:
@@ -269,13 +274,15 @@ def recipe(c: sa.Connection, key: str) -> RecipeRow | None:
 
 def recipes(c: sa.Connection, keys: Sequence[str]) -> dict[str, RecipeRow]:
     """Recipes by key."""
-    return {row.key: row for row in _all(RecipeRow, c.execute(sa.select(t.recipes).where(t.recipes.c.key.in_(keys))))}
+    return {
+        row.key: row for row in typed_rows(RecipeRow, c.execute(sa.select(t.recipes).where(t.recipes.c.key.in_(keys))))
+    }
 
 
 def toolpaths(c: sa.Connection, hashes: Sequence[str]) -> dict[str, ToolpathRow]:
     """Toolpath records by hash."""
     query = sa.select(t.toolpaths).where(t.toolpaths.c.sha256.in_(hashes))
-    return {row.sha256: row for row in _all(ToolpathRow, c.execute(query))}
+    return {row.sha256: row for row in typed_rows(ToolpathRow, c.execute(query))}
 
 
 def quarantined_files(c: sa.Connection, threshold: int) -> set[str]:
@@ -307,7 +314,7 @@ def orders(c: sa.Connection, *, states: Iterable[str] | None = None, limit: int 
     query = sa.select(t.orders).order_by(t.orders.c.created_at.desc(), t.orders.c.id)
     if states is not None:
         query = query.where(t.orders.c.state.in_(list(states)))
-    return _all(OrderRow, c.execute(query if limit is None else query.limit(limit)))
+    return typed_rows(OrderRow, c.execute(query if limit is None else query.limit(limit)))
 
 
 def order_parts(c: sa.Connection, order_id: str) -> list[dict[str, Any]]:
@@ -334,7 +341,7 @@ def events(
         query = query.where(t.events.c.job == job)
     if order is not None:
         query = query.where(t.events.c.order == order)
-    return _all(EventRow, c.execute(query))
+    return typed_rows(EventRow, c.execute(query))
 
 
 def last_event(c: sa.Connection) -> int:
