@@ -6,6 +6,7 @@ Every way in (local page, API, command line) calls these; none of them lets a ga
 from __future__ import annotations
 
 import logging
+import threading
 import uuid
 from dataclasses import replace
 from typing import Any, Final
@@ -24,7 +25,7 @@ from agents.restart import CannotRestart, RestartPoint, half_made, restart_point
 from agents.safety import all_open, shut
 from agents.spool import Lease, SpoolFull
 from agents.toolpaths import ToolpathUnavailable
-from firmware_bridges.bridge import BLOCKED_STATES, BUSY_STATES, BridgeError
+from firmware_bridges.bridge import BLOCKED_STATES, BUSY_STATES, BridgeError, BridgeState
 from firmware_bridges.manual import ManualBridge
 from firmware_bridges.toolpath_file import ToolpathFile, UnreadableToolpath
 
@@ -59,18 +60,45 @@ class Hands:
 
     def stop(self, machine: str) -> str:
         """Emergency stop: straight to the port, before any lock, disk or network."""
-        supervisor = self._machine(machine)
-        supervisor.bridge.emergency_stop()
-        return self._after_stop(supervisor)
+        return self._stop((self._machine(machine),))
 
     def stop_all(self) -> str:
         """Emergency stop of every machine of the shop."""
-        for supervisor in self._agent.supervisors.values():
-            supervisor.bridge.emergency_stop()
-        return "; ".join(self._after_stop(supervisor) for supervisor in self._agent.supervisors.values())
+        return self._stop(tuple(self._agent.supervisors.values()))
 
-    def _after_stop(self, supervisor: Supervisor) -> str:
-        _log.error("emergency stop by a person", extra={"fields": {"machine": supervisor.name}})
+    def _stop(self, supervisors: tuple[Supervisor, ...]) -> str:
+        """All at once: a machine that cannot be stopped from here, or a stuck port, keeps no other from being stopped.
+
+        Raises NotPossible, after all of it, where a stop did not go out.
+        """
+        failed: dict[str, str] = {}
+
+        def press(supervisor: Supervisor) -> None:
+            try:
+                supervisor.bridge.emergency_stop()
+                if supervisor.bridge.status().state is BridgeState.OFFLINE:
+                    failed[supervisor.name] = "is not connected: use its own button NOW"
+            except Exception as error:  # noqa: BLE001 - whatever it is, the others are stopped, and the person hears it
+                failed[supervisor.name] = f"was NOT stopped from here: {error}"
+
+        presses = [threading.Thread(target=press, args=(one,), daemon=True) for one in supervisors[1:]]
+        for thread, supervisor in zip(presses, supervisors[1:], strict=True):
+            try:
+                thread.start()
+            except RuntimeError:  # no thread is left in this process
+                press(supervisor)
+        for supervisor in supervisors[:1]:
+            press(supervisor)
+        for thread in presses:
+            if thread.ident is not None:
+                thread.join()
+        said = [self._after_stop(supervisor, failed.get(supervisor.name, "")) for supervisor in supervisors]
+        if failed:
+            raise NotPossible("; ".join(said))
+        return "; ".join(said)
+
+    def _after_stop(self, supervisor: Supervisor, failed: str) -> str:
+        _log.error("emergency stop by a person%s", failed and f": it {failed}", extra=_of(supervisor))
         try:
             with self._agent.spool.transaction():
                 flags = self._agent.spool.flags(supervisor.name)
@@ -78,7 +106,7 @@ class Hands:
         except SpoolFull as error:
             _log.error("%s", error)
         supervisor.post(Wake())
-        return f"{supervisor.name} was stopped; look at it, then re-arm it"
+        return f"{supervisor.name} {failed or 'was stopped; look at it, then re-arm it'}"
 
     # --- presence, bed, material ---------------------------------------------------------------------------------
 
@@ -100,8 +128,8 @@ class Hands:
             running = supervisor.running()
             if running is not None or supervisor.bridge.status().state in BUSY_STATES:
                 raise NotPossible(f"{machine} is at work; the bed cannot be clear before it has ended")
-            flags = self._agent.spool.flags(machine)
             with self._agent.spool.transaction():
+                flags = self._agent.spool.flags(machine)
                 self._agent.spool.put_flags(machine, replace(flags, bed_clear=True))
                 if not flags.bed_clear:
                     own_jobs.tell_bed_cleared(self._agent.spool, machine, self._agent.clock.now())
@@ -112,7 +140,7 @@ class Hands:
     def load(self, machine: str, materials: tuple[LoadedMaterial, ...]) -> str:
         """This is what is loaded now, all of it."""
         supervisor = self._machine(machine)
-        with supervisor.lock:
+        with supervisor.lock, self._agent.spool.transaction():  # a stop waits for no lock but this one
             flags = self._agent.spool.flags(machine)
             self._agent.spool.put_flags(machine, replace(flags, materials=materials))
         supervisor.post(Wake())
@@ -121,7 +149,7 @@ class Hands:
     def enable(self, machine: str, disabled: str) -> str:
         """Take the machine out of work (`disabled` says why) or put it back (empty)."""
         supervisor = self._machine(machine)
-        with supervisor.lock:
+        with supervisor.lock, self._agent.spool.transaction():  # a stop waits for no lock but this one
             flags = self._agent.spool.flags(machine)
             self._agent.spool.put_flags(machine, replace(flags, disabled=disabled))
         supervisor.post(Wake())
@@ -147,7 +175,7 @@ class Hands:
         supervisor = self._machine(machine)
         if supervisor.bridge.status().state in BLOCKED_STATES:
             self._bridge_call(supervisor.bridge.rearm)
-        with supervisor.lock:
+        with supervisor.lock, self._agent.spool.transaction():  # a stop waits for no lock but this one
             flags = self._agent.spool.flags(machine)
             self._agent.spool.put_flags(machine, replace(flags, disarmed=""))
         supervisor.post(Wake())
@@ -364,6 +392,10 @@ class Hands:
     def state(self) -> dict[str, Any]:
         """Everything the local page shows."""
         return shop_state(self._agent)
+
+
+def _of(supervisor: Supervisor) -> dict[str, dict[str, str]]:
+    return {"fields": {"machine": supervisor.name}}
 
 
 def _new_own() -> str:

@@ -128,7 +128,7 @@ def open_serial(settings: PortSettings) -> Port:
     port.rts = high
     try:
         port.open()
-    except (serial.SerialException, OSError, ValueError) as error:
+    except (serial.SerialException, OSError, ValueError, termios.error) as error:  # unplugged while it is opened, too
         raise PortUnavailable(_why_not_open(settings.path, error)) from error
     with contextlib.suppress(termios.error):
         attributes = termios.tcgetattr(port.fileno())
@@ -242,12 +242,15 @@ class Link:
                 return False
             with contextlib.suppress(termios.error, OSError):
                 termios.tcflush(self._fd, termios.TCOFLUSH)
-            rest = data[self._write_now(data) :]
-            until = self._clock.monotonic() + EMERGENCY_WRITE_S
-            while rest and self._clock.monotonic() < until:
-                select.select([], [self._fd], [], 0.01)
-                rest = rest[self._write_now(rest) :]
-            return not rest
+            until, rest = self._clock.monotonic() + EMERGENCY_WRITE_S, data
+            try:
+                while rest := rest[self._taken(rest) :]:
+                    if self._clock.monotonic() >= until:
+                        return False
+                    select.select([], [self._fd], [], 0.01)
+            except (OSError, ValueError):  # the port is dead: nobody may believe that it was stopped
+                return False
+            return True
 
     def speak_again(self) -> None:
         """End the hush of an emergency: the bridge's state has caught up with it."""
@@ -374,13 +377,18 @@ class Link:
                 del self._unsent[: self._write_now(bytes(self._unsent))]
 
     def _write_now(self, data: bytes) -> int:
-        """Bytes the system took. A dead port takes none: the reading side finds out and says so."""
+        """Bytes that are off our hands. A dead port loses them: the reading side finds out and says so."""
+        try:
+            return self._taken(data)
+        except OSError:
+            return len(data)
+
+    def _taken(self, data: bytes) -> int:
+        """Bytes the system took. Raises OSError for a dead port."""
         try:
             taken = os.write(self._fd, data)
         except BlockingIOError:
             return 0
-        except OSError:
-            return len(data)
         self.bytes_out += taken
         return taken
 

@@ -85,6 +85,8 @@ class MarlinBridge(MarlinHearing):
         self._heard_at = 0.0
         self._polled_at = 0.0
         self._stop_asked = False
+        self._stop_sent: bool | None = True
+        """None while the stop is being written."""
         self._cancel_began = 0.0
         self._break_at = 0.0
         self._quick_stopped = False
@@ -156,10 +158,12 @@ class MarlinBridge(MarlinHearing):
         """M112, ahead of every queue. The state follows in the link's thread."""
         stop = self.protocol.emergency
         if not stop:
+            self._stop_sent = False
             self._stop_asked = True
             raise NotSupported("This machine has no stop that a cable can carry: use the button on the machine.")
-        self._stop_asked = True
-        self.link.emergency(stop, hush=True)
+        self._stop_sent = None
+        self._stop_sent = self.link.emergency(stop, hush=True)
+        self._stop_asked = True  # only now: the link's thread ends the hush when it sees it
         self.link.wake()
 
     def _stop_bytes(self) -> bytes:
@@ -320,7 +324,7 @@ class MarlinBridge(MarlinHearing):
 
     def _received(self, text: str, now: float) -> None:
         answer = read(text)
-        if self._stop_asked and isinstance(answer, Death | Refused):
+        if (self._stop_asked or self._stop_sent is None) and isinstance(answer, Death | Refused):
             return  # the stop is known already
         flow = self._flow
         if flow is not None:
@@ -429,9 +433,8 @@ class MarlinBridge(MarlinHearing):
         self._stop_asked = False
         self._flow = None
         self._homed = None
-        self.session.fail(
-            Failure.EMERGENCY_STOP,
-            "Emergency stop. The machine needs a reset with a person beside it.",
-            Happening.BROKEN,
-        )
+        why = "Emergency stop. The machine needs a reset with a person beside it."
+        if not self._stop_sent:
+            why = "Emergency stop, but the port did not take all of the stop: use the machine's own button NOW."
+        self.session.fail(Failure.EMERGENCY_STOP, why, Happening.BROKEN, may_be_moving=not self._stop_sent)
         self.link.speak_again()
