@@ -5,6 +5,7 @@ The thinking is in inbox.py, lease.py, machine.py, policy.py and safety.py; here
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import threading
 import uuid
@@ -35,7 +36,7 @@ from agents.mqtt import Line, MqttLine
 from agents.networks import Around, FurtherNetwork
 from agents.policy import Policy, PolicyFile
 from agents.removed import close_leases, note_machines
-from agents.safe_down import safe_down
+from agents.safe_down import close_all, safe_down
 from agents.safety import Presence, Watch, Watched
 from agents.spool import Lease, Spool, SpoolFull
 from agents.telemetry import TelemetryLoop, reading
@@ -248,8 +249,9 @@ class Agent:
         self.board.end()
         self.store.end()
         for supervisor in self.supervisors.values():
+            supervisor.retired = True
             supervisor.post(Wake())
-            supervisor.bridge.close()
+        close_all([supervisor.bridge for supervisor in self.supervisors.values()])
         self.watch.end()
         self._fetchers.shutdown(wait=True, cancel_futures=True)
         for supervisor in self.supervisors.values():
@@ -417,7 +419,17 @@ class Agent:
         now = self.clock.monotonic()
         return self.watch.alive and all(now - beat < longest_s for beat in self.beats.values())
 
-    def idle(self) -> bool:
-        """Whether nothing runs here: the moment for an upgrade."""
+    def retire(self) -> bool:
+        """Start nothing more, if nothing runs; whether so. The moment for an upgrade, with no start slipping in."""
+        with contextlib.ExitStack() as held:
+            for supervisor in self.supervisors.values():
+                held.enter_context(supervisor.lock)
+            if not self._idle():
+                return False
+            for supervisor in self.supervisors.values():
+                supervisor.retired = True
+        return True
+
+    def _idle(self) -> bool:
         still = {BridgeState.IDLE, BridgeState.OFFLINE, BridgeState.UNIDENTIFIED}
         return all(s.running() is None and s.bridge.status().state in still for s in self.supervisors.values())

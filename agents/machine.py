@@ -65,11 +65,14 @@ class Supervisor:
         self.gates: tuple[m.GateReport, ...] = ()
         """As evaluated last, for the report."""
         self.trouble = ""
+        self.retired = False
+        """Nothing starts any more: the agent ends. Set under the lock."""
         self.ended: Counter[tuple[str, str]] = Counter()
         """Runs and leases that ended since the agent's start, by (outcome, failure class or "")."""
         self._spool, self._store, self._presence, self._interlocks = spool, store, presence, interlocks
         self._shop, self._clock = shop, clock
         self._inputs: queue.SimpleQueue[Input] = queue.SimpleQueue()
+        self._arrived = threading.Event()
         self._backlog: deque[Input] = deque()
         self._fetching: set[str] = set()
         self._told_progress = self._kept_checkpoint = float("-inf")
@@ -85,6 +88,7 @@ class Supervisor:
     def post(self, item: Input) -> None:
         """Hand in an event; from any thread, never waits."""
         self._inputs.put(item)
+        self._arrived.set()
 
     def adopt(self, bridge: b.Bridge) -> None:
         """Use another bridge from now on (the old one is closed)."""
@@ -110,23 +114,20 @@ class Supervisor:
 
     def work(self, wait_s: float) -> None:
         """Wait for inputs at most so long, handle them, then look at what is due. One turn of the thread."""
-        try:
-            self._backlog.append(self._inputs.get(timeout=wait_s))
-            while not self._inputs.empty():
-                self._backlog.append(self._inputs.get_nowait())
-        except queue.Empty:
-            pass
+        self._arrived.wait(wait_s)
         self.catch_up()
 
     def catch_up(self) -> None:
         """Handle what came in, in order; an input that could not be made durable stays first in line."""
         try:
-            while not self._inputs.empty():
-                self._backlog.append(self._inputs.get_nowait())
-            while self._backlog:
-                self.handle(self._backlog[0])
-                self._backlog.popleft()
-            self.tick()
+            with self.lock:  # at its end the agent takes a turn too
+                self._arrived.clear()
+                while not self._inputs.empty():
+                    self._backlog.append(self._inputs.get_nowait())
+                while self._backlog:
+                    self.handle(self._backlog[0])
+                    self._backlog.popleft()
+                self.tick()
             self.trouble = ""
         except SpoolFull as error:
             if not self.trouble:
@@ -154,6 +155,8 @@ class Supervisor:
     def tick(self) -> None:
         """Do what is due: lapse, fetch, watch gates, intend, start."""
         with self.lock:
+            if self.retired:
+                return
             now = self._clock.now()
             for lease in self._spool.leases(self.name, WAITING):
                 if lease.start_by is not None and now >= lease.start_by:

@@ -1,4 +1,5 @@
-"""Heaters, beam and spindle off after a run whose host died: the first thing said to a machine that was left alone.
+"""Heaters, beam and spindle off: after a run whose host died, as the first thing said to a machine that was left alone,
+and at the agent's end, on all machines at once.
 
 No motion. A printer gets the three off commands through its ordinary flow; a laser or router is reset, which kills
 beam, spindle and steppers in the firmware's interrupt (grbl/motion_control.c `mc_reset`).
@@ -7,7 +8,9 @@ beam, spindle and steppers in the firmware's interrupt (grbl/motion_control.c `m
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+import threading
+import time
+from collections.abc import Iterator, Sequence
 from typing import Final
 
 from agents.contract.vocabulary import Process
@@ -17,6 +20,8 @@ _log = logging.getLogger(__name__)
 
 #: Marlin's and its relatives' words for hot end, bed and fan off (marlinfw.org/docs/gcode/M104, M140, M107).
 _PRINTER_OFF: Final = ("M104 S0", "M140 S0", "M107")
+#: A port that hangs may take long to close (tty drain, up to 30 s); the service manager waits 20 s for the whole end.
+_CLOSED_WITHIN_S: Final = 8.0
 
 
 class _Off:
@@ -38,3 +43,15 @@ def safe_down(bridge: Bridge, process: Process) -> None:
             bridge.run(_Off())
     except BridgeError as error:
         _log.error("the machine could not be told to switch off: %s. Look at it now.", error)
+
+
+def close_all(bridges: Sequence[Bridge], within_s: float = _CLOSED_WITHIN_S) -> None:
+    """Close them side by side, each leaving its machine off: one that hangs keeps no other's heater or beam on."""
+    closing = [threading.Thread(target=bridge.close, name="close", daemon=True) for bridge in bridges]
+    for thread in closing:
+        thread.start()
+    until = time.monotonic() + within_s
+    for thread in closing:
+        thread.join(max(0.0, until - time.monotonic()))
+        if thread.is_alive():
+            _log.error("a port did not close within %g s; ending without it", within_s)

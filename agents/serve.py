@@ -44,7 +44,7 @@ def serve(config: AgentConfig, *, upgrade_file: Path | None = None) -> int:
             notify("WATCHDOG=1")
         else:
             _log.error("a supervisor has not taken a turn for too long; the service manager will start us anew")
-        if upgrade_file is not None and upgrade_file.exists() and agent.idle():
+        if upgrade_file is not None and upgrade_file.exists() and agent.retire():
             _log.info("ending for an upgrade: nothing runs")
             upgrade_file.unlink(missing_ok=True)
             break
