@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import uuid
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
@@ -91,7 +92,9 @@ def order(
             "quote": not accept,
         }
         body |= {key: value for key, value in (("part", part), ("material", material)) if value}
-        _show_order(_ask(client, "POST", "/api/v1/orders", json=body), as_json)
+        # Should the answer get lost, the same key brings the same order.
+        key = {"Idempotency-Key": uuid.uuid4().hex}
+        _show_order(_ask(client, "POST", "/api/v1/orders", tries=2, json=body, headers=key), as_json)
 
 
 @app.command()
@@ -221,6 +224,93 @@ def why(job: str, url: Url = _URL, token: Token = "", as_json: AsJson = False) -
 
 
 @app.command()
+def cancel(
+    name: Annotated[str, typer.Argument(help="An order, or one of its jobs.")],
+    reason: Annotated[str, typer.Option("--why", help="For the record, and for whoever stands at the machine.")] = "",
+    url: Url = _URL,
+    token: Token = "",
+    as_json: AsJson = False,
+) -> None:
+    """Cancel an order or a job; a machine that is at work is asked to end, and must confirm it."""
+    kind = "jobs" if "-" in name else "orders"
+    with _client(url, token) as client:
+        done = _ask(client, "POST", f"/api/v1/{kind}/{name}/cancel", json={"why": reason or "cancelled by hand"})
+    _state_of(done, as_json)
+
+
+@app.command()
+def pause(
+    job: str,
+    reason: Annotated[str, typer.Option("--why", help="For whoever stands at the machine.")] = "paused by hand",
+    url: Url = _URL,
+    token: Token = "",
+    as_json: AsJson = False,
+) -> None:
+    """Ask a machine to hold at the next safe moment; going on takes a person there."""
+    with _client(url, token) as client:
+        _state_of(_ask(client, "POST", f"/api/v1/jobs/{job}/pause", json={"why": reason}), as_json)
+
+
+@app.command()
+def release(
+    name: Annotated[str, typer.Argument(help="A job, or shop.agent.machine.")],
+    url: Url = _URL,
+    token: Token = "",
+    as_json: AsJson = False,
+) -> None:
+    """Say that a person looked: a job in doubt or given up, or a quarantined machine, may be used again."""
+    kind = "machines" if "." in name else "jobs"
+    with _client(url, token) as client:
+        _state_of(_ask(client, "POST", f"/api/v1/{kind}/{name}/release"), as_json)
+
+
+@app.command()
+def lost(
+    name: Annotated[str, typer.Argument(help="A job, or the home shop.agent.")],
+    reason: Annotated[str, typer.Option("--why", help="What was seen.")],
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    url: Url = _URL,
+    token: Token = "",
+    as_json: AsJson = False,
+) -> None:
+    """Say that an attempt is lost (somebody looked at the machine), or that a home is gone for good."""
+    with _client(url, token) as client:
+        if "." in name:
+            sure = "If it is not gone, what it grants is made twice. Is it gone for good?"
+            path, body = f"/api/v1/homes/{name}/lost", {"why": reason}
+        else:
+            seen = _ask(client, "GET", f"/api/v1/jobs/{name}")["job"]
+            sure = f"Attempt {seen['attempt']} is {seen['state']} on {seen['machine']}. Does that machine stand still?"
+            path, body = f"/api/v1/jobs/{name}/declare-lost", {"why": reason, "attempt": seen["attempt"]}
+        if not yes and not typer.confirm(sure, err=True):
+            raise typer.Exit(1)
+        _state_of(_ask(client, "POST", path, json=body), as_json)
+
+
+@app.command()
+def inspect(
+    job: str,
+    good: int,
+    rejected: Annotated[int, typer.Argument(help="How many must be made again.")] = 0,
+    note: Annotated[str, typer.Option(help="What was wrong.")] = "",
+    url: Url = _URL,
+    token: Token = "",
+    as_json: AsJson = False,
+) -> None:
+    """Say how many pieces are good, where the shop's own agent can no longer be asked."""
+    body = {"good": good, "rejected": rejected, "note": note}
+    with _client(url, token) as client:
+        _state_of(_ask(client, "POST", f"/api/v1/jobs/{job}/inspect", json=body), as_json)
+
+
+@app.command("hand-over")
+def hand_over(order: str, url: Url = _URL, token: Token = "", as_json: AsJson = False) -> None:
+    """Say that whoever asked has the parts."""
+    with _client(url, token) as client:
+        _state_of(_ask(client, "POST", f"/api/v1/orders/{order}/hand-over"), as_json)
+
+
+@app.command()
 def contract(asyncapi: Annotated[bool, typer.Option("--asyncapi", help="As an AsyncAPI document.")] = True) -> None:
     """Print the contract between scheduler and agents."""
     from agents.contract.asyncapi import document
@@ -260,10 +350,12 @@ def _client(url: str, token: str) -> httpx.Client:
     return httpx.Client(base_url=url, headers=headers, timeout=120)
 
 
-def _ask(client: httpx.Client, method: str, path: str, **kwargs: Any) -> Any:
+def _ask(client: httpx.Client, method: str, path: str, *, tries: int = 1, **kwargs: Any) -> Any:
     try:
         answer = client.request(method, path, **kwargs)
     except httpx.HTTPError as error:
+        if tries > 1:
+            return _ask(client, method, path, tries=tries - 1, **kwargs)
         raise _stop(f"no scheduler answers at {client.base_url} ({error}): start one with `workshed serve`") from error
     if answer.is_error:
         try:
@@ -302,6 +394,18 @@ def _show_order(found: dict[str, Any], as_json: bool) -> None:
         _out.print(f"  no date can be given: {'; '.join(quote['reasons'])}")
     elif found["state"] == "requested":
         _out.print(f"  see it with `workshed show {found['id']}`, say yes with `workshed accept {found['id']}`")
+
+
+def _state_of(done: dict[str, Any], as_json: bool) -> None:
+    """What became of an order, a job, a machine or a home's jobs."""
+    if as_json:
+        _print_json(done)
+        return
+    found = done["job"] if isinstance(done.get("job"), dict) else done
+    if "id" in found:
+        _out.print(f"[bold]{found['id']}[/bold] is {found['state'].replace('_', ' ')}. {found.get('flag') or ''}")
+    else:
+        _out.print(f"{found['jobs']} jobs may be offered again")
 
 
 def _table(title: str, columns: tuple[str, ...], rows: list[dict[str, Any]], as_json: bool) -> None:

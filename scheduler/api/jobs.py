@@ -27,6 +27,12 @@ class Why(BaseModel):
     why: str = Field(min_length=1, max_length=500, examples=["the nozzle is clogged"])
 
 
+class Lost(Why):
+    """Which attempt is lost, as far as the person knows: a newer one is not ended by a word about an older one."""
+
+    attempt: int | None = Field(default=None, ge=1)
+
+
 class Inspection(BaseModel):
     """What a person found of a job's pieces."""
 
@@ -103,9 +109,9 @@ def pause(job: str, body: Why, serving: Serving, who: MayOperate) -> JobPage:
 
 
 @router.post("/{job}/declare-lost")
-def declare_lost(job: str, body: Why, serving: Serving, who: MayOperate) -> JobPage:
+def declare_lost(job: str, body: Lost, serving: Serving, who: MayOperate) -> JobPage:
     """A person looked at the machine: this attempt is lost. The job is tried again under a higher fence."""
-    return _do(serving, lambda c, now: people.declare_lost(c, serving.mover, job, body.why, now), job)
+    return _do(serving, lambda c, now: people.declare_lost(c, serving.mover, job, body.why, now, body.attempt), job)
 
 
 @router.post("/{job}/inspect")

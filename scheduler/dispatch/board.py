@@ -39,6 +39,7 @@ from scheduler.dispatch.picture import Picture
 from scheduler.dispatch.reconcile import put_in_doubt
 from scheduler.dispatch.states import JobEvent
 from scheduler.orders.recipes import read_body
+from scheduler.orders.refusal import Refused
 from scheduler.store import board_tables as bt
 from scheduler.store import queries
 from scheduler.store import tables as t
@@ -239,7 +240,13 @@ def _doubt_what_is_unexplained(c: sa.Connection, mover: Mover, home: str, jobs: 
 
 
 def declare_home_lost(c: sa.Connection, mover: Mover, home: str, why: str, now: datetime) -> int:
-    """A person says that a home will never hand in its book. Returns how many jobs are the scheduler's own again."""
+    """A person says that a home will never hand in its book. Returns how many jobs are the scheduler's own again.
+
+    Raises Refused (404) for a name that no agent has.
+    """
+    if queries.agent(c, home) is None:
+        why = f"no agent is called {home[:200]}"
+        raise Refused("unknown_agent", "Nothing was done", why, "Give shop.agent.", status=404)
     back = {held.job: held for held in lendings(c, home=home, hold=Hold.DOUBTED)}
     for held in back.values():
         move(c, held, HoldEvent.HOME_DECLARED_LOST)

@@ -151,9 +151,17 @@ def pause_job(c: sa.Connection, mover: Mover, job_id: str, why: str, now: dateti
     return mover.move(c, job, Happening(JobEvent.PAUSE_ASKED, now, why=why, by_person=True))
 
 
-def declare_lost(c: sa.Connection, mover: Mover, job_id: str, why: str, now: datetime) -> JobRow:
-    """A person looked, and says that the attempt is lost. Its agent's late words change nothing any more."""
+def declare_lost(
+    c: sa.Connection, mover: Mover, job_id: str, why: str, now: datetime, attempt: int | None = None
+) -> JobRow:
+    """A person looked, and says that the attempt is lost. Its agent's late words change nothing any more.
+
+    `attempt`: the one that was looked at; two people press, and the second must not end the attempt that follows.
+    """
     job = the_job(c, job_id)
+    if attempt is not None and attempt != job.attempt:
+        text = f"attempt {attempt} is over already; attempt {job.attempt} is {job.state}"
+        raise Refused("other_attempt", "Nothing was done", text, "Look at the job again.", status=409)
     if job.state not in MOTION_STATES:
         text = f"the job is {job.state}: no machine may be moving for it"
         raise Refused("job_still", "Nothing was done", text, "It can be cancelled instead.", status=409)
