@@ -21,7 +21,10 @@ _ON_IT: Final = {
     "m1": {"material": "PLA", "remaining_g": 900},
     "l1": {"material": "plywood", "thickness_mm": 3.0, "width_mm": 300, "height_mm": 200},
 }
-_HELD: Final = {"leased", "staged", "ready", "intended", "starting", "running", "held"}
+#: Whoever sees one of these on the shop's page knows that the attempt is not lost.
+_MADE_OR_HELD: Final = {
+    "leased", "staged", "ready", "intended", "starting", "running", "held", "finished", "inspected",
+}  # fmt: skip
 
 
 class People:
@@ -96,14 +99,15 @@ class People:
             return
         self._looked = watching.now()
         leases = {one for one, _ in town.lease_states(job)}
+        last = next(kind for kind, _ in reversed(events) if kind != "late_word")
         with contextlib.suppress(httpx.HTTPError):
             if state == "finished" and "finished" not in leases:
                 body = {"good": 1, "rejected": 0, "note": "the agent forgot it"}
                 town.client.post(f"/api/v1/jobs/{job}/inspect", json=body)
-            elif flag and not leases & _HELD and state in {"starting", "running", "held"}:
+            elif flag and not leases & _MADE_OR_HELD and state in {"starting", "running", "held"}:
                 self.decided.add(job)
                 town.client.post(f"/api/v1/jobs/{job}/declare-lost", json={"why": "looked at it"})
-            elif state in {"waiting", "failed"} and (flag or events[-1][0] in {"failed", "retried", "declined"}):
+            elif state in {"waiting", "failed"} and (flag or last in {"failed", "retried", "declined"}):
                 if flag:
                     self.decided.add(job)
                 for machine in ("m1", "l1"):
