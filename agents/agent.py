@@ -159,13 +159,13 @@ class Agent:
         return replace(machine.bridge, options=(*machine.bridge.options, place))
 
     def _watched(self, supervisor: Supervisor) -> Watched:
-        def stop(why: str) -> None:
-            _log.error("emergency stop: %s", why, extra={"fields": {"machine": supervisor.name}})
+        def stop(why: str) -> None:  # first the deed: a log that nobody empties can make its writer wait
             supervisor.bridge.emergency_stop()
+            _log.error("emergency stop: %s", why, extra={"fields": {"machine": supervisor.name}})
 
         def hold(why: str) -> None:
-            _log.warning("hold: %s", why, extra={"fields": {"machine": supervisor.name}})
             supervisor.hold(why)
+            _log.warning("hold: %s", why, extra={"fields": {"machine": supervisor.name}})
 
         name = supervisor.name
         return Watched(

@@ -18,5 +18,9 @@ def ask_or_stop(bridge: b.Bridge, ask: Callable[[], None], what: str, machine: s
     except b.NotNow as error:
         _log.info("%s: %s", what, error, extra=fields)
     except (b.BridgeError, OSError) as error:
-        _log.error("%s failed, stopping: %s", what, error, extra=fields)
-        bridge.emergency_stop()
+        try:
+            bridge.emergency_stop()
+        except b.BridgeError as worse:
+            _log.error("%s failed (%s), and so did the stop: %s", what, error, worse, extra=fields)
+        else:
+            _log.error("%s failed, so it was stopped: %s", what, error, extra=fields)

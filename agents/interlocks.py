@@ -46,24 +46,33 @@ class FileInterlocks:
 class GpioInterlocks:
     """Inputs on GPIO lines through libgpiod's Python binding, version 2 (`gpiod`; Debian 12 packages version 1).
 
-    Source: https://libgpiod.readthedocs.io, `gpiod.request_lines`. Lines are pulled up, so that a broken wire reads as
-    open for an input that is closed to ground (`active_low = true`).
+    Source: https://libgpiod.readthedocs.io, `gpiod.request_lines`. Every line is pulled to the level that means open, as a
+    broken wire then does: up where a closed input connects it to ground (`active_low = true`), else down.
     """
 
     def __init__(self, chip: str, inputs: Iterable[InterlockInput]) -> None:
         """Raises ConfigError when the binding is not installed or a line cannot be had."""
-        pins = [item.pin for item in inputs if item.pin is not None]
+        inputs = tuple(inputs)
+        self._unread: set[int] = set()
+        pins = {item.pin: item.active_low for item in inputs if item.pin is not None}  # machines may share a lid
+        if any(item.pin is not None and pins[item.pin] is not item.active_low for item in inputs):
+            raise ConfigError("[interlocks] one pin cannot be closed both high and low: see `active_low` of its inputs")
         try:
             gpiod: Any = importlib.import_module("gpiod")
             line: Any = importlib.import_module("gpiod.line")
-            settings = gpiod.LineSettings(direction=line.Direction.INPUT, bias=line.Bias.PULL_UP)
+            wiring = {
+                pin: gpiod.LineSettings(
+                    direction=line.Direction.INPUT, bias=line.Bias.PULL_UP if low else line.Bias.PULL_DOWN
+                )
+                for pin, low in pins.items()
+            }
             self._active = line.Value.ACTIVE
-            self._request: Any = gpiod.request_lines(chip, consumer="workshed-agent", config={tuple(pins): settings})
+            self._request: Any = gpiod.request_lines(chip, consumer="workshed-agent", config=wiring)
         except (ImportError, AttributeError) as error:  # version 1 has neither gpiod.line nor LineSettings
             why = "[interlocks] adapter = gpio needs libgpiod's binding, version 2: pip install 'gpiod>=2.1'"
             raise ConfigError(why) from error
         except (OSError, ValueError) as error:
-            raise ConfigError(f"[interlocks] the lines {pins} of {chip} cannot be read: {error}") from error
+            raise ConfigError(f"[interlocks] the lines {sorted(pins)} of {chip} cannot be read: {error}") from error
 
     def good(self, machine: str, interlock: InterlockInput) -> bool | None:
         """The line's level, turned round where active_low; None when it cannot be read."""
@@ -71,9 +80,12 @@ class GpioInterlocks:
             return None
         try:
             active = bool(self._request.get_value(interlock.pin) == self._active)
-        except (OSError, ValueError) as error:
-            _log.error("interlock %s of %s cannot be read: %s", interlock.name, machine, error)
+        except Exception as error:  # noqa: BLE001 - the binding has errors of its own; unread is open, never unwatched
+            if interlock.pin not in self._unread:
+                _log.error("interlock %s of %s cannot be read: %s", interlock.name, machine, error)
+            self._unread.add(interlock.pin)
             return None
+        self._unread.discard(interlock.pin)
         return active is not interlock.active_low
 
 

@@ -306,23 +306,33 @@ class Watch:
     def _stop_everything(self, why: str) -> None:
         for watched in self._machines:
             if watched.status().state in BUSY_STATES:
-                watched.stop(why)
+                self._stop(watched, why)
+
+    def _stop(self, watched: Watched, why: str) -> None:
+        try:
+            watched.stop(why)
+        except Exception:  # noqa: BLE001 - a machine that cannot be stopped from here keeps no other from being watched
+            _log.exception("%s could not be stopped: use its own button NOW", watched.machine.name)
 
     def look(self) -> None:
-        """One look at every machine."""
+        """One look at every machine. One that cannot be looked at is stopped; the others are looked at all the same."""
         for watched in self._machines:
-            self._look_at(watched)
+            try:
+                self._look_at(watched)
+            except Exception as error:  # noqa: BLE001 - see above
+                if watched.machine.name not in self._stopped:
+                    self._stopped.add(watched.machine.name)
+                    self._stop(watched, f"it could not be watched ({type(error).__name__}: {error})")
 
     def _look_at(self, watched: Watched) -> None:
-        name = watched.machine.name
-        state = watched.status().state
-        if state not in BUSY_STATES or state is BridgeState.HELD:
+        name, status = watched.machine.name, watched.status()
+        why, urgent = self._wrong(watched) if status.state in BUSY_STATES else ("", False)
+        if status.state not in BUSY_STATES or (status.state is BridgeState.HELD and _rests(status, urgent)):
             self._since.pop(name, None)
             self._stopped.discard(name)
             return
-        why, urgent = self._wrong(watched)
         if not why:
-            if state is not BridgeState.HOLDING:
+            if status.state is not BridgeState.HOLDING:
                 self._since.pop(name, None)
             return
         now = self._clock.monotonic()
@@ -332,16 +342,29 @@ class Watch:
             return
         if urgent or now - since >= ESCALATE_AFTER_S:
             self._stopped.add(name)
-            watched.stop(why if urgent else f"{why}, and the hold was not confirmed in {ESCALATE_AFTER_S:g} s")
-        elif first:
+            self._stop(watched, why if urgent else f"{why}, and the hold was not confirmed in {ESCALATE_AFTER_S:g} s")
+        elif first and status.state is not BridgeState.HELD:
             watched.hold(why)
 
     def _wrong(self, watched: Watched) -> tuple[str, bool]:
-        """Why this busy machine must not go on, and whether at once."""
+        """Why this busy machine must not go on, and whether at once: the gravest of what is wrong."""
+        found = ""
         for item in watched.machine.interlocks:
             if watched.interlock(item) is not True:
-                return f"interlock {item.name} opened", item.on_open is OnOpen.STOP
+                if item.on_open is OnOpen.STOP:
+                    return f"interlock {item.name} opened", True
+                found = found or f"interlock {item.name} opened"
         if watched.machine.description.attended and not self._presence.present(watched.machine.name):
             watched.presence_lost()
-            return "nobody has said to be present", False
-        return "", False
+            found = found or "nobody has said to be present"
+        return found, False
+
+
+def _rests(status: Status, urgent: bool) -> bool:
+    """Whether a held machine is as safe as a hold makes it.
+
+    One whose spindle turns is not: its controller stops none in a hold, or it is on its way back to work. Nor is a hot
+    one where something is wrong that asks for a stop.
+    """
+    hot = any(target_c > 0 for _, _, target_c in status.temperatures_c)
+    return not status.spindle and not (urgent and hot)

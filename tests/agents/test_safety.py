@@ -264,15 +264,73 @@ def test_presence_is_monotonic_and_forgets_nobody_early() -> None:
 def test_a_watch_that_breaks_down_stops_everything_it_watched() -> None:
     guard = Guard(Process.FDM)
 
-    def broken(item: InterlockInput) -> bool | None:
-        raise RuntimeError("the adapter fell apart")
+    def broken() -> None:
+        raise RuntimeError("no memory is left")
 
-    watched = replace(guard.watch._machines[0], interlock=broken)
-    watch = Watch(guard.presence, guard.clock, (watched,))
+    watch = guard.watch
+    watch.look = broken  # type: ignore[method-assign]
     with pytest.raises(RuntimeError):
         watch._run()
     assert guard.bridge.calls == ["emergency_stop"]
     assert not watch.alive
+
+
+def test_an_input_that_breaks_stops_its_machine_and_the_others_are_watched_on() -> None:
+    first, second = Guard(Process.FDM), Guard()
+
+    def broken(item: InterlockInput) -> bool | None:
+        raise RuntimeError("the adapter fell apart")
+
+    def no_stop(why: str) -> None:
+        raise b.NotSupported("use the button on the machine")
+
+    bad = replace(first.watch._machines[0], machine=machine_settings("m1", interlocks=(DOOR,)), interlock=broken)
+    stuck = replace(bad, machine=machine_settings("m2", interlocks=(DOOR,)), stop=no_stop)
+    watch = Watch(second.presence, second.clock, (stuck, bad, second.watch._machines[0]))
+    for _ in range(3):
+        watch.look()
+    assert first.bridge.calls == ["emergency_stop"], "once"
+    assert second.bridge.calls == []
+    second.presence.beat(("l1",), 0)
+    watch.look()
+    assert second.bridge.calls == ["hold"]
+
+
+def test_an_open_door_does_not_hide_a_flame() -> None:
+    guard = Guard(Process.FDM)
+    guard.levels.update(door=False, flame=False)
+    guard.watch.look()
+    assert guard.bridge.calls == ["emergency_stop"]
+
+
+def test_a_flame_stops_a_held_printer_while_it_is_hot_and_leaves_a_dark_laser_held() -> None:
+    printer = Guard(Process.FDM)
+    printer.bridge.snapshot = replace(printer.bridge.snapshot, temperatures_c=(("E0", 200.0, 200.0),))
+    printer.bridge.become(b.BridgeState.HELD)
+    printer.levels["door"] = False
+    printer.look_for(3)
+    assert printer.bridge.calls == [], "a door asks for no more than a hold"
+    printer.levels["flame"] = False
+    printer.look_for(3)
+    assert printer.bridge.calls == ["emergency_stop"]
+
+    laser = Guard()
+    laser.bridge.become(b.BridgeState.HELD)
+    laser.levels["flame"] = False
+    laser.look_for(3)
+    assert laser.bridge.calls == []
+
+
+def test_a_held_router_whose_spindle_turns_is_stopped_when_its_person_is_gone() -> None:
+    """Its controller stops none in a hold, or it was resumed and the spindle is coming up to speed."""
+    guard = Guard(Process.CNC)
+    guard.bridge.snapshot = replace(guard.bridge.snapshot, spindle=9000.0)
+    guard.bridge.become(b.BridgeState.HELD)
+    guard.look_for(3)
+    assert guard.bridge.calls == []
+    guard.presence.beat(("l1",), 0)
+    guard.look_for(ESCALATE_AFTER_S + 0.15)
+    assert guard.bridge.calls == ["emergency_stop"]
 
 
 # --- inputs ----------------------------------------------------------------------------------------------------------
@@ -304,21 +362,25 @@ def test_inputs_on_pins(monkeypatch: pytest.MonkeyPatch) -> None:
                 raise OSError("gone")
             return levels[pin]
 
+    def released(pin: int) -> int:
+        raise RuntimeError("the request was released")
+
     def request_lines(chip: str, consumer: str, config: dict[tuple[int, ...], object]) -> Request:
-        wired.update(chip=chip, pins=next(iter(config)))
+        wired.update(chip=chip, pins=config)
         return Request()
 
     gpiod, line = types.ModuleType("gpiod"), types.ModuleType("gpiod.line")
     gpiod.LineSettings = lambda **kw: kw  # type: ignore[attr-defined]
     gpiod.request_lines = request_lines  # type: ignore[attr-defined]
     line.Direction = types.SimpleNamespace(INPUT="in")  # type: ignore[attr-defined]
-    line.Bias = types.SimpleNamespace(PULL_UP="up")  # type: ignore[attr-defined]
+    line.Bias = types.SimpleNamespace(PULL_UP="up", PULL_DOWN="down")  # type: ignore[attr-defined]
     line.Value = types.SimpleNamespace(ACTIVE=1)  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "gpiod", gpiod)
     monkeypatch.setitem(sys.modules, "gpiod.line", line)
     high, low = InterlockInput("a", pin=5), InterlockInput("b", pin=6, active_low=True)
     adapter = GpioInterlocks("/dev/gpiochip0", (high, low, InterlockInput("c")))
-    assert wired == {"chip": "/dev/gpiochip0", "pins": (5, 6)}
+    pulls = {5: {"direction": "in", "bias": "down"}, 6: {"direction": "in", "bias": "up"}}
+    assert wired == {"chip": "/dev/gpiochip0", "pins": pulls}, "a broken wire is pulled to what means open"
     assert adapter.good("l1", high) is True
     assert adapter.good("l1", low) is True
     levels.update({5: 0, 6: 1})
@@ -326,6 +388,11 @@ def test_inputs_on_pins(monkeypatch: pytest.MonkeyPatch) -> None:
     assert adapter.good("l1", low) is False, "a broken wire reads high, and is open"
     assert adapter.good("l1", InterlockInput("c")) is None
     assert adapter.good("l1", InterlockInput("d", pin=9)) is None
+    adapter._request.get_value = released
+    assert adapter.good("l1", high) is None, "the binding's own errors are no OSError"
+    with pytest.raises(ConfigError, match="one pin"):
+        GpioInterlocks("/dev/gpiochip0", (high, InterlockInput("x", pin=5, active_low=True)))
+    GpioInterlocks("/dev/gpiochip0", (high, replace(high, name="of the other machine")))
 
 
 def test_pins_without_the_binding_are_a_clear_error(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,4 +1,4 @@
-"""The stop button: no machine's trouble keeps another from being stopped, and a stop that went nowhere is not called one."""
+"""The stop button: one machine's trouble keeps no other from being stopped; what went nowhere is not called a stop."""
 
 from __future__ import annotations
 
