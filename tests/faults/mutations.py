@@ -22,8 +22,11 @@ import pytest
 
 from tests.faults.grounds import template_database
 from tests.faults.lives import live
+from tests.faults.own_jobs_spoiled import OWN
 from tests.faults.rules import NotKept
 from tests.faults.spoiling import MUTATIONS, Mutation
+
+ALL = MUTATIONS | OWN
 
 
 def first_broken(template: Path, seeds: range, faults: int, only: str) -> tuple[int, str]:
@@ -57,7 +60,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     template = template_database()
     fork = multiprocessing.get_context("fork")
     missed = 0
-    for name, mutation in MUTATIONS.items():
+    for name, mutation in ALL.items():
         if asked.names and name not in asked.names:
             continue
         out = fork.SimpleQueue()
@@ -70,7 +73,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         missed += not lives
         print(f"{name:<38} {lives or f'not in {asked.lives}':>10}  {text[:150]}", flush=True)
     shutil.rmtree(template.parent, ignore_errors=True)
-    print(f"{missed} of {len(asked.names or MUTATIONS)} were not noticed")
+    print(f"{missed} of {len(asked.names or ALL)} were not noticed")
     return 1 if missed else 0
 
 
