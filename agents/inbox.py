@@ -96,7 +96,7 @@ class Inbox:
         expired = envelope.expired(now)
         match body:
             case m.Offer():
-                decision, effects = ("expired", ()) if expired else self._offered(body, envelope, now)
+                decision, effects = self._offered(body, envelope, now)
             case m.Grant():
                 decision, effects = self._granted(body, envelope, now, self._channel)
             case m.Withdrawal():
@@ -135,7 +135,7 @@ class Inbox:
         row = self._spool.offer(offer.offer)
         if row is not None:
             return row.decision, () if row.seq is None else (Repeat(row.seq),)
-        no = self._cannot(offer)
+        no = _too_late(envelope, now) or self._cannot(offer)
         decision = Decline((no,)) if no else decide(offer, self._view(offer.machine), now, self._policy())
         if isinstance(decision, Ask):
             self._note_origin(offer)
@@ -397,6 +397,14 @@ class Inbox:
         seq = self._book.journal(body, now)
         self._opening = seq if self._opening is None else self._opening
         return seq
+
+
+def _too_late(envelope: Envelope, now: datetime) -> str:
+    """Why an offer is over already. It is said: else a shop with a fast clock is silent, and nobody knows why."""
+    if envelope.expires is None or not envelope.expired(now):
+        return ""
+    late = round((now - envelope.expires).total_seconds())
+    return f"by this shop's clock the offer came {late} s after its end: it was held up, or one of the clocks is wrong"
 
 
 def _released(lease: Lease, why: str, now: datetime) -> Lease:

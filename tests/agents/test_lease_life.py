@@ -281,3 +281,14 @@ def test_the_first_of_two_granted_jobs_runs_and_the_second_waits_for_the_bed(sce
     scene.set_flags(bed_clear=True)
     scene.acknowledge()
     assert len(scene.bridge.runs) == 2
+
+
+def test_an_offer_that_is_over_by_a_fast_clock_is_declined_with_that_reason(scene: Scene) -> None:
+    sent = scene.message(offer_of(), valid_for=timedelta(seconds=60))
+    scene.clock.wall += timedelta(hours=1)
+    scene.hear_bytes(sent)
+    (declined,) = [event.body for event in scene.events() if isinstance(event.body, m.Declined)]
+    assert "3540 s after its end" in declined.reasons[0]
+    assert "clocks is wrong" in declined.reasons[0]
+    scene.hear(grant_of(offer_of()))
+    assert "GrantRefused" in scene.kinds()
