@@ -10,7 +10,18 @@ from typing import Final
 
 import numpy as np
 
-from scheduler.planning.core import ELIG_HIGH, ELIG_LOW, NUMBER, Core, Schedule, copy_schedule, restore_schedule
+from scheduler.planning.core import (
+    ELIG_HIGH,
+    ELIG_LOW,
+    NUMBER,
+    PINNED,
+    POS,
+    START,
+    Core,
+    Schedule,
+    copy_schedule,
+    restore_schedule,
+)
 from scheduler.planning.heating import Temperatures, temperatures
 from scheduler.planning.independent import BestOfParts
 from scheduler.planning.propagation import new_journal
@@ -103,6 +114,10 @@ def improve(
     process alone. With a `team` that has loaded the problem, its workers do the moves; see `Team.clock` for seconds.
     """
     assert moves is not None or budget_s is not None, "give moves or a budget"
+    if not _anything_moves(p, s, frozen):
+        # Moves that nobody makes take no time: how many fit in a budget would grow beyond all numbers.
+        cost = int(total_cost(p, s))
+        return Improved(cost, cost, 0, 0, 0.0)
     search = _Search(p, s, seed, frozen, samples, clock, team)
     budget = _Budget(moves, budget_s, clock, search.began)
     first = search.best
@@ -117,6 +132,12 @@ def improve(
     _cool_down(search, budget, Temperatures(hot, cold), rounds, steps, progress)
     restore_schedule(s, search.kept)
     return Improved(first, search.best, search.tried, search.taken, clock() - search.began)
+
+
+def _anything_moves(p: Core, s: Schedule, frozen: int) -> bool:
+    """Whether a search could take any operation elsewhere: placed, not fixed, and not before the fence."""
+    at = s.at[: len(p.ops)]
+    return bool(np.any((at[:, POS] >= 0) & (at[:, START] >= frozen) & (p.ops[:, PINNED] < 0)))
 
 
 def _cool_down(

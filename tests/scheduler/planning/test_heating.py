@@ -10,7 +10,9 @@ from scheduler.planning.core import (
     FLOW,
     GUIDE_WEIGHT,
     LEG_COST,
+    PINNED,
     SETUP_COST,
+    START,
     WEIGHT,
     Core,
     Schedule,
@@ -53,6 +55,18 @@ def test_looking_changes_nothing(calendars: bool) -> None:
 
 def test_what_costs_ten_times_as_much_is_searched_ten_times_as_hot() -> None:
     assert read_off(*started(scale=10)).hot == pytest.approx(10 * read_off(*started()).hot, rel=1e-9)
+
+
+@pytest.mark.parametrize("fixed", [True, False])
+def test_where_nothing_can_move_a_search_ends_at_once_whatever_its_budget(fixed: bool) -> None:
+    """No move takes no time: as many as fit in a second would be too many to count."""
+    core, s = started()
+    if fixed:
+        core.ops[:, PINNED] = s.at[: len(core.ops), START]
+    before = copy_schedule(s)
+    done = improve(core, s, budget_s=1.0, frozen=0 if fixed else 1 << 29)
+    assert (done.moves, done.after) == (0, done.before)
+    assert np.array_equal(s.at, before.at)
 
 
 def test_a_plan_in_which_nothing_can_move_gets_the_usual_temperatures() -> None:

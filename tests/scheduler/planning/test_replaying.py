@@ -28,6 +28,16 @@ def test_a_plan_with_counted_moves_is_made_again_whole(snapshot: Snapshot) -> No
 
 
 @settings(max_examples=10)
+@given(snapshots() | busy_snapshots(), st.sampled_from([0.0005, 0.01, 0.1]))
+def test_a_plan_that_time_ended_is_computed_again_however_slow_the_computer_was(snapshot: Snapshot, s: float) -> None:
+    """With little time neither the exact layer nor the search may get anywhere, one of them, or both."""
+    made = plan(snapshot, budget_s=s)
+    again = replayed(load_snapshot(dump(snapshot)), load_plan(dump(made)))
+    assert not again.whole
+    assert again.differences == ()
+
+
+@settings(max_examples=10)
 @given(snapshots() | busy_snapshots(), st.data())
 def test_what_follows_from_a_plan_that_lived_is_computed_again(snapshot: Snapshot, data: st.DataObject) -> None:
     planner = Planner(replace(snapshot, circuits=()))
