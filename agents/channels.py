@@ -9,7 +9,9 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Final
 
-from agents.contract.envelope import encode, wrap
+from msgspec import structs
+
+from agents.contract.envelope import decode, encode, wrap
 from agents.contract.granting import Begun
 from agents.contract.messages import JournalBody
 from agents.lease import WAITING, LeaseState
@@ -168,3 +170,25 @@ class Channel:
             self._spool.write(
                 "UPDATE channel_journal SET acked = 1 WHERE channel = ? AND acked = 0 AND seq <= ?", self.name, upto
             )
+
+    def unacknowledge_after(self, upto: int) -> None:
+        """The other side knows nothing after `upto` (its memory is an old copy): all of that is told again."""
+        with self._spool.transaction():
+            self._spool.write("UPDATE channel_journal SET acked = 0 WHERE channel = ? AND seq > ?", self.name, upto)
+
+    def renumber_from(self, first: int) -> None:
+        """Give unacknowledged events new numbers from `first` on: the other side knows others under the old ones."""
+        own = "SELECT lease FROM granters WHERE channel = ?"
+        with self._spool.transaction():
+            seq = max(first, self.last_seq + 1)
+            for old, payload in self.unacknowledged(limit=1_000_000):
+                fresh = structs.replace(decode(payload), seq=seq)
+                self._spool.write(
+                    "UPDATE channel_journal SET seq = ?, body = ? WHERE channel = ? AND seq = ?",
+                    *(seq, encode(fresh), self.name, old),
+                )
+                self._spool.write(
+                    f"UPDATE leases SET start_seq = ? WHERE start_seq = ? AND lease IN ({own})", seq, old, self.name
+                )
+                seq += 1
+            self._spool.write("INSERT OR REPLACE INTO channel_last VALUES (?, ?)", self.name, seq - 1)

@@ -74,6 +74,9 @@ _ENDINGS: Final[dict[type[object], ChargeEvent]] = {
     m.CancelConfirmed: ChargeEvent.CANCELLED,
 }
 
+#: What a holder says of a run that its machine confirmed.
+_AT_WORK: Final = (m.Running, m.Held, m.Resumed, m.Finished)
+
 
 class Home:
     """Called under the board's lock, by one thread at a time."""
@@ -194,7 +197,7 @@ class Home:
             last = self.book.heard_upto(agent)
             if seq <= last:
                 if self.book.heard_id(agent, seq) != envelope.id:
-                    why = f"number {seq} was used before: the agent's memory is an old copy"
+                    why = f"number {seq} {m.NUMBER_USED}: the agent's memory is an old copy"
                     self.book.note_heard(agent, seq, envelope.id, why)
             elif seq == last + 1 or last == 0:
                 refused, done = self._event(agent, envelope.body)
@@ -214,6 +217,10 @@ class Home:
         if isinstance(body, m.StartIntended):
             return self._start(charge, granted), ()
         lease = granted.lease
+        if isinstance(body, _AT_WORK) and not lease.committed:  # permitted, and forgotten here with an old copy
+            lease = structs.replace(lease, committed=True)
+            charge = replace(charge, state=charge_after(charge.state, ChargeEvent.START_ASKED) or charge.state)
+            self.book.put_charge(charge)
         if isinstance(body, m.Finished | m.Failed | m.CancelConfirmed | m.GivenUp):
             lease = structs.replace(lease, ended=body)
         self.book.put_lease(charge.scheduler, Granted(lease, granted.claim, heard=True))

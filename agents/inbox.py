@@ -210,10 +210,20 @@ class Inbox:
 
     def _acknowledged_by_home(self, home: str, body: m.JournalAck) -> tuple[Effect, ...]:
         channel = Channel(self._spool, home_channel(home))
-        if body.upto > channel.last_seq:
-            raise RefusedMessage(f"event {body.upto} is acknowledged; the last told to {home} is {channel.last_seq}")
-        channel.acknowledge(body.upto, {event.seq: event.why for event in body.refused if event.seq <= body.upto})
-        return tuple(Look(machine) for machine in sorted(self._machines))
+        last = channel.last_seq
+        refused = {event.seq: event.why for event in body.refused if event.seq <= body.upto}
+        used = [seq for seq, why in refused.items() if m.NUMBER_USED in why and channel.event(seq) is not None]
+        looks = tuple(Look(machine) for machine in sorted(self._machines))
+        if used or 0 < last < body.upto <= last + _WIDEST_JUMP:
+            _log.warning("%s knows events up to %d, the last told to it is %d: an old spool", home, body.upto, last)
+            put_in_doubt(self._spool, self._machines)
+            channel.renumber_from(body.upto + 1)
+            return looks
+        if body.upto > last:
+            raise RefusedMessage(f"event {body.upto} is acknowledged; the last told to {home} is {last}")
+        channel.unacknowledge_after(body.upto)
+        channel.acknowledge(body.upto, refused)
+        return looks
 
     def _withdrawn_by_home(self, home: str, body: m.Withdrawal) -> tuple[str, tuple[Effect, ...]]:
         effects = [

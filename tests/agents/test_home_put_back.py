@@ -8,8 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from agents.channels import Channel, home_channel
 from agents.contract import messages as m
 from agents.contract.granting import epoch_of
+from agents.lease import LIVE
+from agents.teller import LONGEST_REPEAT_S
 from firmware_bridges import bridge as b
 from tests.agents.board_town import PATIENCE_S, TOOLPATH, Town, TownShop, mark_of
 
@@ -105,3 +108,52 @@ def test_a_home_that_forgot_its_book_permits_nothing_once_the_scheduler_was_back
     town.everybody()
     town.go(60.0)
     assert not town.runs, "the scheduler has its book, in which nothing was begun"
+
+
+def channel(holder: TownShop, home: TownShop) -> Channel:
+    return Channel(holder.spool, home_channel(home.me))
+
+
+def the_holder(town: Town) -> TownShop:
+    return next(shop for shop in town.shops if shop.running() is not None)
+
+
+def told_again(town: Town) -> None:
+    for _ in range(6):
+        town.go(LONGEST_REPEAT_S + 1.0)
+        town.everybody()
+        town.settle()
+
+
+def test_what_a_home_forgot_is_told_to_it_again(town: Town) -> None:
+    home = town.shops[0]
+    until_granted(town)
+    copy = copied(home)
+    town.go(20.0)
+    holder = the_holder(town)
+    town.settle()
+    assert not channel(holder, home).unacknowledged_count()
+    put_back(home, copy)
+    told_again(town)
+    holder.bridge.finish()
+    told_again(town)
+    assert not channel(holder, home).unacknowledged_count(), "the line between the two is not stuck"
+    granted = home.board.home.book.newest("j1")
+    assert granted is not None
+    assert granted.lease.committed
+    assert isinstance(granted.lease.ended, m.Finished)
+
+
+def test_a_holder_put_back_knows_it_by_its_homes_answer(town: Town, caplog: pytest.LogCaptureFixture) -> None:
+    home = town.shops[0]
+    until_granted(town)
+    town.go(0.06)
+    (holder,) = [shop for shop in town.shops if shop.leases(*LIVE)]
+    copy = copied(holder)
+    town.go(20.0)
+    assert len(town.runs) == 1
+    put_back(holder, copy)
+    told_again(town)
+    assert len(town.runs) == 1, "no fence is begun twice"
+    assert "an old spool" in caplog.text, "its machines move nothing before somebody looked"
+    assert not channel(holder, home).unacknowledged_count(), "the line between the two is not stuck"

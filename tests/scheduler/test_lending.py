@@ -205,6 +205,17 @@ def test_a_homes_lease_that_never_began_only_raises_the_fence(line: Line) -> Non
     assert line.job(job).fence == 4
 
 
+def test_a_run_that_its_home_forgot_is_known_by_its_holders_word(line: Line) -> None:
+    job = ordered(line)
+    line.send()
+    new_epoch(line, SECOND)
+    barn = line.agents["barn.pi"]
+    barn.say(m.Running(job=job, fence=2, machine="m2", started=line.now), line.now)
+    line.hear(*barn.unacked())
+    book(line, home_lease(line, job, 2))
+    assert (line.job(job).state, line.job(job).agent) == (JobState.RUNNING, "barn.pi")
+
+
 def test_several_attempts_of_the_home_are_one_after_the_other(line: Line) -> None:
     job = ordered(line)
     line.send()
