@@ -33,6 +33,7 @@ from agents.policy import is_down, may_run
 from agents.safety import Facts, Presence, Purpose, all_open, gates, shut
 from agents.spool import Lease, MachineFlags, Spool, SpoolFull
 from agents.toolpaths import ToolpathStore
+from agents.unanswered import WHY, Unanswered
 from firmware_bridges import bridge as b
 from firmware_bridges.toolpath_file import ToolpathFile, UnreadableToolpath
 
@@ -77,6 +78,7 @@ class Supervisor:
         self._fetching: set[str] = set()
         self._told_progress = self._kept_checkpoint = float("-inf")
         self._gates_shut_since: float | None = None
+        self._unanswered = Unanswered(spool, clock)
         self._hold_why = ""
         bridge.listen(self.post)
 
@@ -217,6 +219,10 @@ class Supervisor:
                 if any(self._goes_first(other) for other in self._spool.leases(self.name, WAITING)):
                     why = "the owner's own job took the machine before the start was committed; nothing moved"
                     self.apply(lease, LeaseEvent.PREEMPTED, Detail(why=why, failure=FailureClass.GATE_CLOSED))
+                elif self._unanswered.blocks_others(lease):
+                    with self._spool.transaction():  # unless the answer came in this moment
+                        if may_give_up(begun(self._spool, lease)):
+                            self.apply(lease, LeaseEvent.GIVEN_UP, Detail(why=WHY))
                 return
         now = self._clock.now()
         reports = gates(self.facts(lease, now))

@@ -133,6 +133,44 @@ def test_each_scheduler_hears_of_its_own_jobs_alone(tmp_path: Path) -> None:
     scene.close()
 
 
+def test_a_scheduler_that_does_not_answer_a_start_keeps_the_machine_from_others_for_two_minutes(tmp_path: Path) -> None:
+    two = Two(tmp_path)
+    two.set_flags(bed_clear=True)
+    for side in (0, 1):
+        offer = offer_of(f"j{side}", f"o{side}")
+        two.say(side, offer)
+        two.say(side, grant_of(offer))
+    two.turn()
+    states = {lease.job: lease.state for lease in two.spool.leases()}
+    assert states == {"j0": LeaseState.INTENDED, "j1": LeaseState.STAGED}
+    two.clock.go(119)
+    two.turn()
+    assert two.spool.lease_of_job("j0").state is LeaseState.INTENDED  # type: ignore[union-attr]
+    two.clock.go(2)
+    two.turn()
+    assert two.spool.lease_of_job("j0").state is LeaseState.RELEASED  # type: ignore[union-attr]
+    assert two.kinds()[-2:] == ["StartIntended", "GivenUp"]
+    two.turn()
+    two.acknowledge_side(1)
+    two.turn()
+    assert len(two.bridge.runs) == 1
+    two.acknowledge_side(0)
+    two.turn()
+    assert len(two.bridge.runs) == 1, "what was given up never starts"
+    two.close()
+
+
+def test_alone_an_intended_start_waits_for_its_answer_however_long(tmp_path: Path) -> None:
+    two = Two(tmp_path)
+    two.set_flags(bed_clear=True)
+    two.claim_and_grant()
+    two.clock.go(3600)
+    two.turn()
+    two.acknowledge()
+    assert len(two.bridge.runs) == 1
+    two.close()
+
+
 def test_no_scheduler_has_a_say_in_anothers_lease(tmp_path: Path) -> None:
     scene = Two(tmp_path)
     offer = offer_of("mine", "o1", start=T0)
