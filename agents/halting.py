@@ -1,10 +1,12 @@
-"""Asking a machine to hold or to cancel; one that cannot is stopped."""
+"""Asking a machine to hold or to cancel; one that cannot is stopped. And what keeps a blocked one blocked."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from dataclasses import replace
 
+from agents.spool import Spool
 from firmware_bridges import bridge as b
 
 _log = logging.getLogger(__name__)
@@ -24,3 +26,14 @@ def ask_or_stop(bridge: b.Bridge, ask: Callable[[], None], what: str, machine: s
             _log.error("%s failed (%s), and so did the stop: %s", what, error, worse, extra=fields)
         else:
             _log.error("%s failed, so it was stopped: %s", what, error, extra=fields)
+
+
+def keep_blocked(spool: Spool, machine: str, bridge: b.Bridge, event: b.StateChanged) -> None:
+    """A lost link and a fault wait for a person also where the agent ends first: its next bridge knows nothing of it."""
+    lost = event.state is b.BridgeState.OFFLINE and event.was in b.IDENTIFIED_STATES and bool(event.why)
+    if not lost and event.state not in {b.BridgeState.DISARMED, b.BridgeState.FAULT}:
+        return
+    with spool.transaction():
+        flags = spool.flags(machine)
+        if not flags.disarmed and bridge.status().state is not b.BridgeState.IDLE:  # else it was re-armed meanwhile
+            spool.put_flags(machine, replace(flags, disarmed=event.why or f"the machine was {event.state}"))

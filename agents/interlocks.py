@@ -46,8 +46,8 @@ class FileInterlocks:
 class GpioInterlocks:
     """Inputs on GPIO lines through libgpiod's Python binding, version 2 (`gpiod`; Debian 12 packages version 1).
 
-    Source: https://libgpiod.readthedocs.io, `gpiod.request_lines`. Every line is pulled to the level that means open, as a
-    broken wire then does: up where a closed input connects it to ground (`active_low = true`), else down.
+    Source: https://libgpiod.readthedocs.io, `gpiod.request_lines`. Every line is pulled to the level that means open,
+    as a broken wire then does: up where a closed input connects it to ground (`active_low = true`), else down.
     """
 
     def __init__(self, chip: str, inputs: Iterable[InterlockInput]) -> None:

@@ -22,7 +22,7 @@ from agents.contract import messages as m
 from agents.contract.granting import may_give_up
 from agents.contract.vocabulary import FailureClass
 from agents.doubt import doubt_about
-from agents.halting import ask_or_stop
+from agents.halting import ask_or_stop, keep_blocked
 from agents.inputs import Asked, Fetched, Input, PauseAsked, Shop, Wake
 from agents.interlocks import Interlocks, power_permitted
 from agents.journal import Detail, failure_class, told
@@ -316,6 +316,8 @@ class Supervisor:
                 self.apply(lease, item.event, Detail(why=item.why))
 
     def _bridge_said(self, event: b.Event) -> None:
+        if isinstance(event, b.StateChanged):
+            keep_blocked(self._spool, self.name, self.bridge, event)
         lease = self.running()
         if lease is None:
             return
