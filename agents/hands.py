@@ -289,14 +289,18 @@ class Hands:
         detail = Detail(why=note, good=good, rejected=rejected, rejected_of=rejected_of)
         with supervisor.lock:
             fresh = self._agent.spool.lease(lease.lease) or lease
-            supervisor.apply(fresh, LeaseEvent.INSPECTED, detail)
+            if supervisor.apply(fresh, LeaseEvent.INSPECTED, detail) is None:
+                raise NotPossible(f"somebody else inspected {job} in this moment: their count stands")
         return f"{job}: {good} good, {rejected} rejected"
 
     def cancel_job(self, job: str) -> str:
         """Give up a job that is held here, running or not."""
         supervisor, lease = self._lease(job, LIVE, "cancelling")
         with supervisor.lock:
-            supervisor.cancel(self._agent.spool.lease(lease.lease) or lease, "cancelled by a person at the shop")
+            fresh = self._agent.spool.lease(lease.lease) or lease
+            if fresh.state not in LIVE:
+                raise NotPossible(f"{job} is {fresh.state} by now")
+            supervisor.cancel(fresh, "cancelled by a person at the shop")
         supervisor.post(Wake())
         return f"{job} was asked to cancel"
 

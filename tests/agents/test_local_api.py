@@ -7,7 +7,7 @@ import stat
 import threading
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from agents.agent import Agent
 from agents.contract import messages as m
 from agents.contract.envelope import decode, encode, wrap
 from agents.contract.vocabulary import MachineState, Process
-from agents.hands import Hands
+from agents.hands import Hands, NotPossible
 from agents.lease import LeaseState
 from agents.local_api import LocalServer, read_or_make_token
 from agents.metrics import AgentMetrics
@@ -317,6 +317,34 @@ def test_whose_pieces_were_bad_is_kept_in_the_journal_while_no_broker_is_there(h
     assert told >= 1
     inspected = house.told()["Inspected"]
     assert inspected.rejected_of == (m.RejectedPieces(order="or2", part="tag", rejected=1),)
+
+
+class Meanwhile:
+    """A lock that somebody else had just before."""
+
+    def __init__(self, lock: Any, deed: Callable[[], object]) -> None:
+        self._lock, self._deeds = lock, [deed]
+
+    def __enter__(self) -> None:
+        while self._deeds:
+            self._deeds.pop()()
+        self._lock.__enter__()
+
+    def __exit__(self, *error: object) -> None:
+        self._lock.__exit__(*error)
+
+
+def test_of_two_people_who_inspect_at_once_the_second_is_told_whose_count_stands(house: House) -> None:
+    finish_shared(house)
+    supervisor, hands = house.agent.supervisors["m1"], Hands(house.agent)
+    plain = supervisor.lock
+    supervisor.lock = Meanwhile(plain, lambda: hands.inspect("j1", 5, 0, ""))  # type: ignore[assignment]
+    with pytest.raises(NotPossible, match="somebody else"):
+        hands.inspect("j1", 0, 5, "warped")
+    supervisor.lock = plain
+    assert house.told()["Inspected"].good == 5
+    with pytest.raises(NotPossible, match="inspected"):
+        hands.cancel_job("j1")
 
 
 @pytest.mark.parametrize(("verb", "word"), [("accept", questions.AGREED), ("decline", questions.DECLINED)])
