@@ -21,6 +21,7 @@ from scheduler.dispatch.states import JobEvent
 from scheduler.orders import contents
 from scheduler.orders.laying import Table, key_of
 from scheduler.planning.batch import Load, why
+from scheduler.planning.groups import Groups
 from scheduler.store import content_queries, queries
 from scheduler.store.content_queries import LineRow
 from scheduler.store.record import record
@@ -60,20 +61,12 @@ def changes(table: Table, packed: Sequence[Load]) -> list[Change]:
 
 def _groups(loads: Sequence[Load], before: int) -> list[tuple[list[Load], list[Load]]]:
     """Loads as they lay and as they shall lie (`loads[before:]`), those together that share a job or equal pieces."""
-    root: dict[str, str] = {}
-
-    def find(name: str) -> str:
-        while root.setdefault(name, name) != name:
-            name = root[name]
-        return name
-
+    together = Groups[str]()
     for load in loads:
-        names = [f"piece {key}" for key, _ in load.pieces] + ([f"job {load.job}"] if load.job else [])
-        for name in names[1:]:
-            root[find(name)] = find(names[0])
+        together.join(*(f"piece {key}" for key, _ in load.pieces), *([f"job {load.job}"] if load.job else []))
     groups: dict[str, tuple[list[Load], list[Load]]] = {}
     for number, load in enumerate(loads):
-        group = groups.setdefault(find(f"piece {load.pieces[0][0]}"), ([], []))
+        group = groups.setdefault(together.name(f"piece {load.pieces[0][0]}"), ([], []))
         group[number >= before].append(load)
     return list(groups.values())
 

@@ -31,6 +31,7 @@ from scheduler.planning.core import (
     Schedule,
     copy_schedule,
 )
+from scheduler.planning.groups import Groups
 from scheduler.planning.problem import Longs
 from scheduler.planning.settling import NOT_TIMED, Resources, starts_otherwise
 from scheduler.planning.staggering import Shared, resources_of, settled
@@ -190,20 +191,13 @@ class Delays:
 
 def _groups(r: Resources) -> Longs:
     """By machine: a number that those have in common that share people or a circuit, through others too."""
-    above = list(range(len(r.crew)))
-
-    def root(m: int) -> int:
-        while above[m] != m:
-            above[m] = above[above[m]]
-            m = above[m]
-        return m
-
+    groups = Groups[int]()
     for shared in (r.crew, r.circuit):
         firsts: dict[int, int] = {}
         for m, one in enumerate(shared.tolist()):
             if one >= 0:
-                above[root(m)] = root(firsts.setdefault(one, m))
-    return np.array([root(m) for m in above], np.int64)
+                groups.join(firsts.setdefault(one, m), m)
+    return np.array([groups.name(m) for m in range(len(r.crew))], np.int64)
 
 
 def _otherwise(old: Resources, new: Resources) -> Mask:

@@ -6,9 +6,12 @@ over stretches. What a minute more of the pool would save is the price the Lagra
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 from numpy.typing import NDArray
 
+from scheduler.planning.groups import Groups
 from scheduler.planning.problem import Problem
 
 Reals = NDArray[np.float64]
@@ -18,19 +21,12 @@ COARSE, MOST = 240, 150_000
 
 def alike(p: Problem) -> list[NDArray[np.int64]]:
     """Machines in groups that compete for the same operations."""
-    group = np.arange(p.machines)
-
-    def root(m: int) -> int:
-        while group[m] != m:
-            m = int(group[m])
-        return m
-
-    for o in range(p.operations):
-        members = p.elig_machine[p.elig_ptr[o] : p.elig_ptr[o + 1]]
-        for m in members[1:]:
-            group[root(int(m))] = root(int(members[0]))
-    roots = np.array([root(m) for m in range(p.machines)])
-    return [np.flatnonzero(roots == r) for r in np.unique(roots)]
+    groups = Groups[int]()
+    able = (p.elig_machine[low:high].tolist() for low, high in itertools.pairwise(p.elig_ptr.tolist()))
+    for members in dict.fromkeys(map(tuple, able)):
+        groups.join(*members)
+    names = np.array([groups.name(m) for m in range(p.machines)])
+    return [np.flatnonzero(names == name) for name in np.unique(names)]
 
 
 def speeds(p: Problem) -> Reals:
