@@ -25,6 +25,7 @@ from agents.contract.messages import AgentPresence, AnyMessage, MachineReport, T
 from agents.contract.vocabulary import FailureClass
 from agents.doubt import put_in_doubt
 from agents.forgetting import LOOK_EVERY, forget, forget_told
+from agents.halting import end_unsupervised
 from agents.identity import keep_name
 from agents.inbox import Inbox
 from agents.inputs import Fetched, Wake
@@ -42,7 +43,7 @@ from agents.spool import Lease, Spool, SpoolFull
 from agents.telemetry import TelemetryLoop, reading
 from agents.teller import Teller
 from agents.toolpaths import GivenUp, ToolpathStore, ToolpathUnavailable, ToolpathWrong, problems_for
-from firmware_bridges.bridge import Bridge, BridgeError, BridgeState, WrongMachine
+from firmware_bridges.bridge import Bridge, BridgeState, WrongMachine
 from firmware_bridges.bridge import MachineConfig as BridgeConfig
 from firmware_bridges.checkpoint import read_checkpoint
 
@@ -255,7 +256,8 @@ class Agent:
         self.watch.end()
         self._fetchers.shutdown(wait=True, cancel_futures=True)
         for supervisor in self.supervisors.values():
-            supervisor.catch_up()
+            with contextlib.suppress(Exception):  # what is not written now, the next start finds
+                supervisor.catch_up()
         if self.line is not None:
             self.teller.pump()
             self.line.end(self._presence_message(False))
@@ -268,9 +270,14 @@ class Agent:
 
     def _supervise(self, supervisor: Supervisor) -> None:
         with logs.bound(shop=self.config.shop, machine=supervisor.name):
+            self.beats[supervisor.name] = self.clock.monotonic()
             while not self._ending.is_set():
-                self.beats[supervisor.name] = self.clock.monotonic()
-                supervisor.work(_TURN_S)
+                try:
+                    supervisor.work(_TURN_S)
+                    self.beats[supervisor.name] = self.clock.monotonic()
+                except Exception as error:  # noqa: BLE001 - a machine whose supervisor died would run on unsupervised
+                    if not self._ending.wait(_TURN_S):
+                        supervisor.trouble = end_unsupervised(supervisor.bridge, supervisor.name, error)
 
     def _keep_connected(self, supervisor: Supervisor) -> None:
         """Connect, then leave reconnecting to the bridge; try again while the machine is not there or not ours."""
@@ -280,10 +287,10 @@ class Agent:
                 try:
                     self._connect(supervisor)
                     told = ""
-                except BridgeError as error:
+                except Exception as error:  # noqa: BLE001 - whatever it was, it is tried again
                     if str(error) != told:
-                        told = str(error)
-                        _log.warning("not connected: %s", error, extra={"fields": {"machine": supervisor.name}})
+                        told, fields = str(error), {"fields": {"machine": supervisor.name}}
+                        _log.warning("not connected: %s (%s)", error, type(error).__name__, extra=fields)
                 supervisor.post(Wake())
             self._ending.wait(_CONNECT_EVERY_S)
 
@@ -339,6 +346,9 @@ class Agent:
             pass
         except (ToolpathWrong, ToolpathUnavailable, OSError) as error:
             failure, why = FailureClass.TOOLPATH_UNAVAILABLE, str(error)
+        except Exception as error:  # noqa: BLE001 - nobody else would hear of it, and the lease would wait for ever
+            _log.exception("the toolpath of %s could not be read", lease.job)
+            failure, why = FailureClass.TOOLPATH_UNSAFE, f"it could not be read ({type(error).__name__}: {error})"
         supervisor.post(Fetched(lease.lease, problems, failure, why))
 
     # --- the network ---------------------------------------------------------------------------------------------
@@ -402,11 +412,14 @@ class Agent:
             self.line.publish(topics.TELEMETRY.of(**where), self._wrapped(telemetry), qos=topics.TELEMETRY.qos)
 
     def machine_changed(self, machine: str) -> None:
-        """Tell all networks what is new of a machine."""
-        for network in self.networks:
-            network.tell_report(machine)
-        if self.line is not None and self.line.is_up:
-            self.views.changed(machine)
+        """Tell all networks what is new of a machine. One that cannot be told keeps no machine from its supervisor."""
+        try:
+            for network in self.networks:
+                network.tell_report(machine)
+            if self.line is not None and self.line.is_up:
+                self.views.changed(machine)
+        except Exception:  # noqa: BLE001 - see above
+            _log.exception("the report of %s could not be told", machine)
 
     def _publish_report(self, told: MachineReport) -> bool:
         where = {"shop": self.config.shop, "agent": self.config.agent, "machine": told.description.machine}

@@ -154,7 +154,11 @@ class MqttLine:
             client.subscribe(topic, qos=1)
         self._up.set()
         _log.info("connected to the broker at %s:%d, MQTT %s", self._settings.host, self._settings.port, self.protocol)
-        self._line.connected()
+        try:
+            self._line.connected()
+        except Exception:  # noqa: BLE001 - it would end the thread that hears all messages
+            _log.exception("the connection could not be taken up; it is made anew")
+            self._ask_again_later(client)
 
     def _fall_back(self, client: paho.Client) -> None:
         def change() -> None:
