@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import Final, Protocol
 
 from agents.clock import Clock
+from agents.spool import SpoolFull
 
 _log = logging.getLogger(__name__)
 
@@ -126,7 +127,11 @@ class Teller:
     def run(self) -> None:
         """The thread: pump, wait, until `end`."""
         while True:
-            wait_s = self.pump()
+            try:
+                wait_s = self.pump()
+            except SpoolFull as error:  # a card that cannot be read now may be read soon; untold is not lost
+                _log.error("%s", error)
+                wait_s = FIRST_REPEAT_S
             with self._changed:
                 if not self._dirty and not self._ending:
                     self._changed.wait(wait_s)
