@@ -5,6 +5,7 @@ Every value is checked where it is read; paths are relative to the file.
 
 from __future__ import annotations
 
+import os
 import stat
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -190,6 +191,11 @@ def _check_whole(config: AgentConfig, path: Path) -> None:
     for name in names:
         if names.count(name) > 1:
             raise ConfigError(f"{path}: two machines are called {name!r}; each needs its own id")
+    at_port: dict[str, str] = {}
+    for machine in config.machines:
+        port = machine.bridge.port and os.path.realpath(machine.bridge.port)
+        if port and at_port.setdefault(port, machine.name) != machine.name:
+            raise ConfigError(f"{path}: {at_port[port]} and {machine.name} are both at {port}; a port has one machine")
     brokers = [(mqtt.host, mqtt.port) for mqtt in (config.mqtt, *(one.mqtt for one in config.networks)) if mqtt.host]
     labels = [one.name for one in config.networks]
     if len(set(brokers)) < len(brokers) or len(set(labels)) < len(labels) or len(brokers) < len(labels):

@@ -6,6 +6,7 @@ changes by GET. One thread a connection, so that a slow phone cannot stand in th
 
 from __future__ import annotations
 
+import contextlib
 import hmac
 import json
 import logging
@@ -39,15 +40,23 @@ class BadRequest(Exception):
 
 
 def read_or_make_token(path: Path) -> str:
-    """The API's token; made on the first start, readable by the owner only. Raises OSError."""
-    try:
-        return path.read_text(encoding="ascii").strip()
-    except FileNotFoundError:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        token = secrets.token_urlsafe(24)
-        with os.fdopen(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "w", encoding="ascii") as file:
-            file.write(token + "\n")
-        return token
+    """The API's token; made on the first start, readable by the owner only. Raises OSError.
+
+    An empty file, as a power cut at the first start leaves it, is none: anybody would know that token.
+    """
+    with contextlib.suppress(FileNotFoundError):
+        token = path.read_text(encoding="ascii").strip()
+        if token:
+            return token
+    path.parent.mkdir(parents=True, exist_ok=True)
+    token, fresh = secrets.token_urlsafe(24), path.with_name(path.name + ".new")
+    fresh.unlink(missing_ok=True)
+    with os.fdopen(os.open(fresh, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "w", encoding="ascii") as file:
+        file.write(token + "\n")
+        file.flush()
+        os.fsync(file.fileno())
+    fresh.replace(path)
+    return token
 
 
 class LocalServer(ThreadingHTTPServer):

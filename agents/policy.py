@@ -280,7 +280,7 @@ def read_policy(path: Path) -> Policy:
     default = Policy()
     try:
         zone = ZoneInfo(root.text("timezone", "UTC"))
-    except (ZoneInfoNotFoundError, ValueError):
+    except (ZoneInfoNotFoundError, ValueError, OSError):  # OSError: `Europe` is a folder
         raise root.wrong("timezone", "a zone name such as Europe/Berlin") from None
     policy = Policy(
         accept=root.choice("accept", Accepting, Accepting.AUTO),

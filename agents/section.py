@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import tomllib
 from enum import StrEnum
@@ -93,8 +94,8 @@ class Section:
     ) -> float:
         """A number within bounds: `minval` and `maxval` inclusive, `above` exclusive."""
         value = self._take(key, default)
-        if not isinstance(value, int | float) or isinstance(value, bool):
-            raise self.wrong(key, "a number")
+        if not isinstance(value, int | float) or isinstance(value, bool) or not math.isfinite(value):
+            raise self.wrong(key, "a number")  # TOML knows nan and inf, and no bound holds against nan
         if minval is not None and value < minval:
             raise self.wrong(key, f"at least {minval}")
         if above is not None and value <= above:
@@ -139,6 +140,7 @@ class Section:
             not isinstance(value, list | tuple)
             or len(value) != 3
             or not all(isinstance(item, int | float) and not isinstance(item, bool) for item in value)
+            or not all(map(math.isfinite, value))
         ):
             raise self.wrong(key, "three numbers, [x, y, z]")
         return (float(value[0]), float(value[1]), float(value[2]))

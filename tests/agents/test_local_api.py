@@ -118,6 +118,17 @@ def test_the_token_is_the_owners_alone(tmp_path: Path) -> None:
     assert len(token) > 20
 
 
+@pytest.mark.parametrize("left", ["", "\n"])
+def test_an_empty_token_file_lets_nobody_in(tmp_path: Path, left: str) -> None:
+    """A power cut at the first start leaves one."""
+    path = tmp_path / "token"
+    path.write_text(left)
+    token = read_or_make_token(path)
+    assert len(token) > 20
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert read_or_make_token(path) == token
+
+
 def test_bed_material_and_disabling(house: House) -> None:
     assert house.machine("m1")["state"] == MachineState.OCCUPIED
     assert house.call("/api/machines/m1/bed-clear", {})[0] == 200

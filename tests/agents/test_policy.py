@@ -277,6 +277,7 @@ def test_the_file(tmp_path: Path) -> None:
         ('accept = "maybe"', "one of auto, ask"),
         ("longest_job_h = 0", "above 0"),
         ('timezone = "Mars/Base"', "zone name"),
+        ('timezone = "Europe"', "zone name"),
         ('colour = "red"', "unknown key `colour`"),
         ('need_classes = ["luxury"]', "survival"),
         ('[[window]]\nrrule = "EVERY DAY"\nhours = 3', "recurrence rule"),
