@@ -20,7 +20,7 @@ from agents.lease import LIVE, LeaseState
 from agents.mark import Mark
 from agents.spool import Spool
 from firmware_bridges import bridge as b
-from tests.agents.den import Den
+from tests.agents.den import AtOnce, Den
 from tests.agents.scene import PROGRAM, T0, grant_of, offer_of
 
 HOUR_LONG = PROGRAM + b";TIME:3600\n"
@@ -426,6 +426,31 @@ def test_a_scheduler_that_stays_away_does_not_keep_the_owner_from_working(heard:
     heard.clock.go(61)
     heard.turn()
     assert heard.runs == 1
+
+
+def test_pool_work_waits_for_an_own_job_that_is_still_surveyed(heard: Den) -> None:
+    """Not begun, it makes way; a job of the pool whose start was committed begins."""
+    heard.clear()
+    heard.agent.store.put(PROGRAM)
+    offer = offer_of(machine="m1")
+    heard.hear(offer)
+    heard.agent._fetchers = Never()  # type: ignore[assignment]
+    own = heard.queue(HOUR_LONG)
+    heard.agent._fetchers = AtOnce()  # type: ignore[assignment]
+    heard.hear(grant_of(offer))
+    heard.acknowledge()
+    assert heard.runs == 0
+    assert heard.state("j1") is LeaseState.READY
+    heard.hands.cancel_job(own)
+    heard.turn()
+    heard.acknowledge()
+    assert heard.runs == 1
+
+
+class Never:
+    """Fetching threads that are busy with something else."""
+
+    def submit(self, work: object, lease: object) -> None: ...
 
 
 def test_pool_work_does_not_wait_for_an_own_job_that_asks_a_person(heard: Den) -> None:

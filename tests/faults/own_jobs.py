@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from tests.faults.shop import Shop
 
 _MOST: Final = 2
+#: Whoever clears beds and re-arms machines is often not the owner, who has to be asked.
+_ANSWERS: Final = 0.1
 _PRINT: Final = b"; own %d\nG21\nG90\nM104 S60\nG28\nG1 X5 Y5 Z0.3 F3000\nG1 X60 Y5\nM104 S0\nM140 S0\nM107\n"
 _CUT: Final = b"; own %d\nG21\nG90\nM4 S0\nG0 X2 Y2\nG1 X30 Y2 S500 F1200\nG1 X30 Y20\nM5\n"
 
@@ -96,7 +98,7 @@ class OwnJobs:
                     self._life._do("", lambda shop=shop, job=job: self._answer(shop, job))  # type: ignore[misc]
 
     def _answer(self, shop: Shop, job: str) -> None:
-        if shop.hands is None or (not self._life.calm and self._chance.random() < 0.5):
+        if shop.hands is None or (not self._life.calm and self._chance.random() > _ANSWERS):
             return
         if self.made[job]:
             shop.hands.cancel_job(job)
