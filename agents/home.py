@@ -197,12 +197,11 @@ class Home:
             last = self.book.heard_upto(agent)
             if seq <= last:
                 if self.book.heard_id(agent, seq) != envelope.id:
-                    why = f"number {seq} {m.NUMBER_USED}: the agent's memory is an old copy"
-                    self.book.note_heard(agent, seq, envelope.id, why)
+                    self.book.note_heard(agent, seq, envelope.id, m.used_number(seq))
             elif seq == last + 1 or last == 0:
                 refused, done = self._event(agent, envelope.body)
                 self.book.note_heard(agent, seq, envelope.id, refused)
-            refusals = tuple(m.RefusedEvent(seq=at, why=why[:300]) for at, why in self.book.refused(agent))
+            refusals = tuple(m.refused_event(at, why) for at, why in self.book.refused(agent))
             ack = m.JournalAck(upto=self.book.heard_upto(agent), refused=refusals)
         return (*done, Say(self._to(agent), self._wrapped(ack)))
 

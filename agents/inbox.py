@@ -7,7 +7,7 @@ here touches a machine; no message can. The worst that a hostile sender gets is 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from dataclasses import replace
 from datetime import datetime
 from typing import Final
@@ -212,7 +212,7 @@ class Inbox:
         channel = Channel(self._spool, home_channel(home))
         last = channel.last_seq
         refused = {event.seq: event.why for event in body.refused if event.seq <= body.upto}
-        used = [seq for seq, why in refused.items() if m.NUMBER_USED in why and channel.event(seq) is not None]
+        used = any(event.number_used and event.seq in refused and channel.event(event.seq) for event in body.refused)
         looks = tuple(Look(machine) for machine in sorted(self._machines))
         if used or 0 < last < body.upto <= last + _WIDEST_JUMP:
             _log.warning("%s knows events up to %d, the last told to it is %d: an old spool", home, body.upto, last)
@@ -328,7 +328,7 @@ class Inbox:
         if body.upto > last + _WIDEST_JUMP:
             raise RefusedMessage(f"event {body.upto} is acknowledged; the last told from here is {last}")
         refused = {event.seq: event.why for event in body.refused if 0 < event.seq <= body.upto}
-        if body.upto > last or self._opens_with_used_numbers(refused):
+        if body.upto > last or self._opens_with_used_numbers(body, refused):
             _log.warning(
                 "events up to %d are committed, the last told from here is %d: an old spool was restored",
                 body.upto,
@@ -358,12 +358,12 @@ class Inbox:
         )
         return True
 
-    def _opens_with_used_numbers(self, refused: dict[int, str]) -> bool:
+    def _opens_with_used_numbers(self, body: m.JournalAck, refused: Container[int]) -> bool:
         """Whether a number of this start, up to its holdings, was another event's in a life forgotten here."""
         if not self._opening:
             return False
-        used = (seq for seq, why in refused.items() if seq >= self._first and m.NUMBER_USED in why)
-        return self._opening in refused or any(seq < self._opening for seq in used)
+        used = (event.seq for event in body.refused if event.number_used and event.seq in refused)
+        return self._opening in refused or any(self._first <= seq < self._opening for seq in used)
 
     def _remember_too_little(self, upto: int, now: datetime) -> Restored:
         """The spool is an old copy: what happened to the machines since is not known here."""

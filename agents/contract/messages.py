@@ -44,9 +44,12 @@ from agents.contract.offers import (
     PauseRequest,
     PieceLine,
     ReconcileRequest,
+    Refusal,
     RefusedEvent,
     ToolpathRef,
     Withdrawal,
+    refused_event,
+    used_number,
 )
 from agents.contract.own_work import OwnStep, OwnWork
 from agents.contract.presence import (
@@ -133,6 +136,7 @@ __all__ = [
     "Progressed",
     "Ready",
     "ReconcileRequest",
+    "Refusal",
     "RefusedEvent",
     "RejectedPieces",
     "Resumed",
@@ -147,4 +151,6 @@ __all__ = [
     "Tool",
     "ToolpathRef",
     "Withdrawal",
+    "refused_event",
+    "used_number",
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from typing import Annotated, Final
 
 from msgspec import Meta, Struct
@@ -128,8 +129,20 @@ class CancelRequest(Message, frozen=True, kw_only=True, tag="cancel_request"):
     why: Text
 
 
-#: In the `why` of a refused event: its number belongs to another event, so the agent's memory is an old copy.
+#: How peers that name no kinds say that a number belongs to another event; `why` says it so to them still.
 NUMBER_USED: Final = "was used before for another event"
+
+
+class Refusal(StrEnum):
+    """What an agent has to know of a refusal, beside that it was one. Kinds of newer peers are read as `OTHER`."""
+
+    OTHER = "other"
+    NUMBER_USED = "number_used"
+    """The number belongs to another event, so the agent's memory is an old copy."""
+
+    @classmethod
+    def _missing_(cls, value: object) -> Refusal:
+        return cls.OTHER
 
 
 class RefusedEvent(Struct, frozen=True, kw_only=True):
@@ -137,6 +150,24 @@ class RefusedEvent(Struct, frozen=True, kw_only=True):
 
     seq: int
     why: str
+    kind: Refusal | None = None
+    """None: said by an older peer, in `why` alone."""
+
+    @property
+    def number_used(self) -> bool:
+        """Whether the number belongs to another event."""
+        return NUMBER_USED in self.why if self.kind is None else self.kind is Refusal.NUMBER_USED
+
+
+def used_number(seq: int) -> str:
+    """Why an event is refused whose number belongs to another one; kept as it is by whoever refuses."""
+    return f"number {seq} {NUMBER_USED}: the agent's memory is an old copy"
+
+
+def refused_event(seq: int, why: str) -> RefusedEvent:
+    """A refusal as it is told, by what was kept of it."""
+    kind = Refusal.NUMBER_USED if why == used_number(seq) else Refusal.OTHER
+    return RefusedEvent(seq=seq, why=why[:300], kind=kind)
 
 
 class JournalAck(Message, frozen=True, kw_only=True, tag="journal_ack"):

@@ -270,18 +270,14 @@ def _keep_early(c: sa.Connection, book: _Book, entry: Entry, now: datetime) -> N
     if before is entry:
         c.execute(sa.insert(t.inbox).values(**_row(entry, now, applied=False), payload=entry.payload))
     elif before.message != entry.message:
-        book.early[entry.seq] = replace(before, refused=_used(entry))
+        book.early[entry.seq] = replace(before, refused=m.used_number(entry.seq))
         where = (t.inbox.c.agent == entry.agent, t.inbox.c.seq == entry.seq)
-        c.execute(sa.update(t.inbox).where(*where).values(refused=_used(entry)))
-
-
-def _used(entry: Entry) -> str:
-    return f"number {entry.seq} {m.NUMBER_USED}: the agent's memory is an old copy"
+        c.execute(sa.update(t.inbox).where(*where).values(refused=m.used_number(entry.seq)))
 
 
 def _repeated(c: sa.Connection, book: _Book, entry: Entry, now: datetime) -> None:
     """The same event again is no news; another event under a number that was used is refused, and so is that number."""
-    why = _used(entry)
+    why = m.used_number(entry.seq)
     done = book.done.get(entry.seq)
     if done is not None:
         if done.entry.message != entry.message:
@@ -319,7 +315,12 @@ _PROGRESS: Final = (
         # Not the bare column: SQLite would go through all that runs for each word, by the index on the state.
         sa.func.coalesce(t.jobs.c.state, "").in_([JobState.RUNNING.value, JobState.HELD.value]),
     )
-    .values(line=_to_line, progress=_part_done, flag="")
+    .values(
+        line=_to_line,
+        progress=_part_done,
+        # That it goes on is no answer where it was asked to end.
+        flag=sa.case((t.jobs.c.cancel_why == "", ""), else_=t.jobs.c.flag),
+    )
 )
 
 
@@ -328,7 +329,7 @@ def _acknowledgements(c: sa.Connection, books: dict[str, _Book]) -> dict[str, m.
     refused: dict[str, list[m.RefusedEvent]] = {agent: [] for agent in books}
     for agent, seq, why in c.execute(_REFUSED, names_of(books)):
         if len(refused[agent]) < _REFUSED_SAID and seq <= books[agent].cursor:
-            refused[agent].append(m.RefusedEvent(seq=seq, why=why[:300]))
+            refused[agent].append(m.refused_event(seq, why))
     last = {agent: book.done[book.cursor].entry.message for agent, book in books.items() if book.cursor in book.done}
     still = books.keys() - last.keys()
     if still:

@@ -88,3 +88,26 @@ def test_topics_are_told_apart() -> None:
         assert found == (topic, values)
     assert identify("workshed/v1/board/x/y") is None
     assert identify("elsewhere/v1/a/b/inbox") is None
+
+
+@pytest.mark.parametrize(
+    ("said", "used"),
+    [
+        ({"kind": "number_used", "why": "nummer 9"}, True),
+        ({"kind": "other", "why": f"number 9 {m.NUMBER_USED}"}, False),
+        ({"kind": "of a newer peer", "why": "no"}, False),
+        ({"why": f"number 9 {m.NUMBER_USED}"}, True),
+        ({"why": "fence 1 is stale"}, False),
+    ],
+)
+def test_a_used_number_is_told_by_a_field_and_by_older_peers_in_words(said: dict[str, str], used: bool) -> None:
+    event = msgspec.convert({"seq": 9, **said}, m.RefusedEvent)
+    assert event.number_used is used
+
+
+def test_what_is_told_of_a_used_number_is_understood_by_older_peers_too() -> None:
+    told = m.refused_event(9, m.used_number(9))
+    assert told.kind is m.Refusal.NUMBER_USED
+    assert m.NUMBER_USED in told.why
+    assert m.refused_event(9, m.used_number(8)).kind is m.Refusal.OTHER
+    assert m.refused_event(9, "x" * 400).why == "x" * 300
