@@ -1,7 +1,8 @@
 """The agent's own HTTP: a page for the phone and an API, from the standard library alone.
 
 Works with broker and scheduler dead. Every request but the page's shell and the metrics needs the token; nothing
-changes by GET. One thread a connection, so that a slow phone cannot stand in the way of an emergency stop.
+changes by GET. One thread a connection, and not too many of them, so that neither a slow phone nor a hundred can stand
+in the way of an emergency stop.
 """
 
 from __future__ import annotations
@@ -12,11 +13,14 @@ import json
 import logging
 import os
 import secrets
-from collections.abc import Callable
+import sys
+import threading
+from collections.abc import Callable, Iterator
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib import resources
 from pathlib import Path
+from socket import SHUT_RDWR, socket
 from typing import Any, Final, TypeVar, cast
 from urllib.parse import parse_qs, urlsplit
 
@@ -32,6 +36,9 @@ from agents.toolpath_serving import Find, serve_toolpath
 _log = logging.getLogger(__name__)
 
 _LARGEST_BODY: Final = 64 * 1024
+#: Connections at a time, a thread each: phones that sleep and strangers who only knock may not use up the process's
+#: threads (the unit's TasksMax), or nobody could stop a machine any more.
+MOST_CONNECTIONS: Final = 24
 _T = TypeVar("_T")
 
 
@@ -77,7 +84,46 @@ class LocalServer(ThreadingHTTPServer):
         """Bind; raises OSError when the address is taken. `find`: toolpaths that other shops may have."""
         self.token, self.hands, self.metrics, self.largest_program = token, hands, metrics, largest
         self.find = find
+        self._gate = threading.Lock()
+        self._open: dict[socket, None] = {}
+        """Those that said nothing with the token for longest come first."""
+        self._at_work: set[socket] = set()
         super().__init__((settings.host, settings.port), _Handler)
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        """One connection more; where there are too many, the one that was of no use for longest goes."""
+        with self._gate:
+            idle = next((one for one in self._open if one not in self._at_work), None)
+            if len(self._open) >= MOST_CONNECTIONS and idle is not None:
+                del self._open[idle]
+                with contextlib.suppress(OSError):
+                    idle.shutdown(SHUT_RDWR)  # its thread reads the end, and closes it
+            self._open[request] = None
+        super().process_request(request, client_address)
+
+    @contextlib.contextmanager
+    def at_work(self, request: socket) -> Iterator[None]:
+        """Somebody who knows the token asked something on this connection: it is kept until that is answered."""
+        with self._gate:
+            if self._open.pop(request, self) is None:
+                self._open[request] = None
+            self._at_work.add(request)
+        try:
+            yield
+        finally:
+            with self._gate:
+                self._at_work.discard(request)
+
+    def shutdown_request(self, request: Any) -> None:
+        """The connection is over."""
+        with self._gate:
+            self._open.pop(request, None)
+        super().shutdown_request(request)
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A peer that went away is no error of ours; all else is."""
+        broken = isinstance(sys.exception(), OSError)
+        _log.log(logging.DEBUG if broken else logging.ERROR, "a request from %s broke", client_address, exc_info=True)
 
     @property
     def address(self) -> str:
@@ -111,12 +157,11 @@ class _Handler(BaseHTTPRequestHandler):
                 self._problem(HTTPStatus.NOT_FOUND, "no job in this shop's care names such a toolpath")
         elif not self._allowed():
             self._problem(HTTPStatus.UNAUTHORIZED, "the token is missing or wrong: send `Authorization: Bearer TOKEN`")
-        elif path == "/api/state":
-            self._json(HTTPStatus.OK, self._server.hands.state())
         else:
             parts = tuple(part for part in path.split("/") if part)
             query = parse_qs(urlsplit(self.path).query)
-            self._answer(lambda: look(self._server.hands, parts, query))
+            with self._server.at_work(self.connection):
+                self._answer(lambda: look(self._server.hands, parts, query))
 
     def do_POST(self) -> None:
         """One operation of a person."""
@@ -126,7 +171,8 @@ class _Handler(BaseHTTPRequestHandler):
             return
         url = urlsplit(self.path)
         parts = tuple(part for part in url.path.split("/") if part)
-        self._answer(lambda: {"said": operate(self._server.hands, parts, self._body(parts), parse_qs(url.query))})
+        with self._server.at_work(self.connection):
+            self._answer(lambda: {"said": operate(self._server.hands, parts, self._body(parts), parse_qs(url.query))})
 
     def _answer(self, deed: Callable[[], object]) -> None:
         """What came of it as JSON, or the problem as RFC 9457 has it."""
@@ -216,6 +262,8 @@ class _Inspection(msgspec.Struct):
 def look(hands: Hands, parts: tuple[str, ...], query: dict[str, list[str]]) -> object:
     """Answer `GET /{parts…}`; changes nothing. Raises BadRequest, NotPossible, Unknown."""
     match parts:
+        case ("api", "state"):
+            return hands.state()
         case ("api", "jobs", job, "restart"):
             line = query.get("line", [""])[0]
             if line and not line.isdigit():

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import socket
 import stat
 import threading
 import urllib.error
@@ -22,7 +24,7 @@ from agents.contract.envelope import decode, encode, wrap
 from agents.contract.vocabulary import MachineState, Process
 from agents.hands import Hands, NotPossible
 from agents.lease import LeaseState
-from agents.local_api import LocalServer, read_or_make_token
+from agents.local_api import MOST_CONNECTIONS, LocalServer, read_or_make_token
 from agents.metrics import AgentMetrics
 from agents.policy import Accepting, Policy
 from firmware_bridges import bridge as b
@@ -116,6 +118,37 @@ def test_the_token_is_the_owners_alone(tmp_path: Path) -> None:
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert read_or_make_token(path) == token
     assert len(token) > 20
+
+
+def test_a_hundred_connections_that_say_nothing_stand_in_nobodys_way(house: House) -> None:
+    """Each would have a thread; the service's process may have 64."""
+    at = house.server.server_address[:2]
+    before = threading.active_count()
+    knocking = [socket.create_connection(at) for _ in range(100)]  # type: ignore[arg-type]
+    for one in knocking:
+        with contextlib.suppress(OSError):
+            one.sendall(b"POST /api/machines/m1/stop HTTP/1.1\r\n")
+    assert house.call("/api/machines/m1/stop", {})[0] == 200
+    assert house.bridges["marlin"].calls.count("emergency_stop") == 1
+    eventually(
+        lambda: threading.active_count() <= before + MOST_CONNECTIONS,
+        what=lambda: f"{threading.active_count()} threads are {before} and {MOST_CONNECTIONS}",
+    )
+    for one in knocking:
+        one.close()
+
+
+def test_who_is_being_answered_is_not_sent_away_for_somebody_who_knocks(house: House) -> None:
+    host, port = house.server.server_address[:2]
+    with socket.create_connection((host, port)) as asking:  # type: ignore[arg-type]
+        head = ("POST /api/machines/m1/disable HTTP/1.1", f"Authorization: Bearer {house.token}", "Content-Length: 2")
+        asking.sendall("\r\n".join((*head, "", "")).encode())
+        eventually(lambda: bool(house.server._at_work), what=lambda: "its body is waited for")
+        knocking = [socket.create_connection((host, port)) for _ in range(100)]  # type: ignore[arg-type]
+        asking.sendall(b"{}")
+        assert asking.recv(4096).startswith(b"HTTP/1.1 200")
+        for one in knocking:
+            one.close()
 
 
 @pytest.mark.parametrize("left", ["", "\n"])
