@@ -223,6 +223,17 @@ def flag_overdue(c: sa.Connection, s: Scene) -> None:
     queries.update_job(c, s.job, {"flag": text, "deadline": None})
 
 
+def expect_end(c: sa.Connection, s: Scene) -> None:
+    """The machine should confirm soon that it ended."""
+    queries.update_job(c, s.job, {"deadline": s.now + s.limits.cancel})
+
+
+def flag_no_end(c: sa.Connection, s: Scene) -> None:
+    """Say so; only the machine's word, or a person's, ends the attempt."""
+    text = f"cancelled ({s.job.cancel_why}), and the machine did not confirm that it ended: look at it, stop it there"
+    queries.update_job(c, s.job, {"flag": text, "deadline": None})
+
+
 def clear_flag(c: sa.Connection, s: Scene) -> None:
     """The agent spoke: whatever was in doubt no longer is, but for a fence that was given out and is not known here."""
     if s.job.flag and not newer_fence_seen(c, s.job):
@@ -288,6 +299,8 @@ ACTIONS: Final[dict[Action, Callable[[sa.Connection, Scene], None]]] = {
     Action.ASK_PAUSE: ask_pause,
     Action.EXPECT_FIRST_LINE: expect_first_line,
     Action.FLAG_OVERDUE: flag_overdue,
+    Action.EXPECT_END: expect_end,
+    Action.FLAG_NO_END: flag_no_end,
     Action.CLEAR_FLAG: clear_flag,
     Action.CLEAR_FAULTS: clear_faults,
     Action.COUNT_FAULT: count_fault,

@@ -16,6 +16,8 @@ class Limits:
     """A lease not begun by then (after its planned start) lapses and the job is offered anew."""
     first_line: timedelta = timedelta(minutes=10)
     """STARTING without a confirmed first line for so long is flagged (heating counts)."""
+    cancel: timedelta = timedelta(minutes=2)
+    """A machine asked to end that did not confirm it for so long is asked once more, and its job flagged."""
     decline: timedelta = timedelta(minutes=10)
     """A shop that declined is not asked for the same job before that, unless it named another time."""
     unanswered: timedelta = timedelta(minutes=2)

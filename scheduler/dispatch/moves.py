@@ -14,7 +14,14 @@ from typing import Any, Final
 import sqlalchemy as sa
 
 from agents.contract import logs
-from agents.contract.vocabulary import CLOSED_STATES, FILE_FAULTS, LEASED_STATES, FailureClass, JobState
+from agents.contract.vocabulary import (
+    CLOSED_STATES,
+    FILE_FAULTS,
+    LEASED_STATES,
+    MOTION_STATES,
+    FailureClass,
+    JobState,
+)
 from scheduler.dispatch import actions
 from scheduler.dispatch.limits import Limits
 from scheduler.dispatch.retry import Again, after_failure
@@ -87,7 +94,7 @@ class Mover:
         elif to in (JobState.LEASED, JobState.STAGED, JobState.READY):
             if job.state is JobState.OFFERED:
                 values["deadline"] = happening.now + self.limits.start
-        elif not (to is JobState.STARTING and job.state is JobState.STARTING):
+        elif to not in MOTION_STATES or not (to is job.state is JobState.STARTING or job.cancel_why):
             values["deadline"] = None
         if to not in LEASED_STATES and to not in (JobState.OFFERED, JobState.FINISHED, JobState.INSPECTED):
             values |= {"line": 0, "progress": 0.0}

@@ -77,6 +77,10 @@ def differences(leases: Sequence[LeaseRow], jobs: Mapping[str, JobRow], holdings
             why = f"the agent runs it under fence {holding.fence}, and here it is {state}: this database is an old copy"
             found.append(Difference(Deed.DOUBT, holding.job, holding.fence, why))
         if (holding.job, holding.fence) in live:
+            held_here = jobs.get(holding.job)
+            if at_work and held_here is not None and held_here.cancel_why:
+                why = f"the job was cancelled: {held_here.cancel_why}"
+                found.append(Difference(Deed.ASK_CANCEL, holding.job, holding.fence, why))
             continue
         deed = Deed.ASK_CANCEL if at_work else Deed.TAKE_BACK
         found.append(Difference(deed, holding.job, holding.fence, "this lease is not live here any more"))

@@ -40,6 +40,7 @@ class JobEvent(StrEnum):
     FAILED = "failed"
     CANCELLED = "cancelled"
     CANCEL_ASKED = "cancel_asked"
+    CANCEL_OVERDUE = "cancel_overdue"
     PAUSE_ASKED = "pause_asked"
     CANCEL_CONFIRMED = "cancel_confirmed"
     STOPPED_BY_SHOP = "stopped_by_shop"
@@ -63,6 +64,8 @@ class Action(StrEnum):
     ASK_PAUSE = "ask_pause"
     EXPECT_FIRST_LINE = "expect_first_line"
     FLAG_OVERDUE = "flag_overdue"
+    EXPECT_END = "expect_end"
+    FLAG_NO_END = "flag_no_end"
     CLEAR_FLAG = "clear_flag"
     CLEAR_FAULTS = "clear_faults"
     COUNT_FAULT = "count_fault"
@@ -98,7 +101,7 @@ TRANSITIONS: Final[dict[tuple[JobState, JobEvent], Step]] = {
     (_S.OFFERED, _E.CLAIMED): Step(_S.LEASED, (_A.GRANT, _A.CLOSE_OFFER, _A.TELL_ORDER)),
     (_S.WAITING, _E.CANCELLED): Step(_S.CANCELLED, (_A.TELL_ORDER,)),
     (_S.OFFERED, _E.CANCELLED): Step(_S.CANCELLED, (_A.WITHDRAW_OFFER, _A.CLOSE_OFFER, _A.TELL_ORDER)),
-    (_S.FAILED, _E.CANCELLED): Step(_S.CANCELLED, (_A.TELL_ORDER,)),
+    (_S.FAILED, _E.CANCELLED): Step(_S.CANCELLED, (_A.CLEAR_FLAG, _A.TELL_ORDER)),
     (_S.FAILED, _E.RETRIED): Step(_S.WAITING, (_A.CLEAR_FLAG, _A.TELL_ORDER)),
     # Its home permitted a start while the scheduler was away.
     (_S.WAITING, _E.STARTED_BY_HOME): _BY_HOME,
@@ -148,7 +151,8 @@ TRANSITIONS: Final[dict[tuple[JobState, JobEvent], Step]] = {
             (_E.FAILED, _FAILED),
             (_E.STOPPED_BY_SHOP, _FAILED),
             (_E.CANCEL_CONFIRMED, _GONE),
-            (_E.CANCEL_ASKED, Step(state, (_A.ASK_CANCEL,))),
+            (_E.CANCEL_ASKED, Step(state, (_A.ASK_CANCEL, _A.EXPECT_END))),
+            (_E.CANCEL_OVERDUE, Step(state, (_A.ASK_CANCEL, _A.FLAG_NO_END))),
             (_E.PAUSE_ASKED, Step(state, (_A.ASK_PAUSE,))),
             (_E.DECLARED_LOST, _LOST),
         )

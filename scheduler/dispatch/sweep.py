@@ -31,7 +31,7 @@ MOST_AT_ONCE: Final = 5
 _AGENTS_AT_ONCE: Final = 20
 _NOT_BEGUN: Final = LEASED_STATES - MOTION_STATES
 #: States that time alone ends.
-_TIMED: Final = _NOT_BEGUN | {JobState.OFFERED, JobState.STARTING}
+_TIMED: Final = _NOT_BEGUN | MOTION_STATES | {JobState.OFFERED}
 _CLOCK_SLACK: Final = timedelta(seconds=5)
 _SILENT: Final = "no word from the agent since"
 
@@ -168,6 +168,8 @@ def _deadline(c: sa.Connection, mover: Mover, job: JobRow, now: datetime) -> Non
         )
     elif job.state in _NOT_BEGUN:
         happening = Happening(JobEvent.LEASE_LAPSED, now, why="it was not begun in time")
+    elif job.cancel_why:
+        happening = Happening(JobEvent.CANCEL_OVERDUE, now, why=job.cancel_why)
     else:
         happening = Happening(JobEvent.START_OVERDUE, now)
     mover.move(c, job, happening)

@@ -124,3 +124,35 @@ def test_a_machine_that_its_shop_has_no_more_is_offered_nothing(line: Line) -> N
     line.hear(agent.report("m1", line.now))
     line.plan()
     assert line.job(job).state is JobState.OFFERED
+
+
+def test_a_machine_that_does_not_confirm_its_end_is_asked_again_and_shown(line: Line) -> None:
+    (job,) = line.order()
+    offer(line)
+    start(line, job)
+    agent = agent_of(line)
+
+    def asked_to_end() -> int:
+        line.send()
+        bodies = [decode(payload).body for payload in line.office.boxes.pop(agent.inbox_topic(), [])]
+        return sum(isinstance(body, m.CancelRequest) for body in bodies)
+
+    cancel(line, job)
+    assert asked_to_end() == 1
+    line.clock.pass_(minutes=1)
+    line.plan()
+    assert (asked_to_end(), line.job(job).flag) == (0, "")
+    line.clock.pass_(minutes=2)
+    line.plan()
+    assert asked_to_end() == 1
+    agent.progress(job, line.now, 0.5)
+    line.hear(*agent.unacked())
+    assert "did not confirm that it ended" in line.job(job).flag
+    assert line.job(job).state is JobState.RUNNING
+    agent.holdings(line.now)  # the agent comes back after days: the request is over, the wish is not
+    line.hear(*agent.unacked())
+    assert asked_to_end() == 1
+    body = m.CancelConfirmed(job=job, fence=1, machine="m1", last_line=3, why="no longer needed")
+    agent.say(body, line.now)
+    line.hear(*agent.unacked())
+    assert (line.job(job).state, line.job(job).flag) == (JobState.CANCELLED, "")
