@@ -71,6 +71,8 @@ class LocalServer(ThreadingHTTPServer):
 
     daemon_threads = True
     allow_reuse_address = True
+    request_queue_size = 128
+    """With the library's 5, a stop behind a few others waits a second for its connection to be tried again."""
 
     def __init__(
         self,
