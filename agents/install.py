@@ -73,7 +73,8 @@ CapabilityBoundingSet=
 AmbientCapabilities=
 UMask=0077
 MemoryMax=160M
-TasksMax=64
+# Seven threads a machine, those of the page, a dozen others.
+TasksMax=256
 OOMScoreAdjust=-500
 
 [Install]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import faulthandler
 import logging
 import signal
 import threading
@@ -28,6 +29,7 @@ _WATCHDOG_S = 10.0
 def serve(config: AgentConfig, *, upgrade_file: Path | None = None) -> int:
     """Run until SIGTERM or SIGINT; the exit code. With `upgrade_file`: end when idle once it is there."""
     ending = _on_signals()
+    faulthandler.enable()  # the watchdog's SIGABRT leaves in the journal where every thread stood
     config = located(config)
     agent = Agent(config, open_bridge)
     token = read_or_make_token(config.http.token_file)

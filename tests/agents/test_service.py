@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import subprocess
 from pathlib import Path
@@ -64,3 +65,15 @@ def test_an_upgrade_waits_until_nothing_runs(tmp_path: Path) -> None:
             eventually(lambda: "run_finished" in serving.said(), 90, serving.said)
             assert serving.process.wait(30) == 0, "a service manager that does not listen holds nothing up"
             assert not upgrade.exists(), "the next one would end at once"
+
+
+def test_what_it_hung_in_is_in_the_log_when_the_watchdog_ends_it(tmp_path: Path) -> None:
+    config, _ = write_shop(tmp_path, None, printer("m1", tmp_path / "nothing"))
+    serving = Serving(config, tmp_path, tmp_path / "upgrade")
+    with ending(serving), serving.manager:
+        eventually(lambda: "READY=1" in serving.words(), 30, serving.said)
+        serving.process.send_signal(signal.SIGABRT)
+        assert serving.process.wait(30) == -signal.SIGABRT
+        said = serving.said()
+        assert "_keep_connected" in said, "every thread says where it stood"
+        assert " in serve" in said
