@@ -316,6 +316,7 @@ FAULTS: Final[dict[str, Callable[[Life], None]]] = {
         *(clock_back_as_person_leaves, lease_lapses_unheard),
         *(owner_closes, material_runs_out, damage_transfer, damage_cache),
         *(away.scheduler_away, away.away_and_agent_killed, away.away_and_agent_cut, away.away_and_agent_paused),
+        *(away.away_and_agent_put_back, away.away_and_back_on_an_old_database),
         *(away.scheduler_cut_on_one_side, away.scheduler_stopped_for_long),
     )
 }

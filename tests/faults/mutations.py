@@ -23,10 +23,11 @@ import pytest
 from tests.faults.grounds import template_database
 from tests.faults.lives import live
 from tests.faults.own_jobs_spoiled import OWN
+from tests.faults.pulling_spoiled import PULLING
 from tests.faults.rules import NotKept
 from tests.faults.spoiling import MUTATIONS, Mutation
 
-ALL = MUTATIONS | OWN
+ALL = MUTATIONS | OWN | PULLING
 
 
 def first_broken(template: Path, seeds: range, faults: int, only: str) -> tuple[int, str]:

@@ -13,6 +13,7 @@ from typing import Final
 
 _WRITTEN: Final = ("offered", "claimed", "staged", "ready", "start_intended", "running", "finished", "inspected")
 _JOURNALLED: Final = ("Claimed", "Staged", "GatesShut", "Ready", "StartIntended", "Running", "Finished", "Inspected")
+_AWAY: Final = ("a home's grant", "a home's permission", "HomeBook", "GivenUp")
 
 #: The moments of an ordinary life, in its order; each is chosen as often as any other.
 NAMED: Final = (
@@ -35,6 +36,8 @@ NAMED: Final = (
     "machine: was called, and has confirmed nothing",
     "machine: runs",
     "machine: holds",
+    *(f"agent: {when} the commit of {what}" for what in _AWAY for when in ("before", "after")),
+    *(f"broker: {what} has come" for what in ("BoardMark", "BoardClaim", "HomeBook")),
     "scheduler: before the outbox is marked sent",
     "scheduler: after the outbox is marked sent",
 )
