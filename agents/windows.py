@@ -146,6 +146,11 @@ def _utc(wall: datetime, zone: ZoneInfo) -> datetime:
     return wall.replace(tzinfo=zone).astimezone(UTC)
 
 
+def _readings(wall: datetime, zone: ZoneInfo) -> tuple[datetime, datetime]:
+    """What a wall time may mean where clocks change; twice the same where they do not."""
+    return _utc(wall, zone), _utc(wall.replace(fold=1), zone)
+
+
 def _clipped(start: datetime, end: datetime, span: Interval) -> Interval | None:
     start, end = max(start, span.start), min(end, span.end)
     return Interval(start, end) if start < end else None
@@ -175,8 +180,9 @@ def _silences(hours: QuietHours, zone: ZoneInfo, span: Interval) -> list[Interva
     while day <= last:
         if day.weekday() in hours.weekdays:
             until = day if hours.end > hours.start else day + timedelta(days=1)
-            start = _utc(datetime.combine(day, hours.start), zone)
-            end = _utc(datetime.combine(until, hours.end), zone)
+            # A clock put back shows some times twice, one put forward some never: it is quiet in any reading.
+            start = min(_readings(datetime.combine(day, hours.start), zone))
+            end = max(_readings(datetime.combine(until, hours.end), zone))
             clipped = _clipped(start, end, span)
             if clipped is not None:
                 found.append(clipped)

@@ -177,6 +177,23 @@ def test_eight_o_clock_stays_eight_o_clock_when_summer_time_ends() -> None:
     assert [i.start.hour for i in opened] == [6, 7, 7]
 
 
+@pytest.mark.parametrize("night", [datetime(2026, 3, 28, 20, tzinfo=UTC), datetime(2026, 10, 24, 20, tzinfo=UTC)])
+@pytest.mark.parametrize(
+    ("start", "end"), [("22:00", "07:00"), ("01:00", "02:30"), ("02:15", "02:45"), ("02:30", "03:30")]
+)
+def test_it_is_quiet_whenever_the_clock_on_the_wall_says_so(night: datetime, start: str, end: str) -> None:
+    zone, quiet = ZoneInfo("Europe/Berlin"), QuietHours(time.fromisoformat(start), time.fromisoformat(end))
+    span = Interval(night, night + timedelta(hours=12))
+    hours = allowed((), (quiet,), "m1", zone, span)
+    for minute in range(12 * 60):
+        moment = night + timedelta(minutes=minute)
+        shown = moment.astimezone(zone).time()
+        over_midnight = quiet.end <= quiet.start
+        silent = shown >= quiet.start or shown < quiet.end if over_midnight else quiet.start <= shown < quiet.end
+        if silent:
+            assert not any(one.start <= moment < one.end for one in hours), moment.astimezone(zone)
+
+
 def test_first_fit() -> None:
     one, two = Interval(T0, T0 + timedelta(hours=1)), Interval(T0 + timedelta(hours=3), T0 + timedelta(hours=6))
     assert first_fit((one, two), T0 + timedelta(minutes=30), timedelta(minutes=30)) == T0 + timedelta(minutes=30)
