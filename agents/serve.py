@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import faulthandler
 import logging
 import signal
@@ -40,6 +41,18 @@ def serve(config: AgentConfig, *, upgrade_file: Path | None = None) -> int:
     agent.start()
     notify("READY=1")
     _log.info("serving; the local page is at %s (token in %s)", server.address, config.http.token_file)
+    try:
+        _watch_over(agent, ending, upgrade_file)
+    finally:  # whatever happened, the machines are left with everything off
+        notify("STOPPING=1")
+        server.shutdown()
+        server.server_close()
+        agent.end()
+    return 0
+
+
+def _watch_over(agent: Agent, ending: threading.Event, upgrade_file: Path | None) -> None:
+    """Tell the service manager that all is well, until a signal or an upgrade."""
     period_s = watchdog_s() or _WATCHDOG_S
     while not ending.wait(period_s):
         if agent.healthy():
@@ -49,12 +62,7 @@ def serve(config: AgentConfig, *, upgrade_file: Path | None = None) -> int:
         if upgrade_file is not None and upgrade_file.exists() and agent.retire():
             _log.info("ending for an upgrade: nothing runs")
             upgrade_file.unlink(missing_ok=True)
-            break
-    notify("STOPPING=1")
-    server.shutdown()
-    server.server_close()
-    agent.end()
-    return 0
+            return
 
 
 def located(config: AgentConfig, find: Callable[[], tuple[FoundScheduler, ...]] = find_in_child) -> AgentConfig:
@@ -82,6 +90,11 @@ def located(config: AgentConfig, find: Callable[[], tuple[FoundScheduler, ...]] 
 def run_alone(config: AgentConfig, machine: str, program: bytes, title: str, say: Callable[[str], None]) -> int:
     """One file on one machine, no broker: through the same spool, gates and supervisor. 0 when it finished."""
     ending = _on_signals()
+
+    def told(text: str) -> None:
+        with contextlib.suppress(OSError):  # the terminal may be gone; the run ends in order all the same
+            say(text)
+
     only = replace(config, machines=(config.machine(machine),), mqtt=MqttSettings())
     agent = Agent(only, open_bridge)
     hands = Hands(agent)
@@ -91,8 +104,8 @@ def run_alone(config: AgentConfig, machine: str, program: bytes, title: str, say
     agent.start()
     try:
         job = hands.queue_own(machine, program, title)
-        say(f"queued; confirm bed, presence and the like at {server.address} (token in {config.http.token_file})")
-        return _follow(agent, hands, machine, job, ending, say)
+        told(f"queued; confirm bed, presence and the like at {server.address} (token in {config.http.token_file})")
+        return _follow(agent, hands, machine, job, ending, told)
     finally:
         server.shutdown()
         server.server_close()
@@ -132,7 +145,12 @@ def _percent(line: int, total: int) -> str:
 
 
 def _on_signals() -> threading.Event:
+    """Set by the signals that ask for an end.
+
+    A terminal that goes away (SIGHUP) asks for one, too: to die of it would leave a machine hot. `nohup` keeps its say.
+    """
     ending = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: ending.set())
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        if number is not signal.SIGHUP or signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, lambda *_: ending.set())
     return ending

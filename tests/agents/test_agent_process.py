@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import signal
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -219,3 +220,25 @@ def test_a_file_alone_without_any_broker(tmp_path: Path) -> None:
             assert alone.process.wait(timeout=60) == 0, alone.said()
         assert "finished" in alone.said()
         assert twin.state()["position"][:2] == [29.0, 59.0]
+
+
+def test_a_terminal_that_goes_away_in_mid_print_ends_the_run_with_everything_off(tmp_path: Path) -> None:
+    """SIGHUP's own deed is to kill: the printer would stay at its temperature with nobody to cool it."""
+    twin = Twin("marlin", tmp_path, "printer", speed=5.0)
+    with ending(twin):
+        config, port = write_shop(tmp_path, None, printer("m1", twin.port))
+        program = tmp_path / "part.gcode"
+        program.write_bytes(PRINT.replace(b"M190 S50\nM109 S200\n", b""))
+        run = [*PROGRAM, "run", str(program), "--machine", "m1", "--config", str(config)]
+        alone = Process(run, tmp_path / "run.log")
+        with ending(alone):
+            agent = AgentProcess.at(alone, port, tmp_path / "token")
+            eventually(agent.answers, what=f"the page is there: {alone.said()}")
+            eventually(lambda: agent.machine("m1")["bridge_state"] == "idle")
+            agent.post("/api/machines/m1/bed-clear")
+            eventually(lambda: agent.machine("m1")["line"] > 12, what="it prints")
+            assert twin.state()["heaters"]["E0"][1] == 200.0
+            alone.process.send_signal(signal.SIGHUP)
+            assert alone.process.wait(timeout=60) == 1, alone.said()
+        assert "cancelled" in alone.said()
+        assert all(target == 0 for _, target in twin.state()["heaters"].values())
