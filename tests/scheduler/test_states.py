@@ -118,6 +118,11 @@ def test_time_alone_never_makes_a_success() -> None:
             assert (Action.FLAG_OVERDUE in taken.actions) == (state is JobState.STARTING)
 
 
+def test_a_cancellation_that_nobody_confirms_ends_nothing_by_itself() -> None:
+    asked = {(state, taken.to) for (state, event), taken in TRANSITIONS.items() if event is JobEvent.CANCEL_OVERDUE}
+    assert asked == {(state, state) for state in MOTION_STATES}
+
+
 def test_success_is_only_what_a_machine_or_a_person_said() -> None:
     for (state, event), taken in TRANSITIONS.items():
         if taken.to is not state and taken.to in {JobState.RUNNING, JobState.FINISHED, JobState.INSPECTED}:
