@@ -33,6 +33,8 @@ RestartSec=3
 # A wrong file (2) stays wrong until a person mends it.
 RestartPreventExitStatus=2
 WatchdogSec=60
+# Time to say where it hung.
+TimeoutAbortSec=5
 TimeoutStopSec=20
 KillSignal=SIGTERM
 
