@@ -403,3 +403,8 @@ def test_the_owners_word_on_an_open_job_of_the_board_tells_no_scheduler(house: H
     assert row.decision == word
     assert not {"Claimed", "Declined"} & set(house.told())
     assert house.call("/api/offers/b1/accept", {})[0] == 409, "one word is enough"
+
+
+def test_reports_name_the_zone_by_which_the_owner_wrote_the_hours(house: House) -> None:
+    """Pages of the network show a shop's times as its own clocks say them."""
+    assert house.agent.views.report("m1").timezone == house.agent.policy().zone.key

@@ -25,7 +25,7 @@ from tests.scheduler.process import administrator, begin_scheduler
 from tests.scheduler.test_lending import HOME, Shed
 
 pytestmark = [pytest.mark.browser]
-PAGES = ("/", "/orders", "/designs", "/floor", "/setup", "/order")
+PAGES = ("/", "/orders", "/designs", "/floor", "/reservations", "/setup", "/order")
 
 
 class Closed(Agent):
