@@ -23,7 +23,7 @@ from agents.contract import logs, topics
 from agents.contract.envelope import RefusedMessage, encode, wrap
 from agents.contract.messages import AgentPresence, AnyMessage, MachineReport, Telemetry
 from agents.contract.vocabulary import FailureClass
-from agents.doubt import put_in_doubt
+from agents.doubt import compared, put_in_doubt
 from agents.forgetting import LOOK_EVERY, forget, forget_told
 from agents.halting import end_unsupervised
 from agents.identity import keep_name
@@ -382,6 +382,8 @@ class Agent:
                 self.board.book_asked(request)
             case e.Acknowledged(upto):
                 self.teller.acknowledged(upto)
+                if self.teller.reconciled:
+                    compared(self.spool)
 
     def _connected(self) -> None:
         line = self.line

@@ -1,7 +1,9 @@
 """What is not believed any more once the agent's memory turned out to be an old copy, and how a person lifts it.
 
 Nobody knows what the machines did since: they are disarmed, beds and loaded material are unknown, and own jobs that the
-old copy believes waiting may have been made. Each waits until a person says that it is still wanted, or cancels it.
+old copy believes waiting may have been made: each waits until a person says that it is still wanted, or cancels it.
+Others' jobs may have been made as well: none is given up, as if nothing had moved, before their scheduler compared what
+is held here.
 """
 
 from __future__ import annotations
@@ -17,10 +19,11 @@ from agents.spool import Spool
 _log: Final = logging.getLogger(__name__)
 _DISARMED: Final = "the agent's memory was put back to an old copy: nobody knows what the machine did since"
 _MADE: Final = "the agent's memory was put back to an old copy: this job may have been made since"
+_NOT_OWN: Final = "SELECT lease FROM doubted WHERE lease NOT IN (SELECT lease FROM leases WHERE own = 1)"
 
 
 def put_in_doubt(spool: Spool, machines: Iterable[str]) -> None:
-    """Believe nothing of these machines and of own jobs that have not begun; count on from above what was forgotten."""
+    """Believe nothing of these machines and of jobs that have not begun; count on from above what was forgotten."""
     _log.warning("%s", _DISARMED)
     with spool.transaction():
         spool.deeds.begin_anew()
@@ -29,14 +32,20 @@ def put_in_doubt(spool: Spool, machines: Iterable[str]) -> None:
             forgotten = replace(flags, bed_clear=False, disarmed=flags.disarmed or _DISARMED, materials=())
             spool.put_flags(machine, forgotten)
         for lease in spool.leases(states=LIVE - MOVING):
-            if lease.own:
-                spool.write("INSERT OR REPLACE INTO doubted VALUES (?, ?)", lease.lease, _MADE)
+            spool.write("INSERT OR REPLACE INTO doubted VALUES (?, ?)", lease.lease, _MADE)
 
 
 def doubt_about(spool: Spool, lease: str) -> str:
-    """Why an own job does not start before a person said so; empty where nothing is in doubt."""
+    """Why a job may have been made already: an own one starts after a person's word, another's is not given up. Empty
+    where nothing is in doubt."""
     row = spool.row("SELECT why FROM doubted WHERE lease = ?", lease)
     return "" if row is None else str(row[0])
+
+
+def compared(spool: Spool) -> None:
+    """The scheduler compared what is held here: what it left is as it says."""
+    if spool.row(_NOT_OWN) is not None:
+        spool.write(f"DELETE FROM doubted WHERE lease IN ({_NOT_OWN})")
 
 
 def lift(spool: Spool, lease: str) -> None:

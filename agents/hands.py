@@ -384,7 +384,7 @@ class Hands:
     def still_wanted(self, job: str) -> str:
         """A person looked whether an own job of an old memory was made since: it was not, or it is wanted again."""
         supervisor, lease = self._lease(job, LIVE, "saying that it is still wanted")
-        if not doubt.doubt_about(self._agent.spool, lease.lease):
+        if not (lease.own and doubt.doubt_about(self._agent.spool, lease.lease)):
             raise NotPossible(f"nothing is in doubt about {job}")
         with supervisor.lock:
             doubt.lift(self._agent.spool, lease.lease)

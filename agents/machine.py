@@ -161,7 +161,7 @@ class Supervisor:
                 return
             now = self._clock.now()
             for lease in self._spool.leases(self.name, WAITING):
-                if lease.start_by is not None and now >= lease.start_by:
+                if lease.start_by is not None and now >= lease.start_by and not doubt_about(self._spool, lease.lease):
                     self.apply(lease, LeaseEvent.LAPSED, Detail(why="the start was not recorded in time"))
                 elif lease.state is LeaseState.LEASED and lease.lease not in self._fetching:
                     self._fetching.add(lease.lease)
@@ -310,10 +310,14 @@ class Supervisor:
     def _asked(self, item: Asked) -> None:
         for lease in self._spool.leases(self.name, LIVE):
             if lease.job == item.job and not lease.own and item.fence in {None, lease.fence}:
-                if item.event is LeaseEvent.GIVEN_UP and not may_give_up(begun(self._spool, lease)):
+                if item.event is LeaseEvent.GIVEN_UP and not self._may_give_up(lease):
                     continue
                 self._hold_why = item.why
                 self.apply(lease, item.event, Detail(why=item.why))
+
+    def _may_give_up(self, lease: Lease) -> bool:
+        """Whether it is known that nothing moved for it, and nothing will."""
+        return may_give_up(begun(self._spool, lease)) and not doubt_about(self._spool, lease.lease)
 
     def _bridge_said(self, event: b.Event) -> None:
         if isinstance(event, b.StateChanged):

@@ -16,7 +16,8 @@ from agents.contract.messages import OwnStep
 from agents.contract.vocabulary import FailureClass
 from agents.deeds import Deeds
 from agents.hands import NotPossible
-from agents.lease import LIVE, LeaseState
+from agents.inputs import Asked
+from agents.lease import LIVE, LeaseEvent, LeaseState
 from agents.mark import Mark
 from agents.spool import Spool
 from firmware_bridges import bridge as b
@@ -527,3 +528,26 @@ def test_an_own_file_that_is_gone_ends_the_job_instead_of_waiting_for_ever(den: 
     den.turn()
     assert den.state(job) is LeaseState.FAILED
     assert den.runs == 0
+
+
+def test_an_old_copy_gives_nothing_up_that_may_have_been_made(heard: Den) -> None:
+    """ "Nothing moved for it" is no word of a memory that forgot: a home would grant the job again."""
+    heard.agent.store.put(PROGRAM)
+    offer = offer_of(machine="m1")
+    heard.hear(offer, grant_of(offer))
+    heard.acknowledge()
+    assert heard.state("j1") is LeaseState.STAGED
+    heard.copy("old")
+    heard.clear()
+    heard.acknowledge()
+    heard.finish()
+    assert heard.runs == 1
+    heard.put_back("old")
+    heard.supervisor.post(Asked(LeaseEvent.GIVEN_UP, "j1", None, "the scheduler is away"))
+    heard.clock.go(4 * 3600)  # and its time is over
+    heard.turn()
+    assert heard.state("j1") in LIVE
+    assert "given_up" not in heard.payloads().decode()
+    heard.acknowledge()  # the scheduler compared, and leaves it here
+    heard.turn()
+    assert heard.state("j1") not in LIVE
