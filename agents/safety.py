@@ -343,7 +343,7 @@ class Watch:
         if urgent or now - since >= ESCALATE_AFTER_S:
             self._stopped.add(name)
             self._stop(watched, why if urgent else f"{why}, and the hold was not confirmed in {ESCALATE_AFTER_S:g} s")
-        elif first and status.state is not BridgeState.HELD:
+        elif first:
             watched.hold(why)
 
     def _wrong(self, watched: Watched) -> tuple[str, bool]:

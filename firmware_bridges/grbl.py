@@ -182,6 +182,8 @@ class GrblBridge(WireBridge):
     def hold(self) -> None:
         """Feed hold: motion stops, the beam goes off with it; a spindle is stopped once the machine stands."""
         with self.session.lock:
+            if self._run is not None and self._run.stays():
+                return
             self.session.require(Happening.HOLD_ASKED, "Holding")
             if self._run is None:
                 raise NotNow("The toolpath is about to start: cancel it, or wait until it runs.")
@@ -442,9 +444,5 @@ class GrblBridge(WireBridge):
         report = self._report
         if report is None:
             return {"homed": self._homed}
-        return {
-            "homed": self._homed,
-            "feed_mm_min": report.feed_mm_min,
-            "spindle": report.spindle,
-            "planner_free_blocks": report.planner_free,
-        }
+        told = {"homed": self._homed, "feed_mm_min": report.feed_mm_min, "spindle": report.spindle}
+        return told | {"planner_free_blocks": report.planner_free}

@@ -101,6 +101,14 @@ class GrblRun:
         self._wire.interject(HOLD)
         self._hold_since = self._resume_at = None
 
+    def stays(self) -> bool:
+        """Take a resume back while the spindle comes up to speed, and stop it again; False where none does."""
+        if self._resume_at is None:
+            return False
+        self._resume_at, self._spindle_stopped = None, True
+        self._wire.interject(SPINDLE_STOP)
+        return True
+
     def resume(self, now: float) -> None:
         """Spindle first, motion when it had time to reach its speed."""
         if self._spindle_stopped:

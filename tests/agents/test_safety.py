@@ -14,6 +14,7 @@ import pytest
 from agents.config import InterlockInput, OnOpen
 from agents.contract import messages as m
 from agents.contract.vocabulary import Process
+from agents.halting import ask_or_stop
 from agents.interlocks import FileInterlocks, GpioInterlocks, NoInterlocks, power_permitted
 from agents.lease import LeaseState
 from agents.material import left_of, missing_of
@@ -182,7 +183,7 @@ class Guard:
             machine,
             self.bridge.status,
             lambda item: self.levels[item.name],
-            lambda why: self.bridge.hold(),
+            lambda why: ask_or_stop(self.bridge, self.bridge.hold, "hold", "l1"),
             lambda why: self.bridge.emergency_stop(),
             lambda: None,
         )
@@ -329,8 +330,10 @@ def test_a_held_router_whose_spindle_turns_is_stopped_when_its_person_is_gone() 
     guard.look_for(3)
     assert guard.bridge.calls == []
     guard.presence.beat(("l1",), 0)
-    guard.look_for(ESCALATE_AFTER_S + 0.15)
-    assert guard.bridge.calls == ["emergency_stop"]
+    guard.look_for(0.2)
+    assert guard.bridge.calls == ["hold"], "a resume that is under way can be taken back"
+    guard.look_for(ESCALATE_AFTER_S)
+    assert guard.bridge.calls == ["hold", "emergency_stop"]
 
 
 # --- inputs ----------------------------------------------------------------------------------------------------------

@@ -13,6 +13,7 @@ from firmware_bridges.bridge import Bridge, BridgeState, MachineConfig
 from firmware_bridges.registry import open_bridge
 from firmware_bridges.twins.host import TwinHost
 from firmware_bridges.twins.run import TwinOptions, make_twin
+from tests.firmware_bridges.machines import machines
 from tests.firmware_bridges.simulated_line import Lines
 
 #: Long slow moves: the planner is full, and every answer comes late.
@@ -80,3 +81,34 @@ def test_a_machine_that_was_too_busy_to_answer_when_it_came_back_is_asked_again(
         host.fault("clear")
         eventually(lambda: bridge.status().state is BridgeState.DISARMED, "it was asked again")
         assert targets(host) == {"E0": 0.0, "bed": 0.0}
+
+
+def test_a_hold_while_the_spindle_comes_up_to_speed_stops_it_and_nothing_moves() -> None:
+    """It was refused, for the machine is held by name: and then the spindle turned and the machine moved."""
+    router = next(one for one in machines() if one.process == "cnc" and one.kind == "grbl")
+    with router.make_host(router.make(), speed=1.0) as host:
+        bridge = router.bridge(host.port, options=(("spin_up_s", "1.5"),))
+        bridge.connect()
+        try:
+            if router.homes_first:
+                host.set_speed(router.speed)
+                bridge.home()
+                host.set_speed(1.0)
+            bridge.run(Lines(list(router.program)))
+            eventually(lambda: bridge.status().line >= 8, "it cuts")
+            bridge.hold()
+            eventually(lambda: bridge.status().state is BridgeState.HELD, "it stands")
+            bridge.resume()
+            eventually(lambda: bool(bridge.status().spindle), "the spindle comes up to speed")
+            at = bridge.status().position
+            bridge.hold()
+            eventually(lambda: host.state()["spindle"] == 0, "the spindle is stopped")
+            gone_on = host.now() + 2.0
+            eventually(lambda: host.now() > gone_on, "the time at which it would have gone on")
+            assert bridge.status().state is BridgeState.HELD
+            assert bridge.status().position == at
+            bridge.resume()
+            eventually(lambda: bridge.status().state is BridgeState.RUNNING, "it goes on when it is told to")
+            assert host.state()["spindle"] > 0
+        finally:
+            bridge.close()
