@@ -252,6 +252,7 @@ class Supervisor:
             detail = Detail(why=str(error), failure=FailureClass.TOOLPATH_UNSAFE)
             self.apply(lease, LeaseEvent.TOOLPATH_REFUSED, detail)
             return
+        self._hold_why = ""  # of an earlier run, whose hold came as it ended
         starting = self.apply(lease, LeaseEvent.RUN_ASKED, Detail())
         if starting is None:
             return

@@ -40,7 +40,11 @@ def safe_down(bridge: Bridge, process: Process) -> None:
         if process in {Process.LASER, Process.CNC}:
             bridge.emergency_stop()
         elif process is Process.FDM and bridge.status().state is BridgeState.IDLE:
-            bridge.run(_Off())
+            try:
+                bridge.run(_Off())
+            except OSError as error:  # a full disk lets no run begin, not even this one; and hot it may not stay
+                _log.error("the machine is stopped, for it cannot be switched off in order: %s", error)
+                bridge.emergency_stop()
     except BridgeError as error:
         _log.error("the machine could not be told to switch off: %s. Look at it now.", error)
 

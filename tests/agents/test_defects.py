@@ -13,8 +13,10 @@ from agents import agent as agent_module
 from agents import mqtt
 from agents.agent import Agent
 from agents.config import MqttSettings
+from agents.contract.vocabulary import Process
 from agents.hands import Hands
 from agents.lease import LeaseState
+from agents.safe_down import safe_down
 from firmware_bridges import bridge as b
 from tests.agents.peer import eventually
 from tests.agents.scene import PROGRAM, ScriptedBridge, shop_config
@@ -100,6 +102,15 @@ def test_connecting_is_tried_again_whatever_went_wrong(shop: Shop) -> None:
     shop.bridge.connect = once  # type: ignore[method-assign]
     shop.agent.start()
     eventually(lambda: "connect" in shop.bridge.calls, what=lambda: "it is tried again")
+
+
+def test_a_machine_left_hot_is_stopped_where_a_full_disk_lets_no_run_begin(shop: Shop) -> None:
+    def full(toolpath: b.Toolpath, from_line: int = 1) -> None:
+        raise OSError(28, "No space left on device")
+
+    shop.bridge.run = full  # type: ignore[method-assign]
+    safe_down(shop.bridge, Process.FDM)
+    assert shop.bridge.calls == ["emergency_stop"]
 
 
 def test_a_toolpath_that_breaks_its_reader_is_refused(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:

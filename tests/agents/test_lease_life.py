@@ -292,3 +292,23 @@ def test_an_offer_that_is_over_by_a_fast_clock_is_declined_with_that_reason(scen
     assert "clocks is wrong" in declined.reasons[0]
     scene.hear(grant_of(offer_of()))
     assert "GrantRefused" in scene.kinds()
+
+
+def test_a_hold_that_came_as_a_run_ended_explains_nothing_of_the_next(scene: Scene) -> None:
+    scene.set_flags(bed_clear=True)
+    offer = scene.claim_and_grant()
+    scene.acknowledge()
+    scene.bridge.first_line()
+    scene.bridge.finish()
+    scene.supervisor.hold("the scheduler asked: lunch")  # the end is on its way
+    scene.turn()
+    scene.set_flags(bed_clear=True)
+    scene.claim_and_grant(offer_of("j2", "o2"))
+    scene.acknowledge()
+    scene.bridge.first_line()
+    scene.turn()
+    scene.bridge.become(b.BridgeState.HELD, "the machine's own button")
+    scene.turn()
+    held = [event.body for event in scene.events() if isinstance(event.body, m.Held)]
+    assert [one.why for one in held] == ["the machine's own button"]
+    assert offer.ticket.job != held[0].job
