@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 from typing import Final
@@ -37,11 +38,23 @@ from scheduler.planning.snapshot import Placement, Waiting
 from scheduler.store import queries
 
 #: A slice takes up further pieces of work for so long; one piece takes some milliseconds.
-SLICE_S: Final = 0.015
+SLICE_S: Final = 0.01
 #: Jobs in one piece of work.
 _AT_ONCE: Final = 10
+#: An offer takes some 3 ms: the job, its record and its message are written.
+_OFFERED_AT_ONCE: Final = 3
 
 _Deed = Callable[[sa.Connection, datetime], None]
+
+
+@dataclass(frozen=True, slots=True)
+class _Standing:
+    """What stands at the beginning of one transaction, for all offers that it makes: nobody else writes meanwhile."""
+
+    room: Counter[str]
+    """Places left on each machine; counted down by the offers made."""
+    shut: str
+    booked: Mapping[str, Sequence[tuple[datetime, datetime]]]
 
 
 class Carrying:
@@ -55,6 +68,7 @@ class Carrying:
         self.offered: list[str] = []
         self.news = False
         """Whether something changed that a further plan depends on."""
+        self._standing: _Standing | None = None
         self._left = deque(self._deeds())
 
     def __str__(self) -> str:
@@ -64,6 +78,7 @@ class Carrying:
     def slice(self, c: sa.Connection, now: datetime, seconds: Callable[[], float] = time.monotonic) -> bool:
         """Do some of it in this transaction. Whether anything is left."""
         until = seconds() + SLICE_S
+        self._standing = None
         while self._left:
             self._left.popleft()(c, now)
             if seconds() >= until:
@@ -79,7 +94,7 @@ class Carrying:
             yield partial(self._post, jobs)
         for names in in_batches(sorted({*waiting, *self._picture.held_back}), _AT_ONCE):
             yield partial(self._say_why, waiting, names)
-        for some in in_batches(sorted(placed, key=lambda each: (each.start, each.job)), _AT_ONCE):
+        for some in in_batches(sorted(placed, key=lambda each: (each.start, each.job)), _OFFERED_AT_ONCE):
             yield partial(self._offer, some)
         yield self._quote
         yield self._make_way
@@ -96,16 +111,15 @@ class Carrying:
     def _offer(self, placements: Sequence[Placement], c: sa.Connection, now: datetime) -> None:
         jobs = {job.id: job for job in queries.jobs(c, ids=[placement.job for placement in placements])}
         limits, picture = self._mover.limits, self._picture
-        room = room_left(c, picture.machines, limits)
-        room.subtract(self._passed)
-        shut, booked = unheard(c, now, limits), reserved_windows(c, now)
+        standing = self._standing = self._standing or self._look(c, now)
+        room = standing.room
         for placement in placements:
             job, machine = jobs[placement.job], picture.machines[placement.machine]
             if job.state is not JobState.WAITING or job.version != picture.jobs[job.id].version:
                 continue
-            why = shut or not_yet(machine, placement, room[machine.key], now, limits, self._reach.term)
+            why = standing.shut or not_yet(machine, placement, room[machine.key], now, limits, self._reach.term)
             # Somebody may have reserved the machine while this plan was made.
-            why = why or in_the_way(booked.get(machine.key, ()), placement.start, placement.finish)
+            why = why or in_the_way(standing.booked.get(machine.key, ()), placement.start, placement.finish)
             room[machine.key] -= 1
             keep_place(c, job, placement, self._planned.plan, self._number, why)
             if why:
@@ -113,6 +127,12 @@ class Carrying:
             else:
                 offer_job(c, self._mover, picture, self._planned.plan, placement, now, self._reach)
                 self.offered.append(job.id)
+
+    def _look(self, c: sa.Connection, now: datetime) -> _Standing:
+        limits = self._mover.limits
+        room = room_left(c, self._picture.machines, limits)
+        room.subtract(self._passed)
+        return _Standing(room, unheard(c, now, limits), reserved_windows(c, now))
 
     def _quote(self, c: sa.Connection, now: datetime) -> None:
         self.news = bool(write_quotes(c, self._planned, now)) or self.news

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 import sqlalchemy as sa
 
@@ -50,12 +50,22 @@ def _jobs(result: sa.CursorResult[Any]) -> list[JobRow]:
     return found
 
 
+# The questions asked most are made once: to make a statement anew at every call costs as much as to run it.
+_JOB: Final = sa.select(t.jobs).where(t.jobs.c.id == sa.bindparam("which"))
+_UPDATE_JOB: Final = sa.update(t.jobs).where(
+    t.jobs.c.id == sa.bindparam("which"), t.jobs.c.version == sa.bindparam("as_read")
+)
+_OPEN_OFFER: Final = sa.select(t.offers).where(t.offers.c.job == sa.bindparam("which"), t.offers.c.closed_at.is_(None))
+_LIVE_LEASE: Final = sa.select(t.leases).where(t.leases.c.job == sa.bindparam("which"), t.leases.c.ended_at.is_(None))
+_PAST_DEADLINE: Final = sa.select(t.jobs.c.id).where(t.jobs.c.deadline <= sa.bindparam("now")).limit(1)
+
+
 # --- jobs -------------------------------------------------------------------------------------------------------------
 
 
 def job(c: sa.Connection, job_id: str) -> JobRow | None:
     """One job."""
-    return next(iter(_jobs(c.execute(sa.select(t.jobs).where(t.jobs.c.id == job_id)))), None)
+    return next(iter(_jobs(c.execute(_JOB, {"which": job_id}))), None)
 
 
 def jobs(
@@ -97,7 +107,7 @@ def offered_until_after(c: sa.Connection, moment: datetime, most: int) -> list[J
 
 def any_past_deadline(c: sa.Connection, now: datetime) -> bool:
     """Whether any job is in a transitional state for too long."""
-    return c.execute(sa.select(t.jobs.c.id).where(t.jobs.c.deadline <= now).limit(1)).first() is not None
+    return c.execute(_PAST_DEADLINE, {"now": now}).first() is not None
 
 
 def next_deadline(c: sa.Connection) -> datetime | None:
@@ -114,11 +124,8 @@ def next_deadline(c: sa.Connection) -> datetime | None:
 
 def update_job(c: sa.Connection, row: JobRow, values: Mapping[str, Any]) -> None:
     """Compare-and-set: raises StaleVersion unless the job is as `row` says. Job state is written through here only."""
-    result = c.execute(
-        sa.update(t.jobs)
-        .where(t.jobs.c.id == row.id, t.jobs.c.version == row.version)
-        .values(**values, version=row.version + 1)
-    )
+    own = {"which": row.id, "as_read": row.version}
+    result = c.execute(_UPDATE_JOB, {**values, "version": row.version + 1, **own})
     if result.rowcount != 1:
         raise StaleVersion(f"job {row.id} is no longer at version {row.version}")
 
@@ -145,9 +152,7 @@ def count_jobs(c: sa.Connection) -> dict[str, int]:
 
 def open_offer(c: sa.Connection, job_id: str) -> OfferRow | None:
     """The job's open offer."""
-    return _one(
-        OfferRow, c.execute(sa.select(t.offers).where(t.offers.c.job == job_id, t.offers.c.closed_at.is_(None)))
-    )
+    return _one(OfferRow, c.execute(_OPEN_OFFER, {"which": job_id}))
 
 
 def offer(c: sa.Connection, offer_id: str) -> OfferRow | None:
@@ -174,21 +179,27 @@ def agents_at_work(c: sa.Connection) -> list[str]:
     return sorted(agent for (agent,) in c.execute(held.union(asked)))
 
 
-def not_begun(c: sa.Connection) -> dict[str, int]:
-    """Offers that stand and leases whose job has not begun, counted by machine key."""
+def _not_begun() -> sa.Select[str, str, int]:
     begun = [state.value for state in MOTION_STATES]
     held = sa.select(t.leases.c.agent, t.leases.c.machine).join(t.jobs, t.jobs.c.id == t.leases.c.job)
     rows = sa.union_all(
         held.where(t.leases.c.ended_at.is_(None), t.jobs.c.state.not_in(begun)),
         sa.select(t.offers.c.agent, t.offers.c.machine).where(t.offers.c.closed_at.is_(None)),
     ).subquery()
-    counted = sa.select(rows.c.agent, rows.c.machine, sa.func.count()).group_by(rows.c.agent, rows.c.machine)
-    return {f"{agent}.{machine}": number for agent, machine, number in c.execute(counted)}
+    return sa.select(rows.c.agent, rows.c.machine, sa.func.count()).group_by(rows.c.agent, rows.c.machine)
+
+
+_NOT_BEGUN: Final = _not_begun()
+
+
+def not_begun(c: sa.Connection) -> dict[str, int]:
+    """Offers that stand and leases whose job has not begun, counted by machine key."""
+    return {f"{agent}.{machine}": number for agent, machine, number in c.execute(_NOT_BEGUN)}
 
 
 def live_lease(c: sa.Connection, job_id: str) -> LeaseRow | None:
     """The job's live lease: at most one, by index."""
-    return _one(LeaseRow, c.execute(sa.select(t.leases).where(t.leases.c.job == job_id, t.leases.c.ended_at.is_(None))))
+    return _one(LeaseRow, c.execute(_LIVE_LEASE, {"which": job_id}))
 
 
 def live_leases(c: sa.Connection, agents: Iterable[str] | None = None) -> list[LeaseRow]:

@@ -39,7 +39,7 @@ from tests.scheduler.shelf import block, drawing
 _LONGEST_S = 0.05
 
 
-class _Box:
+class Box:
     """Takes what the scheduler sends, for nobody."""
 
     def publish(self, topic: str, payload: bytes, *, retain: bool = False) -> None:
@@ -103,7 +103,7 @@ def fill(scheduler: Scheduler, agents: Sequence[Agent], jobs: int) -> None:
 def run(folder: Path, jobs: int, seconds: float) -> tuple[Mapping[Step, Timed], list[float], int]:
     """Steps as they were timed, what the writer waited, and how many jobs wait at the end."""
     agents = [Agent(f"shop{k}", "pi", ("a", "b"), Process.FDM if k % 2 else Process.LASER) for k in range(20)]
-    parts = Parts(maker=tiny_toolpath, executor=AtOnce(), wire=_Box(), courier=_Box())
+    parts = Parts(maker=tiny_toolpath, executor=AtOnce(), wire=Box(), courier=Box())
     scheduler = Scheduler(Settings(data=folder, broker=None), parts)
     fill(scheduler, agents, jobs)
     settle()
