@@ -32,7 +32,13 @@ from tests.benchmarks.report import Bar, write
 from tests.scheduler.line import Agent
 
 #: What is measured: words in and starts out here, the rest by the modules of these names.
-_PARTS: Final = {"words": "", "steps": "dispatch_steps", "silence": "dispatch_silence", "agent": "dispatch_agent"}
+_PARTS: Final = {
+    "words": "",
+    "intake": "dispatch_intake",
+    "steps": "dispatch_steps",
+    "silence": "dispatch_silence",
+    "agent": "dispatch_agent",
+}
 #: A capacity below the pace of the crowd could not keep it.
 _WANTED_PER_S = 3000.0
 
