@@ -54,7 +54,7 @@ def main(seed: int, workers: int, most: int) -> int:
     random.Random(seed).shuffle(left)
     left = left[:most] if most else left
     print(f"{len(PAIRS)} pairs; {len(done)} were played before; {len(left)} now, seed {seed}", flush=True)
-    results = [one for one in before if one.pair in done]
+    results = [one for one in before if not one.broken]
     with kept.open("a", encoding="utf-8") as file:
         for played in _round(left, workers, Path(mosquitto), seed):
             results.append(played)
