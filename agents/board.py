@@ -19,6 +19,7 @@ from agents.config import AgentConfig, MachineSettings
 from agents.contract import messages as m
 from agents.contract.envelope import encode, wrap
 from agents.contract.topics import BOARD_CLAIMS
+from agents.doubt import FORGOTTEN, doubt_about
 from agents.home import Deed, Say
 from agents.inputs import Asked
 from agents.lease import WAITING, LeaseEvent, LeaseState
@@ -129,7 +130,10 @@ class Puller:
             self._tell(lease.machine, Asked(LeaseEvent.GIVEN_UP, job, held.fence, why))
             return
         released = lease is not None and lease.fence == held.fence and lease.state is LeaseState.RELEASED
-        unknown = (lease is None or lease.fence < held.fence) and self._spool.highest_fence(job) < held.fence
+        # An old copy of this memory cannot tell what never came from what it forgot.
+        remembers = not doubt_about(self._spool, FORGOTTEN)
+        older = lease is None or lease.fence < held.fence
+        unknown = remembers and older and self._spool.highest_fence(job) < held.fence
         if not released and not unknown:
             return
         body = m.GivenUp(job=job, fence=held.fence, machine=held.machine, why="the scheduler is away; nothing moved")

@@ -3,7 +3,7 @@
 Nobody knows what the machines did since: they are disarmed, beds and loaded material are unknown, and own jobs that the
 old copy believes waiting may have been made: each waits until a person says that it is still wanted, or cancels it.
 Others' jobs may have been made as well: none is given up, as if nothing had moved, before their scheduler compared what
-is held here.
+is held here, also none that this memory does not know at all; and a run that it believes under way may have ended well.
 """
 
 from __future__ import annotations
@@ -19,6 +19,9 @@ from agents.spool import Spool
 _log: Final = logging.getLogger(__name__)
 _DISARMED: Final = "the agent's memory was put back to an old copy: nobody knows what the machine did since"
 _MADE: Final = "the agent's memory was put back to an old copy: this job may have been made since"
+#: Stands for all that this memory does not know: what it forgot, and what never came.
+FORGOTTEN: Final = ""
+_DOUBT: Final = "INSERT OR REPLACE INTO doubted VALUES (?, ?)"
 _NOT_OWN: Final = "SELECT lease FROM doubted WHERE lease NOT IN (SELECT lease FROM leases WHERE own = 1)"
 
 
@@ -32,12 +35,13 @@ def put_in_doubt(spool: Spool, machines: Iterable[str]) -> None:
             forgotten = replace(flags, bed_clear=False, disarmed=flags.disarmed or _DISARMED, materials=())
             spool.put_flags(machine, forgotten)
         for lease in spool.leases(states=LIVE - MOVING):
-            spool.write("INSERT OR REPLACE INTO doubted VALUES (?, ?)", lease.lease, _MADE)
+            spool.write(_DOUBT, lease.lease, _MADE)
+        spool.write(_DOUBT, FORGOTTEN, _DISARMED)
 
 
 def doubt_about(spool: Spool, lease: str) -> str:
     """Why a job may have been made already: an own one starts after a person's word, another's is not given up. Empty
-    where nothing is in doubt."""
+    where nothing is in doubt. `lease` may be FORGOTTEN."""
     row = spool.row("SELECT why FROM doubted WHERE lease = ?", lease)
     return "" if row is None else str(row[0])
 

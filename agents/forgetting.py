@@ -14,6 +14,7 @@ import msgspec
 
 from agents.contract import messages as m
 from agents.contract.envelope import Envelope
+from agents.doubt import FORGOTTEN
 from agents.lease import OVER
 from agents.spool import Spool
 
@@ -43,7 +44,7 @@ def forget(spool: Spool, *, has_scheduler: bool) -> None:
             RUNS_KEPT,
         )
         for table in ("restarts", "doubted"):
-            spool.write(f"DELETE FROM {table} WHERE lease NOT IN (SELECT lease FROM leases)")
+            spool.write(f"DELETE FROM {table} WHERE lease NOT IN (SELECT lease FROM leases) AND lease <> ?", FORGOTTEN)
 
 
 def forget_told(spool: Spool) -> bool:

@@ -27,6 +27,7 @@ from agents.contract.granting import (
     why_not_grant,
 )
 from agents.contract.topics import BOARD_CLAIMS, GRANTS
+from agents.contract.vocabulary import MAYBE_MADE
 from agents.home_book import Charge, Granted, HomeBook
 from agents.sight import BoardSight, ReadMark, overlay_topic
 from agents.spool import Spool
@@ -224,6 +225,8 @@ class Home:
             lease = structs.replace(lease, ended=body)
         self.book.put_lease(charge.scheduler, Granted(lease, granted.claim, heard=True))
         ending = _ENDINGS.get(type(body))
+        if isinstance(body, m.Failed) and body.failure in MAYBE_MADE:
+            ending = ChargeEvent.CANCELLED  # it is over here: a person looks before anybody makes it again
         newest = self.book.newest(job)
         if ending is None or newest is None or newest.lease.fence != fence:
             return "", ()

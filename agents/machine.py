@@ -21,7 +21,7 @@ from agents.contract import logs
 from agents.contract import messages as m
 from agents.contract.granting import may_give_up
 from agents.contract.vocabulary import FailureClass
-from agents.doubt import doubt_about
+from agents.doubt import FORGOTTEN, doubt_about
 from agents.halting import ask_or_stop, keep_blocked
 from agents.inputs import Asked, Fetched, Input, PauseAsked, Shop, Wake
 from agents.interlocks import Interlocks, power_permitted
@@ -102,15 +102,19 @@ class Supervisor:
 
         `checkpoint` is what the bridge kept of the last run, finer than the spool's own.
         """
+        old = doubt_about(self._spool, FORGOTTEN)
+        failure = FailureClass.MEMORY_PUT_BACK if old else FailureClass.AGENT_RESTARTED
         for moving in self._spool.leases(self.name, MOVING):
             lease = moving
             if checkpoint is not None and moving.state is not LeaseState.STARTING:  # else it may be an earlier run's
                 lease = replace(moving, last_line=max(moving.last_line, checkpoint.line))
-            why = f"the agent ended while the machine ran; line {lease.last_line} was the last confirmed one"
-            self.apply(lease, LeaseEvent.AGENT_RESTARTED, Detail(why=why, failure=FailureClass.AGENT_RESTARTED))
+            why = old or f"the agent ended while the machine ran; line {lease.last_line} was the last confirmed one"
+            self.apply(lease, LeaseEvent.AGENT_RESTARTED, Detail(why=why, failure=failure))
         for lease in self._spool.leases(self.name, frozenset({LeaseState.INTENDED})):
-            why = "the agent ended between the permission to start and the start; nothing moved that it remembers"
-            self.apply(lease, LeaseEvent.AGENT_RESTARTED, Detail(why=why, failure=FailureClass.AGENT_RESTARTED))
+            why = (
+                old or "the agent ended between the permission to start and the start; nothing moved that it remembers"
+            )
+            self.apply(lease, LeaseEvent.AGENT_RESTARTED, Detail(why=why, failure=failure))
 
     # --- the loop ------------------------------------------------------------------------------------------------
 

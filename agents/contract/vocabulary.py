@@ -112,6 +112,8 @@ class FailureClass(StrEnum):
     TOOLPATH_UNAVAILABLE = "toolpath_unavailable"
     TOOLPATH_UNSAFE = "toolpath_unsafe"
     AGENT_RESTARTED = "agent_restarted"
+    MEMORY_PUT_BACK = "memory_put_back"
+    """The agent works on an old copy of its memory: the run may have gone on to its end."""
     INSPECTION_REJECTED = "inspection_rejected"
     CANCELLED_BY_OPERATOR = "cancelled_by_operator"
     OTHER = "other"
@@ -130,6 +132,8 @@ MACHINE_FAULTS: Final = frozenset(
         FailureClass.POSITION_MISMATCH,
     }
 )
+#: The part may be there all the same: a person looks before it is made again.
+MAYBE_MADE: Final = frozenset({FailureClass.MEMORY_PUT_BACK})
 #: The file may be to blame: failing so on two machines quarantines it.
 FILE_FAULTS: Final = frozenset(
     {FailureClass.LINE_REJECTED, FailureClass.TOOLPATH_UNSAFE, FailureClass.INSPECTION_REJECTED}

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final
 
-from agents.contract.vocabulary import FILE_FAULTS, MACHINE_FAULTS, FailureClass
+from agents.contract.vocabulary import FILE_FAULTS, MACHINE_FAULTS, MAYBE_MADE, FailureClass
 
 #: Attempts of one job over all classes; then a person decides.
 MOST_ATTEMPTS: Final = 6
@@ -36,6 +36,7 @@ _NOW: Final = timedelta(0)
 RULES: Final[dict[FailureClass, Rule]] = {
     **{failure: Rule(4, _SOON, same_machine=False) for failure in MACHINE_FAULTS},
     **{failure: Rule(3, _NOW, same_machine=False) for failure in FILE_FAULTS},
+    **{failure: Rule(1, _NOW, same_machine=True) for failure in MAYBE_MADE},
     FailureClass.MATERIAL_RUNOUT: Rule(4, _SOON, same_machine=True),
     FailureClass.EMERGENCY_STOP: Rule(3, _LATER, same_machine=False),
     FailureClass.PRESENCE_LOST: Rule(5, _SOON, same_machine=True),
@@ -65,6 +66,9 @@ class Stop:
 def after_failure(failure: FailureClass, *, attempt: int, of_this_class: int, file_quarantined: bool) -> Again | Stop:
     """What to do after attempt number `attempt`, the `of_this_class`-th of this job that ended so (both from 1)."""
     rule = RULES[failure]
+    if failure in MAYBE_MADE:
+        why = "the shop's memory was put back to an old copy, and the part may be there: a person must decide"
+        return Stop(f"{why} (look, then release the job to have it made again, or cancel it)")
     if file_quarantined:
         return Stop("the file failed on two machines: it is quarantined until a person has looked at it")
     if attempt >= MOST_ATTEMPTS:

@@ -12,7 +12,7 @@ import pytest
 from agents import forgetting, own_jobs
 from agents.config import CacheSettings
 from agents.contract.envelope import decode
-from agents.contract.messages import OwnStep
+from agents.contract.messages import Failed, OwnStep
 from agents.contract.vocabulary import FailureClass
 from agents.deeds import Deeds
 from agents.hands import NotPossible
@@ -551,3 +551,20 @@ def test_an_old_copy_gives_nothing_up_that_may_have_been_made(heard: Den) -> Non
     heard.acknowledge()  # the scheduler compared, and leaves it here
     heard.turn()
     assert heard.state("j1") not in LIVE
+
+
+def test_a_run_that_an_old_copy_believes_under_way_may_have_ended_well(heard: Den) -> None:
+    """Its scheduler never heard of the end: told that the attempt failed, it would have the part made again."""
+    heard.agent.store.put(PROGRAM)
+    offer = offer_of(machine="m1")
+    heard.hear(offer, grant_of(offer))
+    heard.acknowledge()
+    heard.clear()
+    heard.acknowledge()
+    heard.copy("old")
+    heard.finish()
+    assert heard.runs == 1
+    heard.put_back("old")
+    (failed,) = [body for body in _untold(heard.agent.spool) if isinstance(body, Failed)]
+    assert failed.failure is FailureClass.MEMORY_PUT_BACK
+    assert "old copy" in failed.why

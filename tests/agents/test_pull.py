@@ -21,6 +21,7 @@ from agents.contract import topics
 from agents.contract.envelope import decode, encode, wrap
 from agents.contract.granting import epoch_of
 from agents.contract.vocabulary import NeedClass
+from agents.doubt import compared, put_in_doubt
 from agents.lease import LeaseState
 from agents.policy import Accepting, Policy
 from agents.pull import SLOT_S, SLOTS, delay_s, draw, pressing
@@ -176,6 +177,38 @@ def test_a_grant_of_the_schedulers_still_on_its_way_is_disclaimed_first(memory_p
     town.inbox(holder, grant_of(offer_of("j1", "o1", start=town.clock.now()), 1, start_by=T0 + timedelta(days=2)))
     town.go(60.0)
     assert [fence for _, _, _, fence in town.runs] == [3]
+
+
+def test_an_old_copy_does_not_say_of_a_lease_it_may_have_forgotten_that_it_never_came(memory_path: Path) -> None:
+    """Nothing moved under this fence, and nothing will: only a memory that forgot nothing may say so."""
+    town = Town(memory_path, 2)
+    home, holder = town.shops
+    town.scheduler(online=True)
+    town.post(mark_of("j1", home.me, floor=1, held=held_by(holder.me, 1)))
+    town.settle()
+    put_in_doubt(holder.spool, ["m1"])
+    holder.clear_bed()
+    scheduler_goes(town)
+    town.go(300.0)
+    assert not town.runs, "it may have been made under the fence that was forgotten"
+    compared(holder.spool)
+    town.everybody()
+    town.go(300.0)
+    assert [fence for _, _, _, fence in town.runs] == [3]
+
+
+def test_a_run_that_an_old_copy_believes_under_way_is_granted_to_nobody_else(memory_path: Path) -> None:
+    """The copy is from within the run, which may have ended well: a person looks before it is made again."""
+    town = left_alone(memory_path, 3, 1)
+    town.go(20.0)
+    holder = next(shop for shop in town.shops if shop.running() is not None)
+    put_in_doubt(holder.spool, ["m1"])
+    holder.bridge.snapshot = replace(holder.bridge.snapshot, state=b.BridgeState.IDLE)
+    holder.supervisor.recover()
+    holder.clear_bed()
+    town._ends.clear()
+    town.go(1000.0)
+    assert len(town.runs) == 1
 
 
 def test_an_attempt_that_fails_is_made_elsewhere_and_not_without_end(memory_path: Path) -> None:

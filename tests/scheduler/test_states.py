@@ -13,6 +13,7 @@ from agents.contract.vocabulary import (
     FILE_FAULTS,
     LEASED_STATES,
     MACHINE_FAULTS,
+    MAYBE_MADE,
     MOTION_STATES,
     TRANSITIONAL_STATES,
     FailureClass,
@@ -145,6 +146,13 @@ def test_no_run_of_failures_is_tried_without_end(failures: list[FailureClass]) -
             assert "a person must decide" in decision.why
             return
     raise AssertionError("it is tried for ever")
+
+
+def test_what_may_have_been_made_is_not_made_again_by_itself() -> None:
+    for failure in MAYBE_MADE:
+        decision = after_failure(failure, attempt=1, of_this_class=1, file_quarantined=False)
+        assert isinstance(decision, Stop)
+        assert "the part may be there" in decision.why
 
 
 def test_every_action_is_carried_out_somewhere() -> None:
