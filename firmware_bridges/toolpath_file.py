@@ -47,7 +47,13 @@ class ToolpathFile:
         self._scan()
 
     def lines(self, from_line: int = 1) -> Iterator[tuple[int, str]]:
-        """(line number, text without line end) from `from_line` (counted from 1) on."""
+        """(line number, text without line end) from `from_line` (counted from 1) on.
+
+        Raises OSError where the card cannot be read, or the file is shorter than it was; at every later pull, too.
+        """
+        return _Lines(self._read(from_line))
+
+    def _read(self, from_line: int) -> Iterator[tuple[int, str]]:
         if from_line < 1:
             raise ValueError("lines are counted from 1")
         mark = (from_line - 1) // _LINES_PER_MARK
@@ -56,8 +62,11 @@ class ToolpathFile:
         with self.path.open("rb") as file:
             file.seek(self._marks[mark])
             skip = from_line - 1 - mark * _LINES_PER_MARK
+            number = from_line - 1
             for number, raw in enumerate(islice(file, skip, None), start=from_line):
                 yield number, _text(raw)
+        if number < self.total_lines:
+            raise OSError(f"{self.path} ends at line {number}; it had {self.total_lines} when the run began")
 
     def _scan(self) -> None:
         carry = b""
@@ -97,6 +106,24 @@ class ToolpathFile:
             if odd and _odd_in_code(raw.removesuffix(b"\r")):
                 why = f"the byte 0x{odd[0]:02x} is not a character of G-code; save the file as plain text"
                 raise UnreadableToolpath(place, why)
+
+
+class _Lines(Iterator[tuple[int, str]]):
+    """Lines while they are read. A generator that failed once would look like one that is at its end, to whoever pulls
+    next, and half a part would count as finished."""
+
+    def __init__(self, source: Iterator[tuple[int, str]]) -> None:
+        self._source = source
+        self._failed: OSError | None = None
+
+    def __next__(self) -> tuple[int, str]:
+        if self._failed is not None:
+            raise self._failed
+        try:
+            return next(self._source)
+        except OSError as error:
+            self._failed = error
+            raise
 
 
 def _odd_in_code(raw: bytes) -> bool:

@@ -88,3 +88,18 @@ def test_lines_are_counted_from_one(tmp_path: Path) -> None:
     path.write_text("G0\n")
     with pytest.raises(ValueError, match="counted from 1"):
         list(ToolpathFile(path).lines(0))
+
+
+def test_a_file_that_became_shorter_is_no_end_and_stays_none(tmp_path: Path) -> None:
+    """A run ends well when its lines are at their end: an error must look like one to everybody who pulls, not once."""
+    path = tmp_path / "part.gcode"
+    path.write_text("".join(f"G1 X{number}\n" for number in range(5000)))
+    toolpath = ToolpathFile(path)
+    lines = toolpath.lines()
+    assert next(lines) == (1, "G1 X0")
+    with path.open("r+b") as file:
+        file.truncate(20_000)
+    with pytest.raises(OSError, match="it had 5000 when the run began"):
+        list(lines)
+    with pytest.raises(OSError, match="it had 5000"):
+        next(lines)
