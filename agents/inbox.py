@@ -42,6 +42,9 @@ _log = logging.getLogger(__name__)
 _LARGEST: Final = 2**53
 #: No backup is so old that more events than this came after it.
 _WIDEST_JUMP: Final = 10**8
+#: Words of a forgotten life that are still on their way use a new number or two. Whose numbers are used so often shares
+#: its name with a process that lives.
+_MOST_OPENINGS: Final = 20
 
 
 class Inbox:
@@ -68,7 +71,10 @@ class Inbox:
         self._book = book_of(spool, self._channel)
         self._first = self._book.last_seq + 1
         self._opening: int | None = None
-        """The number of this start's first holdings: refused, it belonged to another event of a life forgotten here."""
+        """The number of the holdings that this start, or its last renumbering, opened with. From `_first` up to it
+        whatever is refused as used belonged to another event of a life forgotten here."""
+        self._reopened = 0
+        """How often that was noticed, or that more is committed than was told."""
 
     def receive(self, payload: bytes) -> tuple[Effect, ...]:
         """Take in one payload. Raises RefusedMessage (it changed nothing) and SpoolFull (ask again later)."""
@@ -359,18 +365,26 @@ class Inbox:
         return True
 
     def _opens_with_used_numbers(self, body: m.JournalAck, refused: Container[int]) -> bool:
-        """Whether a number of this start, up to its holdings, was another event's in a life forgotten here."""
-        if not self._opening:
+        """Whether a number of this opening, up to its holdings, was another event's in a life forgotten here."""
+        if self._opening is None or self._reopened >= _MOST_OPENINGS:
             return False
         used = (event.seq for event in body.refused if event.number_used and event.seq in refused)
-        return self._opening in refused or any(self._first <= seq < self._opening for seq in used)
+        return (self._opening in refused and not self._reopened) or any(
+            self._first <= seq <= self._opening for seq in used
+        )
 
     def _remember_too_little(self, upto: int, now: datetime) -> Restored:
-        """The spool is an old copy: what happened to the machines since is not known here."""
-        self._opening = 0  # it is noticed once
-        self._spool.renumber_from(upto + 1, now)
-        put_in_doubt(self._spool, self._machines)
-        return Restored(self.say_holdings(now))
+        """The spool is an old copy: what happened to the machines since is not known here.
+
+        Old words that are still on their way may use the new numbers, too: then these are given up as well, each time.
+        """
+        if not self._reopened or upto > self._told():
+            put_in_doubt(self._spool, self._machines)
+        self._first = max(upto, self._spool.last_seq) + 1
+        self._spool.renumber_from(self._first, now)
+        self._reopened += 1
+        self._opening = self.say_holdings(now)
+        return Restored(self._opening)
 
     def _acknowledged_in_channel(self, body: m.JournalAck) -> tuple[Effect, ...]:
         channel = Channel(self._spool, self._channel)

@@ -9,9 +9,11 @@ from pathlib import Path
 import pytest
 
 from agents.contract import messages as m
+from agents.contract.envelope import decode
 from agents.contract.vocabulary import FailureClass, JobState
-from agents.effects import Restored
+from agents.effects import Acknowledged, Restored
 from agents.lease import LeaseState
+from agents.teller import Teller
 from scheduler.dispatch import people
 from scheduler.orders.refusal import Refused
 from scheduler.store import queries
@@ -322,6 +324,68 @@ def test_an_old_memory_that_lacks_one_event_is_noticed_by_what_it_says_before_it
     assert noticed is (m.NUMBER_USED in why), "a word refused for another reason says nothing about memory"
     assert again.spool.flags("m1").bed_clear is not noticed
     again.close()
+
+
+def told_by(scene: Scene, teller: Teller, sent: list[bytes]) -> list[int]:
+    """What the agent tells now, by number, after it did what its inbox said."""
+    for effect in scene.effects:
+        if isinstance(effect, Restored):
+            teller.open_with(effect.holdings)
+        elif isinstance(effect, Acknowledged):
+            teller.acknowledged(effect.upto)
+    scene.effects.clear()
+    sent.clear()
+    while not teller.pump():
+        pass
+    return [decode(payload).seq or 0 for payload in sent]
+
+
+def test_what_an_old_memory_tells_anew_may_meet_its_own_old_words_once_more(tmp_path: Path) -> None:
+    """They were still on their way: acknowledged one by one, the first of them tells it only a part of what is used."""
+    scene = Scene(tmp_path)
+    sent: list[bytes] = []
+
+    def send(payload: bytes) -> bool:
+        sent.append(payload)
+        return True
+
+    teller = Teller(scene.spool, send, scene.clock)
+    holdings = scene.inbox.say_holdings(scene.clock.now())
+    teller.open_with(holdings)
+    scene.told = holdings
+    scene.hear(m.JournalAck(upto=2, last="old-2"))
+    assert told_by(scene, teller, sent) == [3, 4]
+    scene.told = teller.told
+    scene.set_flags(bed_clear=True, disarmed="")
+    used = [m.refused_event(seq, m.used_number(seq)) for seq in (1, 3, 4)]
+    scene.hear(m.JournalAck(upto=4, refused=(used[0],), last="old-4"))
+    refused = tuple(used)
+    told_by(scene, teller, sent)
+    scene.told = teller.told
+    scene.hear(m.JournalAck(upto=4, refused=refused, last="old-4"))
+    told_by(scene, teller, sent)
+    scene.told = teller.told
+    assert scene.spool.unacknowledged()[0][0] > 4, "what it tells has numbers that nobody used"
+    for _ in range(3):
+        upto = scene.spool.last_seq
+        scene.hear(m.JournalAck(upto=upto, refused=refused, last=scene.events()[-1].id))
+        told_by(scene, teller, sent)
+        scene.told = teller.told
+        assert scene.spool.last_seq == upto, "and it has said so once"
+    assert teller.reconciled
+    assert scene.spool.flags("m1").bed_clear, "a person looked in between: it was known already that it is old"
+    scene.close()
+
+
+def test_who_shares_its_name_with_a_process_that_lives_does_not_go_on_for_ever(tmp_path: Path) -> None:
+    scene = Scene(tmp_path)
+    scene.inbox.say_holdings(scene.clock.now())
+    for _ in range(100):
+        seq = scene.spool.last_seq
+        scene.hear(m.JournalAck(upto=seq, refused=(m.refused_event(seq, m.used_number(seq)),), last="another's"))
+    assert scene.spool.last_seq == seq, "it waits, and says in its log that there is another"
+    assert scene.spool.unacknowledged_count()
+    scene.close()
 
 
 def test_numbers_left_out_by_a_renumbering_are_nobodys(tmp_path: Path) -> None:
