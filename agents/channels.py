@@ -6,7 +6,7 @@ whose granter is such a channel starts only on that channel's word.
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Final
 
 from msgspec import structs
@@ -130,9 +130,14 @@ class Channel:
 
     @property
     def first_kept(self) -> int:
-        """The lowest number that can still be told; the next one where none is kept."""
-        row = self._spool.row("SELECT min(seq) FROM channel_journal WHERE channel = ?", self.name)
-        return self.last_seq + 1 if row is None or row[0] is None else int(row[0])
+        """The lowest number from which on everything can be told; the next one where the last is not kept."""
+        last = self.last_seq
+        row = self._spool.row(
+            "SELECT max(seq) FROM channel_journal AS j WHERE channel = ? AND NOT EXISTS"
+            " (SELECT 1 FROM channel_journal WHERE channel = j.channel AND seq = j.seq - 1)",
+            self.name,
+        )
+        return last + 1 if self.event(last) is None or row is None or row[0] is None else int(row[0])
 
     def unacknowledged(self, after: int = 0, limit: int = 200) -> tuple[tuple[int, bytes], ...]:
         """(seq, encoded envelope) of events not yet acknowledged, in order."""
@@ -171,18 +176,23 @@ class Channel:
                 "UPDATE channel_journal SET acked = 1 WHERE channel = ? AND acked = 0 AND seq <= ?", self.name, upto
             )
 
-    def unacknowledge_after(self, upto: int) -> None:
-        """The other side knows nothing after `upto` (its memory is an old copy): all of that is told again."""
+    def unacknowledge_after(self, upto: int) -> bool:
+        """The other side knows nothing after `upto` (its memory is an old copy): tell all that again. True if there was
+        any."""
         with self._spool.transaction():
+            row = self._spool.row("SELECT max(seq) FROM channel_journal WHERE channel = ? AND acked = 1", self.name)
+            if row is None or row[0] is None or row[0] <= upto:
+                return False
             self._spool.write("UPDATE channel_journal SET acked = 0 WHERE channel = ? AND seq > ?", self.name, upto)
+        return True
 
-    def renumber_from(self, first: int) -> None:
+    def renumber_from(self, first: int, now: datetime) -> None:
         """Give unacknowledged events new numbers from `first` on: the other side knows others under the old ones."""
         own = "SELECT lease FROM granters WHERE channel = ?"
         with self._spool.transaction():
             seq = max(first, self.last_seq + 1)
             for old, payload in self.unacknowledged(limit=1_000_000):
-                fresh = structs.replace(decode(payload), seq=seq)
+                fresh = structs.replace(decode(payload), seq=seq, sent=now.astimezone(UTC))
                 self._spool.write(
                     "UPDATE channel_journal SET seq = ?, body = ? WHERE channel = ? AND seq = ?",
                     *(seq, encode(fresh), self.name, old),

@@ -223,7 +223,7 @@ class Inbox:
         if used or 0 < last < body.upto <= last + _WIDEST_JUMP:
             _log.warning("%s knows events up to %d, the last told to it is %d: an old spool", home, body.upto, last)
             put_in_doubt(self._spool, self._machines)
-            channel.renumber_from(body.upto + 1)
+            channel.renumber_from(body.upto + 1, self._clock.now())
             return looks
         if body.upto > last:
             raise RefusedMessage(f"event {body.upto} is acknowledged; the last told to {home} is {last}")
@@ -329,8 +329,6 @@ class Inbox:
 
     def _acknowledged(self, body: m.JournalAck, now: datetime) -> tuple[Effect, ...]:
         last = self._told()
-        if self._channel:
-            return self._acknowledged_in_channel(body)
         if body.upto > last + _WIDEST_JUMP:
             raise RefusedMessage(f"event {body.upto} is acknowledged; the last told from here is {last}")
         refused = {event.seq: event.why for event in body.refused if 0 < event.seq <= body.upto}
@@ -343,12 +341,12 @@ class Inbox:
             return (self._remember_too_little(body.upto, now),)
         for seq, why in refused.items():
             _log.warning("event %d was refused: %s", seq, why)
-        if self._is_of_another(body):
-            self._spool.acknowledge(0, refused)
-            return tuple(Look(machine) for machine in sorted(self._machines))
-        forgotten = self._spool.unacknowledge_after(body.upto)
-        self._spool.acknowledge(body.upto, refused)
         looks = tuple(Look(machine) for machine in sorted(self._machines))
+        if self._is_of_another(body):
+            self._book.acknowledge(0, refused)
+            return looks
+        forgotten = self._book.unacknowledge_after(body.upto)
+        self._book.acknowledge(body.upto, refused)
         return (Acknowledged(body.upto), *((Repeat(body.upto + 1),) if forgotten else ()), *looks)
 
     def _is_of_another(self, ack: m.JournalAck) -> bool:
@@ -380,22 +378,11 @@ class Inbox:
         """
         if not self._reopened or upto > self._told():
             put_in_doubt(self._spool, self._machines)
-        self._first = max(upto, self._spool.last_seq) + 1
-        self._spool.renumber_from(self._first, now)
+        self._first = max(upto, self._book.last_seq) + 1
+        self._book.renumber_from(self._first, now)
         self._reopened += 1
         self._opening = self.say_holdings(now)
         return Restored(self._opening)
-
-    def _acknowledged_in_channel(self, body: m.JournalAck) -> tuple[Effect, ...]:
-        channel = Channel(self._spool, self._channel)
-        if body.upto > channel.last_seq:
-            raise RefusedMessage(f"event {body.upto} is acknowledged; the last told there is {channel.last_seq}")
-        refused = {event.seq: event.why for event in body.refused if event.seq <= body.upto}
-        if self._is_of_another(body):
-            channel.acknowledge(0, refused)
-            return tuple(Look(machine) for machine in sorted(self._machines))
-        channel.acknowledge(body.upto, refused)
-        return (Acknowledged(body.upto), *(Look(machine) for machine in sorted(self._machines)))
 
     def _public_state(self, lease: Lease) -> JobState:
         """As the table says; but who has the permission to start may call the machine at any moment."""

@@ -105,6 +105,8 @@ class FurtherNetwork:
                     self.teller.repeat_from(seq)
                 case e.JournalGrew():
                     self.teller.grew()
+                case e.Restored(holdings):
+                    self.teller.open_with(holdings)
                 case e.Acknowledged(upto):
                     self.teller.acknowledged(upto)
                 case _:

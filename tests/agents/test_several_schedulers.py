@@ -18,11 +18,12 @@ from agents.channels import Channel, network_channel
 from agents.config import MqttSettings, NetworkSettings
 from agents.contract import messages as m
 from agents.contract.envelope import decode, encode, wrap
-from agents.effects import Tell
+from agents.effects import Effect, Look, Tell
 from agents.hands import Hands
 from agents.inbox import Inbox
 from agents.inputs import Wake
 from agents.lease import LIVE, LeaseState
+from agents.networks import Around, FurtherNetwork
 from agents.policy import MachineView, Policy
 from firmware_bridges import bridge as b
 from tests.agents.peer import Peer, eventually, file_server, mosquitto
@@ -188,6 +189,59 @@ def test_no_scheduler_has_a_say_in_anothers_lease(tmp_path: Path) -> None:
     assert not scene.bridge.runs, "nor can it permit the start"
     scene.acknowledge_side(0)
     assert len(scene.bridge.runs) == 1
+    scene.close()
+
+
+def further_network(scene: Two) -> FurtherNetwork:
+    """The real one, not connected."""
+    around = Around(Policy, lambda name: MachineView(scene.machine.description), told_elsewhere, lambda _: b"", report)
+    east = NetworkSettings("east", MqttSettings(host="east"))
+    network = FurtherNetwork(scene.config, east, scene.spool, scene.clock, "boot", around)
+    network.teller.open_with(network.inbox.say_holdings(scene.clock.now()))
+    return network
+
+
+def told_elsewhere(effect: Effect) -> None:
+    assert isinstance(effect, Look), "what was told to this network is nothing to the first one's journal"
+
+
+def report(machine: str) -> m.MachineReport:
+    raise AssertionError(machine)
+
+
+def hears(scene: Two, network: FurtherNetwork, ack: m.JournalAck) -> None:
+    assert network.received("inbox", encode(wrap(ack, sender="scheduler/east", now=scene.clock.now())))
+
+
+def test_a_further_scheduler_that_knows_more_than_an_old_memory_hears_it_again(tmp_path: Path) -> None:
+    """It was refused, and the journal to that network stayed shut for ever."""
+    scene = Two(tmp_path)
+    scene.set_flags(bed_clear=True)
+    network = further_network(scene)
+    hears(scene, network, m.JournalAck(upto=40, last="forgotten here"))
+    told = [decode(payload) for _, payload in scene.channel.unacknowledged()]
+    assert [envelope.seq for envelope in told] == [41, 42]
+    assert isinstance(told[-1].body, m.Holdings)
+    assert told[-1].body.unacked_from == 41, "the numbers between are nobody's"
+    flags = scene.spool.flags("m1")
+    assert not flags.bed_clear
+    assert "old copy" in flags.disarmed
+    assert (network.teller.told, network.teller.reconciled) == (42, False)
+    hears(scene, network, m.JournalAck(upto=42, last=told[-1].id))
+    assert network.teller.reconciled
+    scene.close()
+
+
+def test_a_further_scheduler_that_was_put_back_is_told_again_what_it_forgot(tmp_path: Path) -> None:
+    scene = Two(tmp_path)
+    network = further_network(scene)
+    for number in (1, 2, 3):
+        scene.say(1, offer_of(f"j{number}", f"o{number}", machine="unknown"))
+    last = network.teller.told = scene.channel.last_seq
+    hears(scene, network, m.JournalAck(upto=last))
+    assert not scene.channel.unacknowledged_count()
+    hears(scene, network, m.JournalAck(upto=2))
+    assert [seq for seq, _ in scene.channel.unacknowledged()] == list(range(3, last + 1))
     scene.close()
 
 
