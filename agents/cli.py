@@ -6,12 +6,14 @@ import argparse
 import dataclasses
 import http.client
 import json
+import os
 import sys
 import urllib.error
 import urllib.parse
 import urllib.request
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import BinaryIO
 
 from agents.config import AgentConfig, load
 from agents.contract import logs
@@ -101,13 +103,13 @@ def _run(options: argparse.Namespace) -> int:
 
     config = load(options.config)
     config.machine(options.machine)
-    program = options.file.read_bytes()
-    if _handed_to_running_agent(config, options.machine, program, options.file.name):
-        return 0
-    return run_alone(config, options.machine, program, options.file.name, lambda text: print(text, file=sys.stderr))
+    with options.file.open("rb") as program:
+        if _handed_to_running_agent(config, options.machine, program, options.file.name):
+            return 0
+    return run_alone(config, options.machine, options.file, lambda text: print(text, file=sys.stderr))
 
 
-def _handed_to_running_agent(config: AgentConfig, machine: str, program: bytes, title: str) -> bool:
+def _handed_to_running_agent(config: AgentConfig, machine: str, program: BinaryIO, title: str) -> bool:
     """Give the file to an agent that serves this shop already; False where none does."""
     try:
         token = config.http.token_file.read_text(encoding="ascii").strip()
@@ -115,7 +117,9 @@ def _handed_to_running_agent(config: AgentConfig, machine: str, program: bytes, 
         return False
     query = urllib.parse.urlencode({"title": title})
     url = f"http://{config.http.host}:{config.http.port}/api/machines/{machine}/own-jobs?{query}"
-    request = urllib.request.Request(url, data=program, headers={"Authorization": f"Bearer {token}"}, method="POST")
+    size = os.fstat(program.fileno()).st_size
+    headers = {"Authorization": f"Bearer {token}", "Content-Length": str(size), "Content-Type": "text/x-gcode"}
+    request = urllib.request.Request(url, data=program, headers=headers, method="POST")
     try:
         with urllib.request.urlopen(request, timeout=10.0) as answer:
             said = json.load(answer)["said"]

@@ -5,6 +5,7 @@ Every way in (local page, API, command line) calls these; none of them lets a ga
 
 from __future__ import annotations
 
+import io
 import logging
 import threading
 import uuid
@@ -24,7 +25,7 @@ from agents.policy import Accept, Decline
 from agents.restart import CannotRestart, RestartPoint, half_made, restart_point
 from agents.safety import all_open, shut
 from agents.spool import Lease, SpoolFull
-from agents.toolpaths import ToolpathUnavailable
+from agents.toolpaths import Readable, ToolpathUnavailable
 from firmware_bridges.bridge import BLOCKED_STATES, BUSY_STATES, BridgeError, BridgeState
 from firmware_bridges.manual import ManualBridge
 from firmware_bridges.toolpath_file import ToolpathFile, UnreadableToolpath
@@ -364,20 +365,24 @@ class Hands:
         return before, point, waiting
 
     def queue_own(self, machine: str, program: bytes, title: str) -> str:
+        """`queue_from` for what is in memory."""
+        return self.queue_from(machine, io.BytesIO(program), len(program), title)
+
+    def queue_from(self, machine: str, program: Readable, size_bytes: int, title: str) -> str:
         """The owner's own job: queued before all pool work, through the same gates. Its job id."""
         supervisor = self._machine(machine)
-        if not program.strip():
-            raise NotPossible("the program is empty")
-        if len(program) > self._agent.config.cache.largest_bytes:
+        if size_bytes > self._agent.config.cache.largest_bytes:
             raise NotPossible(
-                f"the program has {len(program)} bytes, more than this agent takes ([toolpaths] largest_mb)"
+                f"the program has {size_bytes} bytes, more than this agent takes ([toolpaths] largest_mb)"
             )
         try:
-            job, sha256 = _new_own(), self._agent.store.put(program)
+            kept = self._agent.store.take_in(program, size_bytes)
         except ToolpathUnavailable as error:
             raise NotPossible(str(error)) from error
-        description, now = supervisor.machine.description, self._agent.clock.now()
-        self._agent.spool.put_lease(own_jobs.own_lease(job, description, program, title, sha256, now))
+        if not kept.ends.strip():
+            raise NotPossible("the program is empty")
+        job, now = _new_own(), self._agent.clock.now()
+        self._agent.spool.put_lease(own_jobs.own_lease(job, supervisor.machine.description, kept, title, now))
         supervisor.post(Wake())
         return job
 

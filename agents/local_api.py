@@ -174,7 +174,16 @@ class _Handler(BaseHTTPRequestHandler):
         url = urlsplit(self.path)
         parts = tuple(part for part in url.path.split("/") if part)
         with self._server.at_work(self.connection):
-            self._answer(lambda: {"said": operate(self._server.hands, parts, self._body(parts), parse_qs(url.query))})
+            self._answer(lambda: {"said": self._operated(parts, parse_qs(url.query))})
+
+    def _operated(self, parts: tuple[str, ...], query: dict[str, list[str]]) -> str:
+        match parts:
+            case ("api", "machines", machine, "own-jobs"):
+                size, title = self._length(self._server.largest_program), query.get("title", ["own job"])[0]
+                self.close_connection = True  # what was refused may still be on its way
+                return self._server.hands.queue_from(machine, self.rfile, size, title)
+            case _:
+                return operate(self._server.hands, parts, self.rfile.read(self._length(_LARGEST_BODY)))
 
     def _answer(self, deed: Callable[[], object]) -> None:
         """What came of it as JSON, or the problem as RFC 9457 has it."""
@@ -193,13 +202,13 @@ class _Handler(BaseHTTPRequestHandler):
         given = self.headers.get("Authorization", "")
         return hmac.compare_digest(given.encode(), f"Bearer {self._server.token}".encode())
 
-    def _body(self, parts: tuple[str, ...]) -> bytes:
-        largest = self._server.largest_program if parts[-1:] == ("own-jobs",) else _LARGEST_BODY
+    def _length(self, largest: int) -> int:
+        """Of the body. Raises BadRequest."""
         length = self.headers.get("Content-Length", "0")
         if not length.isdigit() or int(length) > largest:
             self.close_connection = True
             raise BadRequest(f"the body may have {largest} bytes at most, and its length must be given")
-        return self.rfile.read(int(length))
+        return int(length)
 
     def _json(self, status: HTTPStatus, value: object) -> None:
         self._send(status, json.dumps(value, default=str).encode(), "application/json")
@@ -275,15 +284,18 @@ def look(hands: Hands, parts: tuple[str, ...], query: dict[str, list[str]]) -> o
             raise Unknown(f"there is nothing at /{'/'.join(parts)}")
 
 
-def operate(hands: Hands, parts: tuple[str, ...], body: bytes, query: dict[str, list[str]]) -> str:
-    """Carry out `POST /{parts…}`; what was done, as a sentence. Raises BadRequest, NotPossible, Unknown."""
+def operate(hands: Hands, parts: tuple[str, ...], body: bytes) -> str:
+    """Carry out `POST /{parts…}`, programs apart; what was done, as a sentence.
+
+    Raises BadRequest, NotPossible, Unknown.
+    """
     match parts:
         case ("api", "stop"):
             return hands.stop_all()
         case ("api", "machines", machine, "stop"):
             return hands.stop(machine)
         case ("api", "machines", machine, verb):
-            return _machine(hands, machine, verb, body, query)
+            return _machine(hands, machine, verb, body)
         case ("api", "presence"):
             said = _read(body, _Presence)
             return hands.be_present(said.for_s, said.machines)
@@ -310,7 +322,7 @@ def operate(hands: Hands, parts: tuple[str, ...], body: bytes, query: dict[str, 
             raise Unknown(f"there is no operation at /{'/'.join(parts)}")
 
 
-def _machine(hands: Hands, machine: str, verb: str, body: bytes, query: dict[str, list[str]]) -> str:
+def _machine(hands: Hands, machine: str, verb: str, body: bytes) -> str:
     simple: dict[str, Callable[[str], str]] = {
         "bed-clear": hands.bed_clear,
         "home": hands.home,
@@ -330,8 +342,6 @@ def _machine(hands: Hands, machine: str, verb: str, body: bytes, query: dict[str
         return hands.enable(machine, "")
     if verb == "step-done":
         return hands.confirm_step(machine, _read(body, _Step).line)
-    if verb == "own-jobs":
-        return hands.queue_own(machine, body, query.get("title", ["own job"])[0])
     raise Unknown(
         f"a machine has no operation {verb!r}; it has {', '.join(simple)}, material, disable, enable, step-done,"
         " own-jobs"

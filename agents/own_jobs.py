@@ -19,11 +19,10 @@ from agents.contract.messages import JobTicket, MachineDescription, MaterialNeed
 from agents.contract.vocabulary import FailureClass, NeedClass, Ring
 from agents.lease import MOVING, Action, LeaseState
 from agents.spool import Lease, Spool
+from agents.toolpaths import HandedIn
 
 #: No own run is taken for longer where nothing says how long it is.
 _RUN_S: Final = timedelta(days=1).total_seconds()
-#: Slicers say their estimate near one end of the file.
-_LOOKED_AT_BYTES: Final = 65_536
 #: Ends are told in steps of this, so that an estimate that breathes makes no talk.
 _TOLD_IN_S: Final = 300
 #: So much of a run says how fast the rest of it goes.
@@ -47,9 +46,7 @@ _STEPS: Final = {
 }
 
 
-def own_lease(
-    job: str, description: MachineDescription, program: bytes, title: str, sha256: str, now: datetime
-) -> Lease:
+def own_lease(job: str, description: MachineDescription, program: HandedIn, title: str, now: datetime) -> Lease:
     """What is written down for a file that the owner queued for a machine."""
     ticket = JobTicket(
         job=job,
@@ -63,12 +60,12 @@ def own_lease(
         own_use=True,
     )
     toolpath = ToolpathRef(
-        sha256=sha256,
-        size_bytes=len(program),
+        sha256=program.sha256,
+        size_bytes=program.size_bytes,
         dialect=description.dialect,
         urls=(),
-        duration_s=stated_duration_s(program),
-        lines=program.count(b"\n") + (not program.endswith(b"\n")),
+        duration_s=stated_duration_s(program.ends),
+        lines=program.lines,
         bounds_mm=(0.0, 0.0, 0.0, 0.0, 0.0, 0.0),
     )
     return Lease(job, job, 0, description.machine, LeaseState.LEASED, True, ticket, toolpath, None, now, _RUN_S, now)
@@ -81,9 +78,8 @@ def again(before: Lease, job: str, now: datetime) -> Lease:
     return replace(fresh, start_seq=None, last_line=0, started=None, ended=None)
 
 
-def stated_duration_s(program: bytes) -> float:
-    """What the slicer says that a program takes, in seconds; 0 where it says nothing that is known here."""
-    ends = program[:_LOOKED_AT_BYTES] + b"\n" + program[-_LOOKED_AT_BYTES:]
+def stated_duration_s(ends: bytes) -> float:
+    """What the slicer says near one end of a program that it takes, in seconds; 0 where that is nothing known here."""
     if found := _SECONDS.search(ends):
         return float(found[1])
     if found := _WORDS.search(ends):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import faulthandler
 import logging
+import os
 import signal
 import threading
 from collections.abc import Callable
@@ -87,7 +88,7 @@ def located(config: AgentConfig, find: Callable[[], tuple[FoundScheduler, ...]] 
     return replace(config, mqtt=replace(config.mqtt, host=found.host, port=found.port, tls=tls))
 
 
-def run_alone(config: AgentConfig, machine: str, program: bytes, title: str, say: Callable[[str], None]) -> int:
+def run_alone(config: AgentConfig, machine: str, program: Path, say: Callable[[str], None]) -> int:
     """One file on one machine, no broker: through the same spool, gates and supervisor. 0 when it finished."""
     ending = _on_signals()
 
@@ -103,7 +104,8 @@ def run_alone(config: AgentConfig, machine: str, program: bytes, title: str, say
     threading.Thread(target=server.serve_forever, name="page", daemon=True).start()
     agent.start()
     try:
-        job = hands.queue_own(machine, program, title)
+        with program.open("rb") as file:
+            job = hands.queue_from(machine, file, os.fstat(file.fileno()).st_size, program.name)
         told(f"queued; confirm bed, presence and the like at {server.address} (token in {config.http.token_file})")
         return _follow(agent, hands, machine, job, ending, told)
     finally:

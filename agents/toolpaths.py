@@ -9,15 +9,18 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import http.client
+import io
 import logging
 import os
 import random
 import threading
 import urllib.error
 import urllib.request
+import uuid
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Final
+from typing import IO, Final, Protocol
 
 from agents.clock import Clock
 from agents.config import CacheSettings, MachineSettings
@@ -31,6 +34,8 @@ from firmware_bridges.toolpath_file import ToolpathFile, UnreadableToolpath
 _log = logging.getLogger(__name__)
 
 _CHUNK_BYTES: Final = 1 << 18
+_END_BYTES: Final = 1 << 16
+_HANDED_IN: Final = "handed-in-"
 _LONGEST_PAUSE_S: Final = 20.0
 _GRBL_FAMILY: Final = frozenset({"grbl", "grblhal", "fluidnc"})
 #: Rounding of coordinates in toolpaths, not a licence to leave the bed.
@@ -49,6 +54,23 @@ class GivenUp(Exception):
     """Nobody wants the toolpath any more, or the agent is ending."""
 
 
+class Readable(Protocol):
+    """Bytes to be read piece by piece: a file, the body of a request."""
+
+    def read(self, size: int = ..., /) -> bytes: ...
+
+
+@dataclass(frozen=True, slots=True)
+class HandedIn:
+    """A program that a person handed in."""
+
+    sha256: str
+    size_bytes: int
+    lines: int
+    ends: bytes
+    """Its first and its last 64 kB, where slicers say how long it takes; all of a short one."""
+
+
 class ToolpathStore:
     """The cache. Safe from any thread; each hash is fetched by one thread at a time."""
 
@@ -63,6 +85,8 @@ class ToolpathStore:
         self._ending = threading.Event()
         self._opener = _http_only()
         folder.mkdir(parents=True, exist_ok=True)
+        for left in folder.glob(f"{_HANDED_IN}*.part"):  # somebody handed it in when an earlier process died
+            left.unlink(missing_ok=True)
 
     def path(self, sha256: str) -> Path:
         """Where the toolpath lies, or would."""
@@ -84,17 +108,22 @@ class ToolpathStore:
         self._ending.set()
 
     def put(self, data: bytes) -> str:
-        """Keep a toolpath that a person handed in; its hash.
+        """`take_in` for what is in memory; its hash."""
+        return self.take_in(io.BytesIO(data), len(data)).sha256
 
-        Raises ToolpathUnavailable where it does not fit in the limit, OSError when the disk is full.
+    def take_in(self, source: Readable, size_bytes: int) -> HandedIn:
+        """Keep a program that a person hands in, piece by piece: it may be larger than this computer's memory.
+
+        Raises ToolpathUnavailable where it does not fit in the limit or ends early, OSError when the disk is full.
         """
-        sha256 = hashlib.sha256(data).hexdigest()
-        if not self.has(sha256):
-            self.make_room(len(data), keep=frozenset())
-        part = self.path(sha256).with_suffix(".part")
-        part.write_bytes(data)
-        self._keep(part, sha256, len(data))
-        return sha256
+        self.make_room(size_bytes, keep=frozenset())
+        part = self._folder / f"{_HANDED_IN}{uuid.uuid4().hex}.part"
+        try:
+            kept = _written(source, part, size_bytes)
+            self._keep(part, kept.sha256, size_bytes)
+        finally:
+            part.unlink(missing_ok=True)
+        return kept
 
     def fetch(self, ref: ToolpathRef, wanted: Callable[[], bool]) -> Path:
         """Get the toolpath, however often that takes while it is `wanted`.
@@ -265,6 +294,24 @@ def _card_problems(card: ToolpathFile) -> tuple[str, ...]:
 
 def _dialect(name: str) -> Dialect:
     return Dialect.GRBL if name in _GRBL_FAMILY else Dialect.PRINTER
+
+
+def _written(source: Readable, part: Path, size_bytes: int) -> HandedIn:
+    digest, lines, head, tail, left = hashlib.sha256(), 0, b"", b"", size_bytes
+    with part.open("wb") as file:
+        while left:
+            chunk = source.read(min(left, _CHUNK_BYTES))
+            if not chunk:
+                raise ToolpathUnavailable(f"the program ended {left} bytes early; send it again")
+            left -= len(chunk)
+            file.write(chunk)
+            digest.update(chunk)
+            lines += chunk.count(b"\n")
+            head += chunk[: _END_BYTES - len(head)]
+            tail = (tail + chunk)[-_END_BYTES:]
+    lines += bool(tail) and not tail.endswith(b"\n")
+    ends = head if size_bytes <= _END_BYTES else head + b"\n" + tail
+    return HandedIn(digest.hexdigest(), size_bytes, lines, ends)
 
 
 def _hash_of(path: Path) -> str:

@@ -6,6 +6,7 @@ import contextlib
 import gzip
 import hashlib
 import http.server
+import io
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
@@ -280,3 +281,39 @@ def test_the_whole_grbl_family_is_read_as_such(tmp_path: Path, dialect: str) -> 
 def test_a_work_card_is_words_for_people(tmp_path: Path) -> None:
     assert _on("manual", b"Drill 8 mm through the mark\n", Process.MANUAL, tmp_path) == ()
     assert _on("manual", b"; nothing to do\n\n", Process.MANUAL, tmp_path) == ("the work card has no step",)
+
+
+class _Counted(io.BytesIO):
+    """Remembers the largest piece that was asked for."""
+
+    most = 0
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        self.most = max(self.most, len(self.getvalue()) if size is None or size < 0 else size)
+        return super().read(size)
+
+
+def test_a_program_that_is_handed_in_is_never_in_memory_as_a_whole(store: ToolpathStore) -> None:
+    line = b"G1 X1.234 Y5.678 E0.01\n"
+    program = b";TIME:77\n" + line * 200_000 + b"M104 S0"
+    source = _Counted(program)
+    kept = store.take_in(source, len(program))
+    assert source.most <= 1 << 18
+    assert (kept.sha256, kept.size_bytes, kept.lines) == (hashlib.sha256(program).hexdigest(), len(program), 200_002)
+    assert store.path(kept.sha256).read_bytes() == program
+    assert kept.ends.startswith(b";TIME:77\n")
+    assert kept.ends.endswith(b"M104 S0")
+    assert len(kept.ends) < 1 << 18
+
+
+def test_a_program_that_ends_early_leaves_nothing_and_neither_does_one_whose_agent_died(memory_path: Path) -> None:
+    folder = memory_path / "paths"
+    spool = Spool(memory_path / "agent.sqlite", sender="agent/a/b")
+    store = ToolpathStore(folder, spool, CacheSettings(), FakeClock())
+    with pytest.raises(ToolpathUnavailable, match="ended 3 bytes early"):
+        store.take_in(io.BytesIO(b"G28\n"), 7)
+    assert list(folder.iterdir()) == []
+    (folder / "handed-in-0.part").write_bytes(b"G28\n")
+    ToolpathStore(folder, spool, CacheSettings(), FakeClock())
+    assert list(folder.iterdir()) == []
+    spool.close()
