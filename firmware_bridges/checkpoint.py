@@ -34,8 +34,9 @@ class CheckpointFile:
             os.fdatasync(self._fd)
 
     def close(self) -> None:
-        """Close the file."""
+        """Close the file; a late write fails rather than go into whatever file has its number next."""
         os.close(self._fd)
+        self._fd = -1
 
 
 def read_checkpoint(path: Path) -> Checkpoint | None:

@@ -117,6 +117,8 @@ class Bench:
 
     def abandoned(self) -> None:
         """The agent's process is gone, and with it the open port; the machine does what it has."""
+        if self.bridge is not None and self.bridge.session._file is not None:
+            self.bridge.session._file.close()  # as the system does
         self.bridge = self._link = None
         self._back.clear()
 
