@@ -17,6 +17,7 @@ from agents.lease import LIVE, MOVING, WAITING, LeaseEvent, LeaseState
 from scheduler.dispatch import apply, reconcile
 from scheduler.dispatch.states import TRANSITIONS, JobEvent
 from tests.faults import holder
+from tests.faults.stored import MACHINE, job_row, lease_row
 from tests.faults.worlds import Agent, Base, Bounds, Broken, Event, Guards, Lease, World, put
 
 _BEGUN: Final = LIVE - WAITING
@@ -146,9 +147,9 @@ class Model:
                 None if after is None else self._post(after, agent, ("grant", event.job, fence, event.offer)) or after
             )
         held = row.state in LEASED_STATES
-        lease: Any = SimpleNamespace(agent=row.holder, fence=row.given, machine="m") if held else None
-        said: Any = SimpleNamespace(job=event.job, fence=event.fence, machine="m")
-        if apply._not_its_lease(lease, agent, said) is not None:  # type: ignore[arg-type]
+        lease = lease_row(event.job, row) if held else None
+        said: Any = SimpleNamespace(job=event.job, fence=event.fence, machine=MACHINE)
+        if apply._not_its_lease(lease, str(agent), said) is not None:
             return None
         after = self._moved(w, event.job, JobEvent(kind))
         if after is not None and kind == "start_intended":
@@ -172,14 +173,10 @@ class Model:
 
     def _reconciled(self, w: World, agent: int, event: Event) -> World:
         """By the product's own comparison."""
-        jobs: Any = {str(n): SimpleNamespace(state=row.state, fence=row.fence) for n, row in enumerate(w.base.jobs)}
-        rows = enumerate(w.base.jobs)
-        leases: Any = [
-            SimpleNamespace(job=str(n), fence=r.given)
-            for n, r in rows
-            if r.state in LEASED_STATES and r.holder == agent
-        ]
-        held = tuple(m.Holding(job=str(n), fence=f, machine="m", state=s, lease="l") for n, f, s in event.held)
+        rows = list(enumerate(w.base.jobs))
+        jobs = {str(n): job_row(n, row) for n, row in rows}
+        leases = [lease_row(n, row) for n, row in rows if row.state in LEASED_STATES and row.holder == agent]
+        held = tuple(m.Holding(job=str(n), fence=f, machine=MACHINE, state=s, lease="l") for n, f, s in event.held)
         highest = {str(n): fence for n, fence in enumerate(event.highest) if fence}
         said = m.Holdings(boot="b", jobs=held, highest_fences=highest, unacked_from=1)
         for d in reconcile.differences(leases, jobs, said):
