@@ -176,6 +176,14 @@ class Channel:
                 "UPDATE channel_journal SET acked = 1 WHERE channel = ? AND acked = 0 AND seq <= ?", self.name, upto
             )
 
+    def note_used(self, used: dict[int, str]) -> None:
+        """These numbers were another event's as well, whatever was acknowledged before."""
+        with self._spool.transaction():
+            for seq, why in used.items():
+                self._spool.write(
+                    "UPDATE channel_journal SET refused = ? WHERE channel = ? AND seq = ?", why, self.name, seq
+                )
+
     def unacknowledge_after(self, upto: int) -> bool:
         """The other side knows nothing after `upto` (its memory is an old copy): tell all that again. True if there was
         any."""

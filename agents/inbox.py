@@ -218,12 +218,14 @@ class Inbox:
         channel = Channel(self._spool, home_channel(home))
         last = channel.last_seq
         refused = {event.seq: event.why for event in body.refused if event.seq <= body.upto}
-        used = any(event.number_used and event.seq in refused and channel.event(event.seq) for event in body.refused)
+        used = {event.seq: event.why for event in body.refused if event.number_used and event.seq in refused}
+        used = {seq: why for seq, why in used.items() if channel.event(seq) and channel.verdict(seq)[1] is None}
         looks = tuple(Look(machine) for machine in sorted(self._machines))
         if used or 0 < last < body.upto <= last + _WIDEST_JUMP:
             _log.warning("%s knows events up to %d, the last told to it is %d: an old spool", home, body.upto, last)
             put_in_doubt(self._spool, self._machines)
             channel.renumber_from(body.upto + 1, self._clock.now())
+            channel.note_used(used)  # it is named in every acknowledgement from here on, and news only once
             return looks
         if body.upto > last:
             raise RefusedMessage(f"event {body.upto} is acknowledged; the last told to {home} is {last}")

@@ -10,6 +10,7 @@ import pytest
 
 from agents.channels import Channel, home_channel
 from agents.contract import messages as m
+from agents.contract.envelope import encode, wrap
 from agents.contract.granting import epoch_of
 from agents.lease import LIVE
 from agents.teller import LONGEST_REPEAT_S
@@ -157,3 +158,22 @@ def test_a_holder_put_back_knows_it_by_its_homes_answer(town: Town, caplog: pyte
     assert len(town.runs) == 1, "no fence is begun twice"
     assert "an old spool" in caplog.text, "its machines move nothing before somebody looked"
     assert not channel(holder, home).unacknowledged_count(), "the line between the two is not stuck"
+
+
+def test_a_number_that_was_used_is_learned_of_once(town: Town) -> None:
+    """An old word that came behind the new one is named in every acknowledgement from then on."""
+    home = town.shops[0]
+    until_granted(town)
+    town.go(20.0)
+    holder = the_holder(town)
+    assert channel(holder, home).verdict(1) == (True, None)
+    ack = m.JournalAck(upto=channel(holder, home).last_seq, refused=(m.refused_event(1, m.used_number(1)),))
+
+    def heard() -> bool:
+        payload = encode(wrap(ack, sender=f"agent/{home.me}", now=town.clock.now()))
+        holder.inbox.receive_from_home(home.me, payload)
+        return not holder.spool.flags("m1").disarmed
+
+    assert not heard(), "its memory is an old copy"
+    holder.spool.put_flags("m1", replace(holder.spool.flags("m1"), disarmed=""))
+    assert heard(), "a person looked since"
