@@ -19,7 +19,7 @@ from agents.config import AgentConfig, MachineSettings
 from agents.contract import messages as m
 from agents.contract.envelope import encode, wrap
 from agents.contract.topics import BOARD_CLAIMS
-from agents.doubt import FORGOTTEN, doubt_about
+from agents.doubt import FORGOTTEN, doubt_about, remembered
 from agents.home import Deed, Say
 from agents.inputs import Asked
 from agents.lease import WAITING, LeaseEvent, LeaseState
@@ -28,7 +28,7 @@ from agents.policy import Accept, Decline, MachineView, Policy, decide
 from agents.pull import delay_s, draw, evaporated, pressing
 from agents.questions import Questions
 from agents.sight import BoardSight, ReadMark
-from agents.spool import Spool
+from agents.spool import Lease, Spool
 
 _log = logging.getLogger(__name__)
 
@@ -129,11 +129,7 @@ class Puller:
             why = "the scheduler is away; the job's home grants it"
             self._tell(lease.machine, Asked(LeaseEvent.GIVEN_UP, job, held.fence, why))
             return
-        released = lease is not None and lease.fence == held.fence and lease.state is LeaseState.RELEASED
-        # An old copy of this memory cannot tell what never came from what it forgot.
-        remembers = not doubt_about(self._spool, FORGOTTEN)
-        older = lease is None or lease.fence < held.fence
-        unknown = remembers and older and self._spool.highest_fence(job) < held.fence
+        released, unknown = self._unbegun(lease, job, held.fence)
         if not released and not unknown:
             return
         body = m.GivenUp(job=job, fence=held.fence, machine=held.machine, why="the scheduler is away; nothing moved")
@@ -143,6 +139,16 @@ class Puller:
             if unknown:
                 self._spool.journal(body, now)
             Channel(self._spool, home_channel(mark.home)).journal(body, now)
+
+    def _unbegun(self, lease: Lease | None, job: str, fence: int) -> tuple[bool, bool]:
+        """Whether what was granted under a fence was taken back here before it began; whether it never came.
+
+        An old copy of this memory tells neither from what it forgot.
+        """
+        if lease is not None and lease.fence == fence:
+            return lease.state is LeaseState.RELEASED and remembered(self._spool, lease.lease), False
+        unseen = (lease is None or lease.fence < fence) and self._spool.highest_fence(job) < fence
+        return False, unseen and not doubt_about(self._spool, FORGOTTEN)
 
     # --- open jobs ------------------------------------------------------------------------------------------------
 

@@ -22,7 +22,7 @@ _MADE: Final = "the agent's memory was put back to an old copy: this job may hav
 #: Stands for all that this memory does not know: what it forgot, and what never came.
 FORGOTTEN: Final = ""
 _DOUBT: Final = "INSERT OR REPLACE INTO doubted VALUES (?, ?)"
-_NOT_OWN: Final = "SELECT lease FROM doubted WHERE lease NOT IN (SELECT lease FROM leases WHERE own = 1)"
+_NOT_OWN: Final = "SELECT lease FROM doubted WHERE why <> '' AND lease NOT IN (SELECT lease FROM leases WHERE own = 1)"
 
 
 def put_in_doubt(spool: Spool, machines: Iterable[str]) -> None:
@@ -49,7 +49,12 @@ def doubt_about(spool: Spool, lease: str) -> str:
 def compared(spool: Spool) -> None:
     """The scheduler compared what is held here: what it left is as it says."""
     if spool.row(_NOT_OWN) is not None:
-        spool.write(f"DELETE FROM doubted WHERE lease IN ({_NOT_OWN})")
+        spool.write(f"UPDATE doubted SET why = '' WHERE lease IN ({_NOT_OWN})")
+
+
+def remembered(spool: Spool, lease: str) -> bool:
+    """Whether all that was done for a lease is known here: never again for one that was in doubt."""
+    return spool.row("SELECT 1 FROM doubted WHERE lease = ?", lease) is None
 
 
 def lift(spool: Spool, lease: str) -> None:

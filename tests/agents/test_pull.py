@@ -22,7 +22,8 @@ from agents.contract.envelope import decode, encode, wrap
 from agents.contract.granting import epoch_of
 from agents.contract.vocabulary import NeedClass
 from agents.doubt import compared, put_in_doubt
-from agents.lease import LeaseState
+from agents.inputs import Asked
+from agents.lease import LeaseEvent, LeaseState
 from agents.policy import Accepting, Policy
 from agents.pull import SLOT_S, SLOTS, delay_s, draw, pressing
 from firmware_bridges import bridge as b
@@ -195,6 +196,28 @@ def test_an_old_copy_does_not_say_of_a_lease_it_may_have_forgotten_that_it_never
     town.everybody()
     town.go(300.0)
     assert [fence for _, _, _, fence in town.runs] == [3]
+
+
+def test_what_an_old_copy_held_and_its_scheduler_ended_was_not_taken_back_unbegun(memory_path: Path) -> None:
+    """The scheduler compared, and said only that the lease is over: it may have been made before memory was lost."""
+    town = Town(memory_path, 2)
+    home, holder = town.shops
+    town.scheduler(online=True)
+    town.post(mark_of("j1", home.me, floor=1, held=held_by(holder.me, 1)))
+    holder.spool.put_flags("m1", replace(holder.spool.flags("m1"), bed_clear=False))
+    town.grant(holder, "j1", start=False)
+    put_in_doubt(holder.spool, ["m1"])
+    compared(holder.spool)
+    holder.supervisor.post(Asked(LeaseEvent.WITHDRAWN, "j1", 1, "this lease is not live here any more"))
+    town.settle()
+    holder.turn()
+    holder.clear_bed()
+    lease = holder.spool.lease_of_job("j1")
+    assert lease is not None
+    assert lease.state is LeaseState.RELEASED
+    scheduler_goes(town)
+    town.go(300.0)
+    assert not town.runs
 
 
 def test_a_run_that_an_old_copy_believes_under_way_is_granted_to_nobody_else(memory_path: Path) -> None:
