@@ -23,11 +23,17 @@ from tests.agents.scene import offer_of
 
 pytestmark = [pytest.mark.broker, pytest.mark.processes]
 
-PRINT = (
-    b"G21\nG90\nM82\nM140 S50\nM104 S200\nG28\nM190 S50\nM109 S200\nG92 E0\n"
-    + b"".join(b"G1 X%d Y%d Z0.3 E%d F3000\n" % (10 + n % 50, 20 + n % 40, n + 1) for n in range(120))
-    + b"M104 S0\nM140 S0\nM107\nM84\n"
-)
+
+def print_of(moves: int) -> bytes:
+    """A print program; 120 moves take a printer about 8 s of its own time, and heating and homing come before."""
+    return (
+        b"G21\nG90\nM82\nM140 S50\nM104 S200\nG28\nM190 S50\nM109 S200\nG92 E0\n"
+        + b"".join(b"G1 X%d Y%d Z0.3 E%d F3000\n" % (10 + n % 50, 20 + n % 40, n + 1) for n in range(moves))
+        + b"M104 S0\nM140 S0\nM107\nM84\n"
+    )
+
+
+PRINT = print_of(120)
 CUT = (
     b"G21\nG90\nG54\nM4 S0\nG0 X5 Y5\n"
     + b"".join(b"G1 X%d Y%d S400 F1200\n" % (5 + 40 * (n % 2), 5 + n) for n in range(40))
@@ -228,7 +234,8 @@ def test_a_terminal_that_goes_away_in_mid_print_ends_the_run_with_everything_off
     with ending(twin):
         config, port = write_shop(tmp_path, None, printer("m1", twin.port))
         program = tmp_path / "part.gcode"
-        program.write_bytes(PRINT.replace(b"M190 S50\nM109 S200\n", b""))
+        endless = print_of(24_000)  # five minutes on this twin: it cannot end before the test has struck, or given up
+        program.write_bytes(endless.replace(b"M190 S50\nM109 S200\n", b""))
         run = [*PROGRAM, "run", str(program), "--machine", "m1", "--config", str(config)]
         alone = Process(run, tmp_path / "run.log")
         with ending(alone):
