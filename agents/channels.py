@@ -188,18 +188,29 @@ class Channel:
         """The other side knows nothing after `upto` (its memory is an old copy): tell all that again. True if there was
         any."""
         with self._spool.transaction():
-            row = self._spool.row("SELECT max(seq) FROM channel_journal WHERE channel = ? AND acked = 1", self.name)
-            if row is None or row[0] is None or row[0] <= upto:
+            if self.acknowledged_upto <= upto:
                 return False
             self._spool.write("UPDATE channel_journal SET acked = 0 WHERE channel = ? AND seq > ?", self.name, upto)
         return True
 
+    @property
+    def acknowledged_upto(self) -> int:
+        """The highest number that was acknowledged; 0 for none."""
+        row = self._spool.row("SELECT max(seq) FROM channel_journal WHERE channel = ? AND acked = 1", self.name)
+        return 0 if row is None or row[0] is None else int(row[0])
+
     def renumber_from(self, first: int, now: datetime) -> None:
-        """Give unacknowledged events new numbers from `first` on: the other side knows others under the old ones."""
+        """Give unacknowledged events new numbers from `first` on: the other side knows others under the old ones.
+
+        `first` is above all that was acknowledged. No number is left out: a home waits for each.
+        """
         own = "SELECT lease FROM granters WHERE channel = ?"
         with self._spool.transaction():
-            seq = max(first, self.last_seq + 1)
-            for old, payload in self.unacknowledged(limit=1_000_000):
+            waiting = self.unacknowledged(limit=1_000_000)
+            moves = [(old, seq, payload) for seq, (old, payload) in enumerate(waiting, first)]
+            upwards = [move for move in moves if move[1] > move[0]]
+            downwards = [move for move in moves if move[1] < move[0]]
+            for old, seq, payload in (*reversed(upwards), *downwards):  # none takes a number that is not free yet
                 fresh = structs.replace(decode(payload), seq=seq, sent=now.astimezone(UTC))
                 self._spool.write(
                     "UPDATE channel_journal SET seq = ?, body = ? WHERE channel = ? AND seq = ?",
@@ -208,5 +219,5 @@ class Channel:
                 self._spool.write(
                     f"UPDATE leases SET start_seq = ? WHERE start_seq = ? AND lease IN ({own})", seq, old, self.name
                 )
-                seq += 1
-            self._spool.write("INSERT OR REPLACE INTO channel_last VALUES (?, ?)", self.name, seq - 1)
+            last = first + len(waiting) - 1
+            self._spool.write("INSERT OR REPLACE INTO channel_last VALUES (?, ?)", self.name, last)

@@ -224,7 +224,7 @@ class Inbox:
         if used or 0 < last < body.upto <= last + _WIDEST_JUMP:
             _log.warning("%s knows events up to %d, the last told to it is %d: an old spool", home, body.upto, last)
             put_in_doubt(self._spool, self._machines)
-            channel.renumber_from(body.upto + 1, self._clock.now())
+            channel.renumber_from(max(body.upto, channel.acknowledged_upto) + 1, self._clock.now())
             channel.note_used(used)  # it is named in every acknowledgement from here on, and news only once
             return looks
         if body.upto > last:

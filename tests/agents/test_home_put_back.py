@@ -10,7 +10,7 @@ import pytest
 
 from agents.channels import Channel, home_channel
 from agents.contract import messages as m
-from agents.contract.envelope import encode, wrap
+from agents.contract.envelope import decode, encode, wrap
 from agents.contract.granting import epoch_of
 from agents.lease import LIVE
 from agents.teller import LONGEST_REPEAT_S
@@ -177,3 +177,26 @@ def test_a_number_that_was_used_is_learned_of_once(town: Town) -> None:
     assert not heard(), "its memory is an old copy"
     holder.spool.put_flags("m1", replace(holder.spool.flags("m1"), disarmed=""))
     assert heard(), "a person looked since"
+
+
+def test_what_a_holder_tells_anew_leaves_out_no_number(town: Town) -> None:
+    """A home waits for each, and does not keep what comes early: the line between the two was stuck."""
+    home = town.shops[0]
+    until_granted(town)
+    town.go(20.0)
+    holder = the_holder(town)
+    told_again(town)
+    line = channel(holder, home)
+    used = line.last_seq + 1
+    home.board.home.book.note_heard(holder.me.replace("/", "."), used, "of a life forgotten here", m.used_number(used))
+    for _ in range(2):
+        line.journal(m.GivenUp(job="j2", fence=9, machine="m1", why="nothing moved"), town.clock.now())
+    ack = m.JournalAck(upto=used, refused=(m.refused_event(used, m.used_number(used)),))
+    payload = encode(wrap(ack, sender=f"agent/{home.me}", now=town.clock.now()))
+    holder.inbox.receive_from_home(home.me, payload)
+    assert [(seq, decode(body).seq) for seq, body in line.unacknowledged()] == [
+        (used + 1, used + 1),
+        (used + 2, used + 2),
+    ]
+    told_again(town)
+    assert not line.unacknowledged_count()
