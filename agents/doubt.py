@@ -21,6 +21,8 @@ _DISARMED: Final = "the agent's memory was put back to an old copy: nobody knows
 _MADE: Final = "the agent's memory was put back to an old copy: this job may have been made since"
 #: Stands for all that this memory does not know: what it forgot, and what never came.
 FORGOTTEN: Final = ""
+#: The decision about an offer that a memory put back to an old copy believed open.
+FORGOTTEN_OFFER: Final = "forgotten"
 _DOUBT: Final = "INSERT OR REPLACE INTO doubted VALUES (?, ?)"
 _NOT_OWN: Final = "SELECT lease FROM doubted WHERE why <> '' AND lease NOT IN (SELECT lease FROM leases WHERE own = 1)"
 
@@ -37,6 +39,8 @@ def put_in_doubt(spool: Spool, machines: Iterable[str]) -> None:
         for lease in spool.leases(states=LIVE - MOVING):
             spool.write(_DOUBT, lease.lease, _MADE)
         spool.write(_DOUBT, FORGOTTEN, _DISARMED)
+        # Its grant may have come, and been made use of: when it comes again it is neither taken nor refused.
+        spool.write("UPDATE offers SET decision = ? WHERE decision IN ('ask', 'claimed')", FORGOTTEN_OFFER)
 
 
 def doubt_about(spool: Spool, lease: str) -> str:

@@ -225,6 +225,8 @@ class Home:
             lease = structs.replace(lease, ended=body)
         self.book.put_lease(charge.scheduler, Granted(lease, granted.claim, heard=True))
         ending = _ENDINGS.get(type(body))
+        if isinstance(body, m.GrantRefused) and lease.committed:
+            return "", ()  # its start was permitted: this is the word of a memory that was put back
         if isinstance(body, m.Failed) and body.failure in MAYBE_MADE:
             ending = ChargeEvent.CANCELLED  # it is over here: a person looks before anybody makes it again
         newest = self.book.newest(job)

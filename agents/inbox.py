@@ -29,7 +29,7 @@ from agents.config import AgentConfig, NetworkSettings
 from agents.contract import messages as m
 from agents.contract.envelope import Envelope, RefusedMessage, decode
 from agents.contract.vocabulary import JobState
-from agents.doubt import put_in_doubt
+from agents.doubt import FORGOTTEN_OFFER, put_in_doubt
 from agents.effects import Acknowledged, BookAsked, Effect, JournalGrew, Look, Repeat, Restored, Tell
 from agents.inputs import Asked, PauseAsked
 from agents.lease import LIVE, PUBLIC_STATE, WAITING, LeaseEvent, LeaseState
@@ -245,6 +245,9 @@ class Inbox:
         self, grant: m.Grant, envelope: Envelope, now: datetime, channel: str
     ) -> tuple[str, tuple[Effect, ...]]:
         row = self._spool.offer(grant.offer)
+        if row is not None and row.decision == FORGOTTEN_OFFER:
+            _log.warning("grant %s may have been used before this memory was put back: it is left alone", grant.lease)
+            return "forgotten", ()
         highest = self._spool.highest_fence(grant.job)
         why = self._wrong_grant(grant, row, highest, envelope, now)
         if not why and origin_of(self._spool, grant.offer) != channel:
@@ -317,7 +320,10 @@ class Inbox:
         for lease in self._spool.leases():
             named = body.lease == lease.lease or (body.lease is None and body.fence == lease.fence)
             if lease.job == body.job and named and not lease.own and self._mine(lease):
-                effects.append(Tell(lease.machine, Asked(LeaseEvent.WITHDRAWN, lease.job, lease.fence, body.why)))
+                # A start that a home was asked for: the scheduler is here, so the home's answer may never come.
+                asked_home = lease.state is LeaseState.INTENDED and granter(self._spool, lease.lease) != self._channel
+                event = LeaseEvent.GIVEN_UP if asked_home else LeaseEvent.WITHDRAWN
+                effects.append(Tell(lease.machine, Asked(event, lease.job, lease.fence, body.why)))
         return "withdrawn", tuple(effects)
 
     def _for_holder(self, job: str, fence: int, item: Asked | PauseAsked) -> tuple[Effect, ...]:

@@ -12,7 +12,7 @@ import pytest
 from agents import forgetting, own_jobs
 from agents.config import CacheSettings
 from agents.contract.envelope import decode
-from agents.contract.messages import Failed, OwnStep
+from agents.contract.messages import Failed, GrantRefused, OwnStep
 from agents.contract.vocabulary import FailureClass
 from agents.deeds import Deeds
 from agents.hands import NotPossible
@@ -568,3 +568,21 @@ def test_a_run_that_an_old_copy_believes_under_way_may_have_ended_well(heard: De
     (failed,) = [body for body in _untold(heard.agent.spool) if isinstance(body, Failed)]
     assert failed.failure is FailureClass.MEMORY_PUT_BACK
     assert "old copy" in failed.why
+
+
+def test_a_grant_that_an_old_copy_hears_again_is_neither_taken_nor_refused(heard: Den) -> None:
+    """It may have been made use of: "refused" would be as untrue as a second run."""
+    heard.agent.store.put(PROGRAM)
+    offer = offer_of(machine="m1")
+    heard.hear(offer)
+    heard.copy("old")
+    heard.hear(grant_of(offer))
+    heard.acknowledge()
+    heard.clear()
+    heard.acknowledge()
+    heard.finish()
+    assert heard.runs == 1
+    heard.put_back("old")
+    heard.hear(grant_of(offer))
+    assert heard.agent.spool.lease_of_job("j1") is None
+    assert not [body for body in _untold(heard.agent.spool) if isinstance(body, GrantRefused)]

@@ -16,6 +16,7 @@ import pytest
 from msgspec import structs
 
 from agents import questions
+from agents.channels import Channel, home_channel
 from agents.contract import messages as m
 from agents.contract import topics
 from agents.contract.envelope import decode, encode, wrap
@@ -231,6 +232,21 @@ def test_a_run_that_an_old_copy_believes_under_way_is_granted_to_nobody_else(mem
     holder.clear_bed()
     town._ends.clear()
     town.go(1000.0)
+    assert len(town.runs) == 1
+
+
+def test_a_home_believes_no_refusal_of_a_grant_whose_start_it_permitted(memory_path: Path) -> None:
+    """A holder that was put back may say so; the machine runs, or ran."""
+    town = left_alone(memory_path, 3, 1)
+    town.go(20.0)
+    holder = next(shop for shop in town.shops if shop.running() is not None)
+    lease = holder.running()
+    assert lease is not None
+    refusal = m.GrantRefused(job=lease.job, lease=lease.lease, fence=lease.fence, why="this agent knows no such offer")
+    Channel(holder.spool, home_channel(town.shops[0].me)).journal(refusal, town.clock.now())
+    holder.bridge.snapshot = replace(holder.bridge.snapshot, state=b.BridgeState.RUNNING)
+    town._ends.clear()
+    town.go(600.0)
     assert len(town.runs) == 1
 
 

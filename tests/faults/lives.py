@@ -229,6 +229,11 @@ class Life:
         ]
         return "; ".join([*jobs, *leases, *states])
 
+    def _excuse_the_unheard(self) -> None:
+        """Nobody can know what a shop made that an old database does not wait for."""
+        if self._old_since is not None and not self._reachable():
+            self.books.excused = True
+
     def _turn(self, seconds: float = 0.0) -> None:
         self.turn += 1
         due = [item for item in self._dues if item.turn <= self.turn]
@@ -238,8 +243,7 @@ class Life:
         if self._old_since is not None:
             if self.time.elapsed_s - self._old_since > Limits().reconcile.total_seconds():
                 self._old_since = None
-            elif not self._reachable():
-                self.books.excused = True
+            self._excuse_the_unheard()
         # Words take milliseconds and turns seconds: where seconds count, there is time for several words in one.
         alone = not self.office.sessions[CLIENT].connected
         for _ in range(1 if self._old_since is None and not alone else 4):
@@ -248,6 +252,7 @@ class Life:
                 self._do(shop.id, shop.hear)
                 self._do(shop.id, shop.turn)
             self._do(CLIENT, self.side.hear)
+        self._excuse_the_unheard()  # somebody may have been cut off meanwhile, and the wait be over with the next turn
         self.people.act()
         self.own.act()
         for shop in self.shops:
