@@ -12,10 +12,11 @@ import msgspec
 import sqlalchemy as sa
 
 from agents.contract import messages as m
-from agents.contract.vocabulary import FailureClass
+from agents.contract.vocabulary import CLOSED_STATES, FailureClass, JobState
 from scheduler.dispatch.hearing import from_before_this_start, unproven_before
-from scheduler.dispatch.lending import put_off
+from scheduler.dispatch.lending import called_unbegun, put_off
 from scheduler.dispatch.moves import Happening, Mover
+from scheduler.dispatch.reconcile import put_in_doubt
 from scheduler.dispatch.remaining import held_places
 from scheduler.dispatch.reservations import in_the_way, reserved_windows
 from scheduler.dispatch.states import ImpossibleTransition, JobEvent
@@ -139,6 +140,9 @@ def _under_lease(c: sa.Connection, mover: Mover, agent: str, job: JobRow, event:
     why = _not_its_lease(lease, agent, event)
     if why is not None:
         _late_word(c, job, agent, event, why, now)
+        if job.state not in CLOSED_STATES | {JobState.FINISHED} and called_unbegun(c, agent, event):
+            ran = f"{agent} ran it under fence {event.fence}, which its home, on an old memory, called not begun"
+            put_in_doubt(c, mover, job, event.fence, f"{ran}: look at the machine, then release the job", now)
         return why
     if isinstance(event, m.StartIntended):
         why = _no_start(c, mover, job, lease, now)

@@ -17,7 +17,7 @@ from agents.contract.vocabulary import JobState
 from scheduler.dispatch.actions import Adopted
 from scheduler.dispatch.apply import apply_event
 from scheduler.dispatch.board import taken_back
-from scheduler.dispatch.lending import current_epoch, lending, words
+from scheduler.dispatch.lending import AT_WORK, current_epoch, lending, words
 from scheduler.dispatch.moves import Happening, Mover
 from scheduler.dispatch.states import TRANSITIONS, JobEvent
 from scheduler.store import board_tables as bt
@@ -26,8 +26,6 @@ from scheduler.store.record import post, record
 from scheduler.store.rows import JobRow
 
 _log: Final = logging.getLogger(__name__)
-#: What a holder says of a run that its machine confirmed: true also where an old copy of the home's memory forgot it.
-_AT_WORK: Final = (m.Running, m.Held, m.Resumed, m.Finished)
 _NOT_BEGUN: Final = frozenset({JobState.LEASED, JobState.STAGED, JobState.READY})
 
 
@@ -62,7 +60,7 @@ def _take_in(c: sa.Connection, mover: Mover, home: str, lease: m.HomeLease, now:
     if (job.state, JobEvent.STARTED_BY_HOME) not in TRANSITIONS or lease.fence <= job.fence:
         _too_late(c, mover, job, lease, now)
         return
-    if not (lease.committed or any(isinstance(event, _AT_WORK) for _, event in words(c, job.id, lease.fence))):
+    if not (lease.committed or any(isinstance(event, AT_WORK) for _, event in words(c, job.id, lease.fence))):
         queries.update_job(c, job, {"fence": lease.fence})
         return
     happening = Happening(

@@ -30,6 +30,8 @@ _OF_LEASES: Final = (
     *(m.Staged, m.Ready, m.GatesShut, m.StartIntended, m.Running, m.Held, m.Resumed, m.Finished, m.Failed),
     *(m.CancelConfirmed, m.Inspected),
 )
+#: What a holder says of a run that its machine confirmed: true also where an old copy of the home's memory forgot it.
+AT_WORK: Final = (m.Running, m.Held, m.Resumed, m.Finished)
 _body: Final = msgspec.json.Decoder(m.JournalBody)
 
 
@@ -170,6 +172,20 @@ def put_off(c: sa.Connection, job: JobRow, agent: str, event: Any, now: datetime
         return None
     _keep_word(c, job.id, agent, event.fence, event, now)
     return f"the home {held.home} granted it, if anybody did: its book is waited for"
+
+
+def called_unbegun(c: sa.Connection, agent: str, event: Any) -> bool:
+    """Whether a machine of the agent ran under a lease that the book of the job's home said had never begun.
+
+    The book may come before its holder's words, and from an old copy of the home's memory.
+    """
+    if not isinstance(event, AT_WORK) or queries.lease_under(c, event.job, event.fence) is not None:
+        return False
+    granted = sa.select(t.events.c.body).where(
+        t.events.c.job == event.job, t.events.c.kind == "granted_by_home", t.events.c.agent == agent
+    )
+    books = c.execute(granted).scalars()
+    return any(book["fence"] == event.fence and not book["committed"] for book in books)
 
 
 def keep_fence(c: sa.Connection, job: str, agent: str, holdings: m.Holdings, fence: int, now: datetime) -> None:

@@ -216,6 +216,37 @@ def test_a_run_that_its_home_forgot_is_known_by_its_holders_word(line: Line) -> 
     assert (line.job(job).state, line.job(job).agent) == (JobState.RUNNING, "barn.pi")
 
 
+@pytest.mark.parametrize("meanwhile", ["it waits", "it is offered anew"])
+def test_a_run_that_its_home_forgot_and_its_holder_tells_after_the_book_waits_for_a_person(
+    line: Line, meanwhile: str
+) -> None:
+    job = ordered(line)
+    line.send()
+    new_epoch(line, SECOND)
+    book(line, home_lease(line, job, 2))
+    if meanwhile == "it is offered anew":
+        line.plan()
+        assert line.job(job).state is JobState.OFFERED
+    barn = line.agents["barn.pi"]
+    barn.say(m.Running(job=job, fence=2, machine="m2", started=line.now), line.now)
+    line.hear(*barn.unacked())
+    line.plan()
+    found = line.job(job)
+    assert (found.state, found.fence) == (JobState.WAITING, 2), "nothing is offered before somebody looked"
+    assert "fence 2" in found.flag
+
+
+def test_what_was_told_of_a_homes_unbegun_lease_after_the_book_changes_nothing(line: Line) -> None:
+    job = ordered(line)
+    line.send()
+    new_epoch(line, SECOND)
+    book(line, home_lease(line, job, 2))
+    barn = line.agents["barn.pi"]
+    barn.say(m.Staged(job=job, fence=2, machine="m2", sha256="0" * 64), line.now)
+    line.hear(*barn.unacked())
+    assert line.job(job).flag == ""
+
+
 def test_several_attempts_of_the_home_are_one_after_the_other(line: Line) -> None:
     job = ordered(line)
     line.send()
