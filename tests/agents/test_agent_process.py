@@ -237,7 +237,11 @@ def test_a_terminal_that_goes_away_in_mid_print_ends_the_run_with_everything_off
         endless = print_of(24_000)  # five minutes on this twin: it cannot end before the test has struck, or given up
         program.write_bytes(endless.replace(b"M190 S50\nM109 S200\n", b""))
         run = [*PROGRAM, "run", str(program), "--machine", "m1", "--config", str(config)]
-        alone = Process(run, tmp_path / "run.log")
+        said = signal.signal(signal.SIGHUP, signal.SIG_DFL)  # tests under nohup ignore it, and so would the agent
+        try:
+            alone = Process(run, tmp_path / "run.log")
+        finally:
+            signal.signal(signal.SIGHUP, said)
         with ending(alone):
             agent = AgentProcess.at(alone, port, tmp_path / "token")
             eventually(agent.answers, what=f"the page is there: {alone.said()}")
