@@ -12,7 +12,7 @@ from agents.channels import Channel, home_channel
 from agents.contract import messages as m
 from agents.contract.envelope import decode, encode, wrap
 from agents.contract.granting import epoch_of
-from agents.lease import LIVE
+from agents.lease import LIVE, LeaseState
 from agents.teller import LONGEST_REPEAT_S
 from firmware_bridges import bridge as b
 from tests.agents.board_town import PATIENCE_S, TOOLPATH, Town, TownShop, mark_of
@@ -200,3 +200,21 @@ def test_what_a_holder_tells_anew_leaves_out_no_number(town: Town) -> None:
     ]
     told_again(town)
     assert not line.unacknowledged_count()
+
+
+def test_a_start_that_a_silent_home_was_asked_for_ends_with_the_schedulers_word(town: Town) -> None:
+    """The scheduler is back and calls the lease over; the home, which may have forgotten it, need not answer any more."""
+    home, *others = town.shops
+    until_granted(town)
+    home.cut()
+    town.go(20.0)
+    holder = next(shop for shop in others if shop.leases(*LIVE))
+    (lease,) = holder.leases(*LIVE)
+    assert lease.state is LeaseState.INTENDED
+    town.inbox(holder, m.Withdrawal(job="j1", lease=lease.lease, fence=lease.fence, why="it is not live here any more"))
+    town.settle()
+    holder.turn()
+    assert not holder.leases(*LIVE)
+    said = [decode(payload).body for _, payload in holder.spool.unacknowledged()]
+    assert any(isinstance(body, m.GivenUp) and body.fence == lease.fence for body in said), "bindingly"
+    assert not town.runs

@@ -122,6 +122,21 @@ def test_an_open_job_is_lent_and_its_grant_stands_on_the_mark_first(line: Line) 
     assert held.floor == 1
 
 
+def test_nothing_is_put_on_the_board_before_the_shops_were_heard(line: Line) -> None:
+    """Just after a start the database may be an old copy: what it calls open may have been made."""
+    line.restart_scheduler()
+    new_epoch(line, SECOND)
+    line.hear(line.agents[HOME].volunteers(line))  # type: ignore[attr-defined]
+    job = ordered(line)
+    assert line.job(job).state is JobState.WAITING
+    assert job not in marks(line)
+    line.arrive()
+    line.hear(line.agents[HOME].volunteers(line))  # type: ignore[attr-defined]
+    line.plan()
+    line.plan()
+    assert job in marks(line)
+
+
 def unsent(line: Line) -> list[Any]:
     from scheduler.store.record import unsent as rows
 
