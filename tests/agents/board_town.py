@@ -384,3 +384,11 @@ class Town:
         return Counter(
             lease.job for shop in self.shops for lease in shop.leases(LeaseState.FINISHED, LeaseState.INSPECTED)
         )
+
+
+def scheduler_goes(town: Town) -> None:
+    town.scheduler(online=False)
+    town.settle()
+    town.go(PATIENCE_S)
+    town.everybody()
+    town.settle()

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.agents.den import Den
 from tests.agents.scene import Scene
 
 
@@ -29,3 +30,19 @@ def scene(tmp_path: Path) -> Iterator[Scene]:
     made = Scene(tmp_path)
     yield made
     made.close()
+
+
+@pytest.fixture
+def den(memory_path: Path) -> Iterator[Den]:
+    made = Den(memory_path)
+    yield made
+    made.die()
+
+
+@pytest.fixture
+def heard(memory_path: Path) -> Iterator[Den]:
+    """With a scheduler, that has answered once."""
+    made = Den(memory_path, scheduler=True)
+    made.acknowledge()
+    yield made
+    made.die()

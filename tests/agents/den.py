@@ -19,6 +19,8 @@ from firmware_bridges import bridge as b
 from tests.agents.scene import PROGRAM, FakeClock, ScriptedBridge, machine_settings, shop_config
 from tests.faults.shop import back_up
 
+HOUR_LONG = PROGRAM + b";TIME:3600\n"
+
 
 class AtOnce:
     """The fetching threads: nothing waits."""

@@ -203,7 +203,7 @@ def test_what_a_holder_tells_anew_leaves_out_no_number(town: Town) -> None:
 
 
 def test_a_start_that_a_silent_home_was_asked_for_ends_with_the_schedulers_word(town: Town) -> None:
-    """The scheduler is back and calls the lease over; the home, which may have forgotten it, need not answer any more."""
+    """The scheduler is back and calls the lease over; the home, which may have forgotten it, need not answer."""
     home, *others = town.shops
     until_granted(town)
     home.cut()

@@ -1,8 +1,8 @@
-"""An owner's own jobs: told by numbers and by nothing else, made once, and asked about where memory is an old copy."""
+"""An owner's own jobs: told by numbers and by nothing else, and made once."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -12,36 +12,16 @@ import pytest
 from agents import forgetting, own_jobs
 from agents.config import CacheSettings
 from agents.contract.envelope import decode
-from agents.contract.messages import Failed, GrantRefused, OwnStep
+from agents.contract.messages import OwnStep
 from agents.contract.vocabulary import FailureClass
 from agents.deeds import Deeds
 from agents.hands import NotPossible
-from agents.inputs import Asked
-from agents.lease import LIVE, LeaseEvent, LeaseState
+from agents.lease import LeaseState
 from agents.mark import Mark
 from agents.spool import Spool
 from firmware_bridges import bridge as b
-from tests.agents.den import AtOnce, Den
+from tests.agents.den import HOUR_LONG, AtOnce, Den
 from tests.agents.scene import PROGRAM, T0, grant_of, offer_of
-
-HOUR_LONG = PROGRAM + b";TIME:3600\n"
-
-
-@pytest.fixture
-def den(memory_path: Path) -> Iterator[Den]:
-    made = Den(memory_path)
-    yield made
-    made.die()
-
-
-@pytest.fixture
-def heard(memory_path: Path) -> Iterator[Den]:
-    """With a scheduler, that has answered once."""
-    made = Den(memory_path, scheduler=True)
-    made.acknowledge()
-    yield made
-    made.die()
-
 
 # --- what is told ---------------------------------------------------------------------------------------------------
 
@@ -147,189 +127,6 @@ def test_what_slicers_say_of_the_time(comment: bytes, seconds: int, place: str) 
     rest = b"G1 X1 Y1 ; M73\n" * 20_000
     program = comment + b"\n" + rest if place == "head" else rest + comment + b"\n"
     assert own_jobs.stated_duration_s(program) == seconds
-
-
-# --- an old copy ----------------------------------------------------------------------------------------------------
-
-
-def at_queued(den: Den) -> str:
-    return den.queue()
-
-
-def at_running(den: Den) -> str:
-    job = den.queue()
-    den.clear()
-    den.bridge.first_line()
-    den.turn()
-    return job
-
-
-def at_intended(den: Den) -> str:
-    """The last thing that the copy knows is that the machine is about to be called."""
-    job = ""
-
-    def copied() -> None:
-        den.copy("old", mark=True)
-
-    den.before_run = copied
-    job = den.queue()
-    den.clear()
-    den.before_run = lambda: None
-    return job
-
-
-def at_finished(den: Den) -> str:
-    job = at_running(den)
-    den.bridge.finish()
-    den.turn()
-    return job
-
-
-STEPS = (at_queued, at_intended, at_running, at_finished)
-
-
-@pytest.mark.parametrize("mark", ["kept", "lost"])
-@pytest.mark.parametrize("step", STEPS)
-def test_no_old_copy_makes_an_own_job_again_without_a_network(den: Den, step: Callable[[Den], str], mark: str) -> None:
-    job = step(den)
-    if step is not at_intended:
-        den.copy("old")
-    if den.state(job) in LIVE and den.runs == 0:
-        den.clear()
-    if den.state(job) is not LeaseState.FINISHED:
-        den.finish() if den.state(job) is not LeaseState.RUNNING else den.bridge.finish()
-        den.turn()
-    den.clear()
-    den.make()
-    runs = den.runs
-    if mark == "lost":
-        (den.folder / "agent.mark").unlink()
-    den.put_back("old")
-    assert "old copy" in den.flags().disarmed
-    assert not den.flags().bed_clear
-    assert den.flags().materials == ()
-    den.rearm()
-    assert den.runs == runs, "a person re-armed it and cleared the bed, and said nothing of this job"
-    assert den.state(job) not in LIVE or "remembered" in den.shut()
-    den.make()
-    assert den.runs == runs + 1, "what is queued now starts"
-
-
-def test_a_person_says_that_a_job_of_an_old_copy_is_still_wanted_or_not(den: Den) -> None:
-    first, second = den.queue(), den.queue(HOUR_LONG)
-    den.copy("old")
-    den.make(first)
-    den.put_back("old")
-    den.rearm()
-    state = den.hands.state()["machines"][0]["jobs"]
-    assert [bool(job["doubt"]) for job in state] == [True, True]
-    den.hands.cancel_job(first)
-    den.hands.still_wanted(second)
-    den.turn()
-    assert den.state(first) is LeaseState.CANCELLED
-    assert den.state(second) is LeaseState.STARTING
-    with pytest.raises(NotPossible):
-        den.hands.still_wanted(second)
-
-
-def test_a_doubt_survives_restarts_and_is_not_raised_twice(den: Den) -> None:
-    den.queue()
-    den.copy("old")
-    den.clear()
-    den.put_back("old")
-    den.die()
-    den.begin()
-    den.rearm()
-    assert den.runs == 1, "the one that the copy does not know"
-    assert "remembered" in den.shut()
-    den.die()
-    den.begin()
-    assert den.flags().disarmed == "", "once is enough"
-
-
-def test_what_was_cancelled_since_the_copy_is_not_made(den: Den) -> None:
-    job = den.queue()
-    den.copy("old")
-    den.hands.cancel_job(job)
-    den.put_back("old")
-    den.rearm()
-    assert den.runs == 0
-
-
-def test_a_copy_put_back_twice_is_noticed_twice(den: Den) -> None:
-    den.make()
-    den.copy("old")
-    den.make()
-    for _ in range(2):
-        den.put_back("old")
-        assert "old copy" in den.flags().disarmed
-        den.rearm()
-    den.die()
-    den.begin()
-    assert den.flags().disarmed == ""
-
-
-def test_material_loaded_since_the_copy_is_not_forgotten_unnoticed(den: Den) -> None:
-    """No event is missing: only the mark knows of it."""
-    den.clear()
-    den.copy("old")
-    den.hands.load("m1", ())
-    den.put_back("old")
-    assert den.flags().materials == ()
-    assert "old copy" in den.flags().disarmed
-
-
-def test_an_ordinary_restart_puts_nothing_in_doubt(den: Den) -> None:
-    den.make()
-    den.queue(HOUR_LONG)
-    before = den.flags()
-    runs = den.runs
-    den.die()  # while it is called: the clear bed let it begin
-    assert runs == 2
-    den.begin()
-    assert before.disarmed == ""
-    assert "agent ended" in den.flags().disarmed
-    assert "old copy" not in den.flags().disarmed
-
-
-def test_a_fresh_spool_beside_an_old_mark_trusts_nothing(den: Den) -> None:
-    """A damaged spool was moved aside."""
-    den.make()
-    den.die()
-    for leftover in den.folder.glob("agent.sqlite*"):
-        leftover.unlink()
-    den.begin()
-    assert "old copy" in den.flags().disarmed
-
-
-def test_no_machine_is_called_that_could_not_be_marked(den: Den) -> None:
-    job = den.queue()
-    den.without_mark()
-    den.clear()
-    assert den.runs == 0
-    assert den.state(job) is LeaseState.FAILED
-    lease = den.agent.spool.lease_of_job(job)
-    assert lease is not None
-    assert "mark beside the spool" in lease.why
-
-
-@pytest.mark.parametrize("spoil", [b"", b"\0" * 24, b"nonsense"])
-def test_a_mark_that_cannot_be_read_is_no_mark(den: Den, spoil: bytes) -> None:
-    den.make()
-    den.die()
-    (den.folder / "agent.mark").write_bytes(spoil)
-    den.begin()
-    assert "old copy" in den.flags().disarmed
-
-
-def test_a_mark_survives_a_write_that_was_cut_off(tmp_path: Path) -> None:
-    mark = Mark(tmp_path / "mark")
-    for count in (1, 2, 3):
-        mark.write(count)
-    raw = bytearray((tmp_path / "mark").read_bytes())
-    raw[14] ^= 1  # in the newest record, the second
-    (tmp_path / "mark").write_bytes(raw)
-    assert mark.read() == 2
 
 
 # --- killed ---------------------------------------------------------------------------------------------------------
@@ -528,61 +325,3 @@ def test_an_own_file_that_is_gone_ends_the_job_instead_of_waiting_for_ever(den: 
     den.turn()
     assert den.state(job) is LeaseState.FAILED
     assert den.runs == 0
-
-
-def test_an_old_copy_gives_nothing_up_that_may_have_been_made(heard: Den) -> None:
-    """ "Nothing moved for it" is no word of a memory that forgot: a home would grant the job again."""
-    heard.agent.store.put(PROGRAM)
-    offer = offer_of(machine="m1")
-    heard.hear(offer, grant_of(offer))
-    heard.acknowledge()
-    assert heard.state("j1") is LeaseState.STAGED
-    heard.copy("old")
-    heard.clear()
-    heard.acknowledge()
-    heard.finish()
-    assert heard.runs == 1
-    heard.put_back("old")
-    heard.supervisor.post(Asked(LeaseEvent.GIVEN_UP, "j1", None, "the scheduler is away"))
-    heard.clock.go(4 * 3600)  # and its time is over
-    heard.turn()
-    assert heard.state("j1") in LIVE
-    assert "given_up" not in heard.payloads().decode()
-    heard.acknowledge()  # the scheduler compared, and leaves it here
-    heard.turn()
-    assert heard.state("j1") not in LIVE
-
-
-def test_a_run_that_an_old_copy_believes_under_way_may_have_ended_well(heard: Den) -> None:
-    """Its scheduler never heard of the end: told that the attempt failed, it would have the part made again."""
-    heard.agent.store.put(PROGRAM)
-    offer = offer_of(machine="m1")
-    heard.hear(offer, grant_of(offer))
-    heard.acknowledge()
-    heard.clear()
-    heard.acknowledge()
-    heard.copy("old")
-    heard.finish()
-    assert heard.runs == 1
-    heard.put_back("old")
-    (failed,) = [body for body in _untold(heard.agent.spool) if isinstance(body, Failed)]
-    assert failed.failure is FailureClass.MEMORY_PUT_BACK
-    assert "old copy" in failed.why
-
-
-def test_a_grant_that_an_old_copy_hears_again_is_neither_taken_nor_refused(heard: Den) -> None:
-    """It may have been made use of: "refused" would be as untrue as a second run."""
-    heard.agent.store.put(PROGRAM)
-    offer = offer_of(machine="m1")
-    heard.hear(offer)
-    heard.copy("old")
-    heard.hear(grant_of(offer))
-    heard.acknowledge()
-    heard.clear()
-    heard.acknowledge()
-    heard.finish()
-    assert heard.runs == 1
-    heard.put_back("old")
-    heard.hear(grant_of(offer))
-    assert heard.agent.spool.lease_of_job("j1") is None
-    assert not [body for body in _untold(heard.agent.spool) if isinstance(body, GrantRefused)]

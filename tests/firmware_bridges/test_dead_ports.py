@@ -13,7 +13,7 @@ from firmware_bridges.link import Link, PortSettings, SystemClock
 from firmware_bridges.registry import open_bridge
 from firmware_bridges.twins.host import TwinHost
 from firmware_bridges.twins.run import TwinOptions, make_twin
-from tests.firmware_bridges.test_left_alone import eventually
+from tests.agents.peer import eventually
 
 
 def test_a_port_unplugged_again_while_it_is_opened_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -31,7 +31,7 @@ def test_a_port_unplugged_again_while_it_is_opened_is_tried_again(monkeypatch: p
         try:
             monkeypatch.setattr(termios, "tcflush", once_gone)
             host.fault("vanish", for_s=0.2)
-            eventually(lambda: bridge.status().state is BridgeState.DISARMED, "the link is back")
+            eventually(lambda: bridge.status().state is BridgeState.DISARMED, 25.0, "the link is back")
             assert next(broken, None) is None, "the port was opened too early for this test"
         finally:
             bridge.close()

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
@@ -13,6 +12,7 @@ from firmware_bridges.bridge import Bridge, BridgeState, MachineConfig
 from firmware_bridges.registry import open_bridge
 from firmware_bridges.twins.host import TwinHost
 from firmware_bridges.twins.run import TwinOptions, make_twin
+from tests.agents.peer import eventually
 from tests.firmware_bridges.machines import machines
 from tests.firmware_bridges.simulated_line import Lines
 
@@ -21,13 +21,6 @@ SLOW = [
     *("G21", "G90", "M140 S60", "M104 S200"),
     *(f"G1 X{20 + (i * 37) % 150} Y{20 + (i * 53) % 150} F600" for i in range(400)),
 ]
-
-
-def eventually(reached: Callable[[], bool], what: str, within_s: float = 25.0) -> None:
-    until = time.monotonic() + within_s
-    while not reached():
-        assert time.monotonic() < until, f"never: {what}"
-        time.sleep(0.02)
 
 
 @contextmanager
@@ -39,7 +32,7 @@ def hot(**settings: str) -> Iterator[tuple[Bridge, TwinHost]]:
         bridge.connect()
         try:
             bridge.run(Lines(SLOW))
-            eventually(lambda: bridge.status().line >= 20, "it prints")
+            eventually(lambda: bridge.status().line >= 20, 25.0, "it prints")
             assert targets(host) == {"E0": 200.0, "bed": 60.0}
             yield bridge, host
         finally:
@@ -53,7 +46,7 @@ def targets(host: TwinHost) -> dict[str, float]:
 def test_a_printer_whose_cable_came_back_is_switched_off_and_not_moved() -> None:
     with hot(advanced_ok="0") as (bridge, host):
         host.fault("vanish", for_s=0.3)
-        eventually(lambda: bridge.status().state is BridgeState.DISARMED, "the link is back")
+        eventually(lambda: bridge.status().state is BridgeState.DISARMED, 25.0, "the link is back")
         assert targets(host) == {"E0": 0.0, "bed": 0.0}
         assert bridge.status().state is BridgeState.DISARMED, "a person has not been there yet"
 
@@ -61,9 +54,9 @@ def test_a_printer_whose_cable_came_back_is_switched_off_and_not_moved() -> None
 def test_a_print_that_somebody_started_from_the_card_meanwhile_is_left_alone() -> None:
     with hot(advanced_ok="0", sd_card="1") as (bridge, host):
         host.fault("vanish", for_s=1.0)
-        eventually(lambda: bridge.status().state is BridgeState.OFFLINE, "the link is lost")
+        eventually(lambda: bridge.status().state is BridgeState.OFFLINE, 25.0, "the link is lost")
         host.person("print_from_card", bytes=10**9)
-        eventually(lambda: bridge.status().state is BridgeState.DISARMED, "the link is back")
+        eventually(lambda: bridge.status().state is BridgeState.DISARMED, 25.0, "the link is back")
         assert targets(host)["E0"] == 200.0
 
 
@@ -74,12 +67,12 @@ def test_a_machine_that_was_too_busy_to_answer_when_it_came_back_is_asked_again(
     monkeypatch.setattr(wire_bridge, "ASK_AGAIN_S", 0.2)
     with hot(advanced_ok="0") as (bridge, host):
         host.fault("vanish", for_s=0.3)
-        eventually(lambda: bridge.status().state is BridgeState.OFFLINE, "the link is lost")
+        eventually(lambda: bridge.status().state is BridgeState.OFFLINE, 25.0, "the link is lost")
         host.fault("mute")
-        eventually(lambda: bridge.status().state is BridgeState.UNIDENTIFIED, "the port is back")
-        eventually(lambda: isinstance(bridge._refusal, Exception), "nobody answered")  # type: ignore[attr-defined]
+        eventually(lambda: bridge.status().state is BridgeState.UNIDENTIFIED, 25.0, "the port is back")
+        eventually(lambda: isinstance(bridge._refusal, Exception), 25.0, "nobody answered")  # type: ignore[attr-defined]
         host.fault("clear")
-        eventually(lambda: bridge.status().state is BridgeState.DISARMED, "it was asked again")
+        eventually(lambda: bridge.status().state is BridgeState.DISARMED, 25.0, "it was asked again")
         assert targets(host) == {"E0": 0.0, "bed": 0.0}
 
 
@@ -95,20 +88,20 @@ def test_a_hold_while_the_spindle_comes_up_to_speed_stops_it_and_nothing_moves()
                 bridge.home()
                 host.set_speed(1.0)
             bridge.run(Lines(list(router.program)))
-            eventually(lambda: bridge.status().line >= 8, "it cuts")
+            eventually(lambda: bridge.status().line >= 8, 25.0, "it cuts")
             bridge.hold()
-            eventually(lambda: bridge.status().state is BridgeState.HELD, "it stands")
+            eventually(lambda: bridge.status().state is BridgeState.HELD, 25.0, "it stands")
             bridge.resume()
-            eventually(lambda: bool(bridge.status().spindle), "the spindle comes up to speed")
+            eventually(lambda: bool(bridge.status().spindle), 25.0, "the spindle comes up to speed")
             at = bridge.status().position
             bridge.hold()
-            eventually(lambda: host.state()["spindle"] == 0, "the spindle is stopped")
+            eventually(lambda: host.state()["spindle"] == 0, 25.0, "the spindle is stopped")
             gone_on = host.now() + 2.0
-            eventually(lambda: host.now() > gone_on, "the time at which it would have gone on")
+            eventually(lambda: host.now() > gone_on, 25.0, "the time at which it would have gone on")
             assert bridge.status().state is BridgeState.HELD
             assert bridge.status().position == at
             bridge.resume()
-            eventually(lambda: bridge.status().state is BridgeState.RUNNING, "it goes on when it is told to")
+            eventually(lambda: bridge.status().state is BridgeState.RUNNING, 25.0, "it goes on when it is told to")
             assert host.state()["spindle"] > 0
         finally:
             bridge.close()
