@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from datetime import UTC, datetime
 from typing import Protocol
 
@@ -13,6 +14,10 @@ class Clock(Protocol):
         """UTC, aware."""
         ...
 
+    def monotonic(self) -> float:
+        """Seconds that never go back and that nobody sets."""
+        ...
+
 
 class SystemClock:
     """The computer's clock."""
@@ -20,3 +25,7 @@ class SystemClock:
     def now(self) -> datetime:
         """UTC, aware."""
         return datetime.now(UTC)
+
+    def monotonic(self) -> float:
+        """`time.monotonic`."""
+        return time.monotonic()

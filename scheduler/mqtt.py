@@ -154,6 +154,10 @@ class BrokerLink:
         if self._client is not None:
             self._client.publish(topic, payload, qos=1, retain=retain)
 
+    def hears(self) -> bool:
+        """Whether it is connected to the broker."""
+        return self.connected.is_set()
+
     def deliver(self, messages: list[tuple[str, bytes, bool]], timeout_s: float) -> int:
         """Send in order. Returns how many, from the first, the broker confirmed within `timeout_s`."""
         client = self._client

@@ -75,6 +75,7 @@ def open_offer(c: sa.Connection, s: Scene) -> None:
             planned_start=message.planned_start,
             planned_finish=message.planned_finish,
             made_at=s.now,
+            term=queries.present_term(),
             outcome="open",
         )
     )
@@ -125,6 +126,7 @@ def grant(c: sa.Connection, s: Scene) -> None:
             agent=taken.agent,
             machine=taken.machine,
             granted_at=s.now,
+            term=queries.present_term(),
             start_by=start_by,
             ended_why="",
         )
@@ -139,7 +141,13 @@ def adopt_lease(c: sa.Connection, s: Scene) -> None:
     if s.adopted is None:
         raise ValueError("a home's lease is needed")
     lease = s.adopted.lease
-    shared = {"job": s.job.id, "attempt": lease.attempt, "agent": lease.agent, "machine": lease.machine}
+    shared = {
+        "job": s.job.id,
+        "attempt": lease.attempt,
+        "agent": lease.agent,
+        "machine": lease.machine,
+        "term": queries.present_term(),
+    }
     c.execute(
         sa.insert(t.offers).values(
             **shared,

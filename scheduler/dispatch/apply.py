@@ -59,7 +59,7 @@ def apply_event(c: sa.Connection, mover: Mover, agent: str, event: Any, now: dat
         return str(error)
 
 
-def must_be_proven(c: sa.Connection, mover: Mover, agent: str, event: Any, now: datetime) -> bool:
+def must_be_proven(c: sa.Connection, agent: str, event: Any) -> bool:
     """Whether this start waits, neither committed nor refused, until every other shop said what it holds.
 
     Its lease is from before the scheduler's start: where an old database began, another shop may have the job since.
@@ -67,11 +67,11 @@ def must_be_proven(c: sa.Connection, mover: Mover, agent: str, event: Any, now: 
     """
     if not isinstance(event, m.StartIntended):
         return False
-    unproven = unproven_before(c, mover.limits, now, asker=agent)
+    unproven = unproven_before(c, asker=agent)
     lease = None if unproven is None else queries.live_lease(c, event.job)
     if unproven is None or lease is None or _not_its_lease(lease, agent, event) is not None:
         return False
-    return lease.granted_at <= unproven
+    return lease.term < unproven
 
 
 def _answer_to_offer(
@@ -83,8 +83,8 @@ def _answer_to_offer(
     if (offer.agent, offer.machine) != (agent, event.machine):
         return f"the offer {event.offer} was made to another machine"
     if isinstance(event, m.Claimed):
-        unproven = unproven_before(c, mover.limits, now, asker=agent)
-        if unproven is not None and offer.made_at <= unproven:
+        unproven = unproven_before(c, asker=agent)
+        if unproven is not None and offer.term < unproven:
             mover.move(c, job, Happening(JobEvent.OFFER_WITHDRAWN, now, agent=agent, why=_ANEW))
             return _ANEW
         mover.move(c, job, Happening(JobEvent.CLAIMED, now, agent=agent, machine=event.machine))
@@ -171,7 +171,7 @@ def _no_start(c: sa.Connection, mover: Mover, job: JobRow, lease: LeaseRow | Non
     machine = queries.machine(c, lease.agent, lease.machine)
     if machine is not None and machine.quarantined_at is not None:
         return f"the machine is quarantined: {machine.quarantine_why}"
-    if from_before_this_start(c, lease.granted_at):
+    if from_before_this_start(c, lease.term):
         return None
     if now > lease.start_by:
         return f"the lease lapsed at {lease.start_by.isoformat(timespec='seconds')}"

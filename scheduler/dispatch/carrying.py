@@ -103,7 +103,7 @@ class Carrying:
         self._number = keep_plan(c, self._picture, self._planned.plan, now)
 
     def _post(self, jobs: Sequence[str], c: sa.Connection, now: datetime) -> None:
-        if not unheard(c, now, self._mover.limits):  # an old database may call a job open that a shop has made
+        if not unheard(c):  # an old database may call a job open that a shop has made
             post_marks(c, self._mover, self._picture, jobs, self._reach, now)
 
     def _say_why(self, waiting: Mapping[str, Waiting], names: Sequence[str], c: sa.Connection, _now: datetime) -> None:
@@ -130,10 +130,9 @@ class Carrying:
                 self.offered.append(job.id)
 
     def _look(self, c: sa.Connection, now: datetime) -> _Standing:
-        limits = self._mover.limits
-        room = room_left(c, self._picture.machines, limits)
+        room = room_left(c, self._picture.machines, self._mover.limits)
         room.subtract(self._passed)
-        return _Standing(room, unheard(c, now, limits), reserved_windows(c, now))
+        return _Standing(room, unheard(c), reserved_windows(c, now))
 
     def _quote(self, c: sa.Connection, now: datetime) -> None:
         self.news = bool(write_quotes(c, self._planned, now)) or self.news

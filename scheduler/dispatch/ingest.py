@@ -46,6 +46,10 @@ class Wire(Protocol):
         """Hand a message over; delivery is confirmed, if at all, elsewhere."""
         ...
 
+    def hears(self) -> bool:
+        """Whether what others say can arrive at this moment, as far as it knows."""
+        ...
+
 
 @dataclass(slots=True)
 class _Sorted:

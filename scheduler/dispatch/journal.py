@@ -109,7 +109,7 @@ class Journals:
             self._jump(c, book, body.unacked_from - 1, now)
             self._drain(c, book, progress, now)
         is_next = entry.seq == book.cursor + 1
-        if is_next and not (entry.seq in book.early or must_be_proven(c, self._mover, book.agent, body, now)):
+        if is_next and not (entry.seq in book.early or must_be_proven(c, book.agent, body)):
             self._commit(c, book, entry, progress, now)
             self._drain(c, book, progress, now)
         elif entry.seq > book.cursor + FARTHEST_AHEAD:
@@ -121,7 +121,7 @@ class Journals:
     def _drain(self, c: sa.Connection, book: _Book, progress: list[tuple[str, m.Progressed]], now: datetime) -> None:
         """What came early and is due now, up to a start that must be proven first."""
         while entry := book.early.get(book.cursor + 1):
-            if must_be_proven(c, self._mover, book.agent, entry.body, now):
+            if must_be_proven(c, book.agent, entry.body):
                 return
             del book.early[entry.seq]
             where = (t.inbox.c.agent == book.agent, t.inbox.c.seq == book.cursor + 1)
@@ -229,19 +229,18 @@ _LAST: Final = (
 
 def that_waited(c: sa.Connection) -> list[str]:
     """Agents with a lease from before the present term whose next word is here already: it had to wait for others'."""
-    began = sa.select(sa.func.max(t.schedulers.c.started_at)).scalar_subquery()
     query = (
         sa.select(t.leases.c.agent)
         .join(t.agents, t.agents.c.id == t.leases.c.agent)
         .join(t.inbox, sa.and_(t.inbox.c.agent == t.agents.c.id, t.inbox.c.seq == t.agents.c.cursor + 1))
-        .where(t.leases.c.ended_at.is_(None), t.leases.c.granted_at <= began, t.inbox.c.applied.is_(False))
+        .where(t.leases.c.ended_at.is_(None), t.leases.c.term < queries.present_term(), t.inbox.c.applied.is_(False))
     )
     return list(c.execute(query.distinct().order_by(t.leases.c.agent)).scalars())
 
 
 def take_in_what_waited(c: sa.Connection, mover: Mover, agents: Sequence[str], now: datetime) -> None:
     """Apply what `agents` told while a start's hearing went on, before time alone may unmake what it tells of."""
-    term = c.execute(sa.select(sa.func.max(t.schedulers.c.term))).scalar()
+    term = c.execute(sa.select(queries.present_term())).scalar()
     if term is not None:
         Journals(mover, term=term).take_in(c, agents, now)
 

@@ -8,8 +8,9 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Final
 
 import sqlalchemy as sa
@@ -18,6 +19,7 @@ from scheduler.clock import Clock
 from scheduler.dispatch.bell import Bell
 from scheduler.dispatch.board import tidy
 from scheduler.dispatch.carrying import Carrying
+from scheduler.dispatch.hearing import LOOK_EVERY_S, Listening, end_hearing
 from scheduler.dispatch.journal import prune
 from scheduler.dispatch.moves import Mover
 from scheduler.dispatch.offers import Reach
@@ -31,10 +33,10 @@ from scheduler.store.retention import forget_some
 from scheduler.store.toolpath_files import ToolpathFiles
 
 _log: Final = logging.getLogger(__name__)
-_SWEEP_EVERY: Final = timedelta(seconds=5)
+_SWEEP_EVERY_S: Final = 5.0
 #: Looking at everything costs with the size of the town: rest so many times as long for those who talk meanwhile.
 _REST: Final = 4.0
-_FORGET_EVERY: Final = timedelta(hours=1)
+_FORGET_EVERY_S: Final = 3600.0
 #: While there is more to forget, so long between two transactions of it.
 _FORGET_ON_S: Final = 0.2
 
@@ -53,13 +55,16 @@ class Dispatcher:
         reach: Reach,
         files: ToolpathFiles,
         timings: Timings,
+        hears: Callable[[], bool],
     ) -> None:
         self._store, self._mover, self._rounds, self._clock, self._bell = store, mover, rounds, clock, bell
-        self._reach, self._files = reach, files
+        self._reach, self._files, self._hears = reach, files, hears
+        self._listening: Listening | None = Listening(mover.limits.reconcile, clock.monotonic)
         self.timings = timings
-        self._planned_at: datetime | None = None
-        self._forget_at = clock.now() + _FORGET_EVERY
-        self._swept_at: datetime | None = None
+        # By the clock that nobody sets: one put back by an hour would stop all this for as long.
+        self._planned_at: float | None = None
+        self._forget_at = clock.monotonic() + _FORGET_EVERY_S
+        self._swept_at: float | None = None
         self._stale = True
         self._rest_until = 0.0
         self._round: Future[Found] | None = None
@@ -100,6 +105,7 @@ class Dispatcher:
         if self._bell.heard_news():
             self._stale = True
         now = self._clock.now()
+        self.listen()
         self._take_result()
         if self._carrying is not None and self._carry(self._carrying, now):
             return 0.0
@@ -112,12 +118,21 @@ class Dispatcher:
 
     def plan_now(self) -> None:
         """Plan and carry out at once, in this thread (for tests that own the clock)."""
+        self.listen()
         self._sweep(self._clock.now(), fresh=True)
         found = self._rounds.make(self._clock.now())
         if found.planned is not None:
             carrying = Carrying(self._mover, found.picture, found.planned, self._reach)
             while self._carry(carrying, self._clock.now()):
                 pass
+
+    def listen(self) -> None:
+        """Count towards the end of what was waited for since this term began, and write that end down."""
+        if self._listening is None or not self._listening.look(hears=self._hears()):
+            return
+        with self._store.write() as c:
+            end_hearing(c, self._clock.now())
+        self._listening, self._stale = None, True
 
     def look(self, now: datetime) -> Picture:
         """What the planner would be shown at this moment."""
@@ -156,9 +171,10 @@ class Dispatcher:
     def _sweep(self, now: datetime, fresh: bool) -> None:
         with self._store.read() as c:
             due = queries.any_past_deadline(c, now)
-        if not due and not fresh and self._swept_at is not None and now - self._swept_at < _SWEEP_EVERY:
+        turn = self._clock.monotonic()
+        if not due and not fresh and self._swept_at is not None and turn - self._swept_at < _SWEEP_EVERY_S:
             return
-        self._swept_at = now
+        self._swept_at = turn
         turns = sweep(self._store, self._mover, now)
         touched: int | None = 0
         while touched is not None and not self._stopping:
@@ -171,19 +187,21 @@ class Dispatcher:
                 more = tidy(c, self._mover, now)
 
     def _forget(self, now: datetime) -> None:
-        if now < self._forget_at:
+        turn = self._clock.monotonic()
+        if turn < self._forget_at:
             return
         with self.timings.of(Step.FORGET), self._store.write() as c:
             more = forget_some(c, now) or prune(c) or self._files.look(c, now) or self._files.free(c, now)
-        self._forget_at = now + (timedelta(seconds=_FORGET_ON_S) if more else _FORGET_EVERY)
+        self._forget_at = turn + (_FORGET_ON_S if more else _FORGET_EVERY_S)
 
     def _plan(self, now: datetime, fresh: bool) -> None:
         if self._round is not None or self._carrying is not None:
             return
-        old = self._planned_at is None or now - self._planned_at >= self._mover.limits.replan
+        turn, replan_s = self._clock.monotonic(), self._mover.limits.replan.total_seconds()
+        old = self._planned_at is None or turn - self._planned_at >= replan_s
         if not fresh and not old:
             return
-        self._stale, self._planned_at = False, now
+        self._stale, self._planned_at = False, turn
         self._round = self._executor.submit(self._rounds.make, now)
         self._round.add_done_callback(self._round_over)
 
@@ -195,10 +213,10 @@ class Dispatcher:
     def _sleep_s(self, now: datetime) -> float:
         with self._store.read() as c:
             deadline = queries.next_deadline(c)
-        wait = _SWEEP_EVERY.total_seconds()
+        wait = _SWEEP_EVERY_S if self._listening is None else LOOK_EVERY_S
         if deadline is not None and deadline > now:
             wait = min(wait, (deadline - now).total_seconds())
-        wait = min(wait, max(0.0, (self._forget_at - now).total_seconds()))
+        wait = min(wait, max(0.0, self._forget_at - self._clock.monotonic()))
         if self._stale and self._round is None:
             wait = min(wait, max(0.0, self._rest_until - time.monotonic()))
         return wait

@@ -62,9 +62,9 @@ def plans_kept(snapshot: Snapshot) -> int:
     return max(_FEWEST_PLANS, min(_PLANS_KEPT, _OPTIONS_KEPT // max(1, options)))
 
 
-def unheard(c: sa.Connection, now: datetime, limits: Limits) -> str:
+def unheard(c: sa.Connection) -> str:
     """Just after a start: until all have spoken, work that one of them did might be offered to another."""
-    going_on = hearing(c, limits, now)
+    going_on = hearing(c)
     if going_on is None:
         return ""
     return f"the scheduler came just now, and {going_on.silent[0]} has not said yet what it holds"

@@ -53,7 +53,7 @@ def sweep(store: Store, mover: Mover, now: datetime) -> Iterator[int]:
     and what they told and had to wait for others' words is taken in.
     """
     with store.read() as c:
-        if hearing(c, mover.limits, now) is not None:
+        if hearing(c) is not None:
             return
         waited = that_waited(c)
     if waited:

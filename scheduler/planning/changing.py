@@ -134,6 +134,13 @@ class Change:
     def _touch(self, jobs: Iterable[str]) -> None:
         self.touched.update(dict.fromkeys(job for job in jobs if job in self.book.view.job))
 
+    def _circles(self, jobs: Iterable[str]) -> None:
+        """A circle through these may have closed or opened: whoever is in it is linked to its parts no more, or again."""
+        family = self.book.family_of(jobs)
+        self._touch(family)
+        known = self.book.view.job
+        self.linked.update({before: None for job in family if job in known for before in known[job].predecessors})
+
     def _lift(self, o: int) -> None:
         if self.live.schedule.at[o, POS] >= 0:
             self.seeds.update(dict.fromkeys(self.live.behind(o)))
@@ -157,7 +164,7 @@ class Change:
             self.pinned[job.fixed.machine] = None
         self.linked.update(dict.fromkeys(job.predecessors))
         self.touched.pop(job_id, None)
-        self._touch(self.book.family_of([job_id]))
+        self._circles([job_id])
         self.seeds.pop(self.book.row[job_id], None)
         self.book.drop(job_id)
 
@@ -228,8 +235,7 @@ class Change:
                     self.pinned[one.fixed.machine] = None
         self.book.enter(job)
         if old is None or old.predecessors != job.predecessors:
-            # A circle may have come about, or have been opened.
-            self._touch(self.book.family_of([job.id]))
+            self._circles([job.id])
         else:
             self.linked.update(dict.fromkeys(self.book.after(job.id)))
 

@@ -19,19 +19,31 @@ Numbers = NDArray[np.float64]
 #: Sweeps over all kinds of work, and the share of the work that may still flow at the last one.
 SWEEPS: Final = 500
 STILL: Final = 1e-7
+#: Who offers less than this part of the largest offer offers as much, so that work over offers stays a number.
+TRACE: Final = 1e-290
 
 
 def entitlements(work: Numbers, able: NDArray[np.bool_], weight: Numbers) -> Numbers:
     """The weighted max-min division.
 
     Args:
-        work: (kinds) amounts of work, in any unit.
+        work: (kinds) amounts of work, in any unit, >= 0.
         able: (kinds, takers) who could do which.
         weight: (takers) what each offers, > 0; twice the offer is entitled to twice the work.
 
     Returns:
-        (takers) in the unit of `work`. Work that nobody is able to do entitles nobody.
+        (takers) in the unit of `work`. Work that nobody is able to do entitles nobody. Finite where the sum of all
+        work is.
     """
+    unit = float(work.max(initial=0.0))
+    if unit <= 0 or not len(weight):
+        return np.zeros(len(weight))
+    # Parts of the largest: no level is too high to be a number, nor so low that its digits are lost.
+    return unit * _divided(work / unit, able, np.maximum(weight / weight.max(), TRACE))
+
+
+def _divided(work: Numbers, able: NDArray[np.bool_], weight: Numbers) -> Numbers:
+    """The division, of work and weights of which the largest is 1."""
     whose = [np.flatnonzero(row) for row in able]
     poured = [np.zeros(len(takers)) for takers in whose]
     out = np.zeros(len(weight))
@@ -79,20 +91,32 @@ def prices(had: Numbers, entitled: Numbers, least: float = 0.0) -> Numbers:
     The two slopes were chosen on made-up weeks (`tests/benchmarks/planning_online.py`).
 
     Args:
-        had: (takers) work that each was given.
+        had: (takers) work that each was given, >= 0.
         entitled: (takers) as from `entitlements`, in any unit; who is entitled to nothing is not priced.
         least: work a taker, in the unit of `had`, that is counted as done in fair shares beforehand: the first jobs
             of a network say little about anybody.
 
     Returns:
-        (takers) weight-minutes a minute; less than 0 where somebody had less than his share.
+        (takers) weight-minutes a minute, always finite; less than 0 where somebody had less than his share.
     """
-    whole, out = float(had.sum()), np.zeros(len(had))
-    counts = entitled > 0
-    if whole <= 0 or not counts.any():
+    out, unit = np.zeros(len(had)), max(float(had.max(initial=0.0)), least)
+    part = _parts(entitled)
+    counts = part > 0
+    if not had.any() or not counts.any():
         return out
-    fair = entitled * (whole / float(entitled.sum()))
-    before = fair * (least * float(counts.sum()) / whole)
-    share = (had[counts] + before[counts]) / (fair[counts] + before[counts])
-    out[counts] = SLOPE * (np.minimum(share, MOST) - 1) - STEEP * np.maximum(0.0, LEFT_OUT - share)
+    # In parts of the largest amount: sums of what is near the ends of the numbers, or over it, would be nan.
+    whole, before, part = float((had / unit).sum()), least / unit * float(counts.sum()), part[counts]
+    has, fair = had[counts] / unit + before * part, (whole + before) * part
+    share = np.full(len(has), MOST)
+    np.divide(has, fair, out=share, where=has < MOST * fair)
+    out[counts] = SLOPE * (share - 1) - STEEP * np.maximum(0.0, LEFT_OUT - share)
     return out
+
+
+def _parts(amounts: Numbers) -> Numbers:
+    """What each is of the sum; zeros where there is nothing."""
+    largest = float(amounts.max(initial=0.0))
+    if largest <= 0:
+        return np.zeros(len(amounts))
+    parts: Numbers = amounts / largest
+    return parts / float(parts.sum())

@@ -197,6 +197,11 @@ def not_begun(c: sa.Connection) -> dict[str, int]:
     return {f"{agent}.{machine}": number for agent, machine, number in c.execute(_NOT_BEGUN)}
 
 
+def present_term() -> sa.ScalarSelect[int | None]:
+    """The newest term, as part of a statement."""
+    return sa.select(sa.func.max(t.schedulers.c.term)).scalar_subquery()
+
+
 def live_lease(c: sa.Connection, job_id: str) -> LeaseRow | None:
     """The job's live lease: at most one, by index."""
     return _one(LeaseRow, c.execute(_LIVE_LEASE, {"which": job_id}))

@@ -58,6 +58,7 @@ class OfferRow:
     planned_start: datetime
     planned_finish: datetime
     made_at: datetime
+    term: int
     closed_at: datetime | None
     outcome: str
 
@@ -74,6 +75,7 @@ class LeaseRow:
     agent: str
     machine: str
     granted_at: datetime
+    term: int
     start_by: datetime
     ended_at: datetime | None
     ended_why: str

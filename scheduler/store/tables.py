@@ -53,6 +53,11 @@ def _agent(**kw: Any) -> sa.Column[str]:
     return sa.Column("agent", sa.String(129), **kw)
 
 
+def _term() -> sa.Column[int]:
+    """The scheduler's term in which a row was written."""
+    return sa.Column("term", sa.Integer, nullable=False, server_default="0")
+
+
 def _text(name: str, **kw: Any) -> sa.Column[str]:
     return sa.Column(name, sa.Text, **{"nullable": False, **kw})
 
@@ -68,6 +73,7 @@ schedulers: Final = sa.Table(
     _id(primary_key=True),
     sa.Column("term", sa.Integer, nullable=False),
     sa.Column("started_at", UtcTime, nullable=False),
+    sa.Column("heard_at", UtcTime),
 )
 
 tokens: Final = sa.Table(
@@ -211,6 +217,7 @@ offers: Final = sa.Table(
     sa.Column("planned_start", UtcTime, nullable=False),
     sa.Column("planned_finish", UtcTime, nullable=False),
     sa.Column("made_at", UtcTime, nullable=False),
+    _term(),
     sa.Column("closed_at", UtcTime),
     sa.Column("outcome", sa.String(16), nullable=False),
     sa.ForeignKeyConstraint(["job"], ["jobs.id"]),
@@ -234,6 +241,7 @@ leases: Final = sa.Table(
     _agent(nullable=False),
     _id("machine", nullable=False, index=True),
     sa.Column("granted_at", UtcTime, nullable=False),
+    _term(),
     sa.Column("start_by", UtcTime, nullable=False),
     sa.Column("ended_at", UtcTime),
     _text("ended_why"),

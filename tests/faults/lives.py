@@ -22,8 +22,8 @@ from agents.lease import MOVING
 from agents.spool import Lease, SpoolFull
 from firmware_bridges.bridge import BridgeState, Event, RunStarted, StateChanged
 from firmware_bridges.toolpath_file import ToolpathFile
-from scheduler.dispatch.limits import Limits
 from scheduler.store import queries
+from scheduler.store import tables as t
 from scheduler.store.rows import JobRow
 from tests.faults.bench import Bench
 from tests.faults.faults import FAULTS
@@ -102,7 +102,9 @@ class Life:
         self._inside = ""
         self._noted: list[str] = []
         self._absent_since: dict[str, float] = {}
-        self._old_since: float | None = None
+        self._old = False
+        """An old database of the scheduler began, and goes on listening."""
+        self.side.committing.append(self._who_was_unheard)
         names = [only] if only else list(FAULTS)
         for _ in range(faults):
             self._set_trap(self.chance.choice(names))
@@ -229,10 +231,15 @@ class Life:
         ]
         return "; ".join([*jobs, *leases, *states])
 
-    def _excuse_the_unheard(self) -> None:
-        """Nobody can know what a shop made that an old database does not wait for."""
-        if self._old_since is not None and not self._reachable():
-            self.books.excused = True
+    def _who_was_unheard(self, c: sa.Connection) -> None:
+        """Nobody can know what a shop made that an old database waited for in vain."""
+        if not self._old:
+            return
+        newest = c.execute(sa.select(t.schedulers).order_by(t.schedulers.c.term.desc())).first()
+        if newest is None or newest.heard_at is None:
+            return
+        heard = {agent.id for agent in queries.agents(c) if agent.holdings_term == newest.term}
+        self._old, self.books.excused = False, self.books.excused or not {shop.id for shop in self.shops} <= heard
 
     def _turn(self, seconds: float = 0.0) -> None:
         self.turn += 1
@@ -240,19 +247,14 @@ class Life:
         self._dues = [item for item in self._dues if item.turn > self.turn]
         for item in due:
             item.deed()
-        if self._old_since is not None:
-            if self.time.elapsed_s - self._old_since > Limits().reconcile.total_seconds():
-                self._old_since = None
-            self._excuse_the_unheard()
         # Words take milliseconds and turns seconds: where seconds count, there is time for several words in one.
         alone = not self.office.sessions[CLIENT].connected
-        for _ in range(1 if self._old_since is None and not alone else 4):
+        for _ in range(4 if self._old or alone else 1):
             self._do(CLIENT, self.side.turn)
             for shop in self.shops:
                 self._do(shop.id, shop.hear)
                 self._do(shop.id, shop.turn)
             self._do(CLIENT, self.side.hear)
-        self._excuse_the_unheard()  # somebody may have been cut off meanwhile, and the wait be over with the next turn
         self.people.act()
         self.own.act()
         for shop in self.shops:
@@ -264,13 +266,6 @@ class Life:
                 self.books.check(c)
                 if self.turn % 4 == 0:
                     self.books.conserved(c)
-
-    def _reachable(self) -> bool:
-        """Whether every shop hears the scheduler and is heard, without delay."""
-        sessions = self.office.sessions
-        away = any(shop.agent is None or shop.paused or shop.disk_full for shop in self.shops)
-        slow = any(session.cut or session.held_until > self.time.elapsed_s for session in sessions.values())
-        return self.office.up and self.side.works and not self.side.full and not away and not slow
 
     def _do(self, who: str, deed: Callable[[], None]) -> None:
         """One process's turn; it may be killed in it, and a full disk stops it until later."""
@@ -314,7 +309,7 @@ class Life:
             if old:
                 self.side.read(self.books.put_back)
                 self.side.read(self.lent.put_back)
-                self._old_since = self.time.elapsed_s
+                self._old = True
 
     def begin_shop(self, shop: Shop) -> None:
         """Start an agent, if it is not there; the service manager tries again when that fails."""

@@ -206,6 +206,7 @@ class SchedulerSide:
         if waits:
             scheduler.dispatcher.plan_now()
         else:
+            scheduler.dispatcher.listen()
             for _ in sweep(scheduler.store, scheduler.mover, self.clock.now()):
                 pass
         self._doing = _MARKED
@@ -270,6 +271,10 @@ class SchedulerSide:
     def publish(self, topic: str, payload: bytes, *, retain: bool = False) -> None:
         """Wire."""
         self.office.publish(CLIENT, topic, payload, retain=retain)
+
+    def hears(self) -> bool:
+        """Wire."""
+        return self.standing > 0
 
     def deliver(self, messages: list[tuple[str, bytes, bool]], timeout_s: float) -> int:
         """Courier. Over a line that is dead and not known to be, nothing is confirmed."""

@@ -90,7 +90,7 @@ def test_an_agent_that_stays_away_is_not_waited_for(line: Line) -> None:
     line.restart_scheduler()
     _, barn = line.agents.values()
     line.exchange(barn)
-    line.clock.pass_(seconds=11)
+    line.listen(11)
     line.plan()
     assert line.job(job).state is JobState.OFFERED
 
@@ -145,7 +145,7 @@ def test_a_run_told_again_to_an_old_database_is_not_lost_while_it_waits(line: Li
     line.restart_scheduler()
     line.exchange(agent)
     assert line.job(job).state is not JobState.WAITING
-    line.clock.pass_(seconds=11)  # the other one stays away: time ends the wait
+    line.listen(11)  # the other one stays away: time ends the wait
     line.exchange(agent)
     assert line.job(job).state is JobState.FINISHED
     line.exchange(other)
@@ -183,7 +183,7 @@ def both_made(line: Line) -> list[str]:
 
 def test_two_runs_whose_starts_wait_for_each_others_shop_are_not_unmade_when_the_wait_is_over(line: Line) -> None:
     jobs = both_made(line)
-    line.clock.pass_(seconds=11)
+    line.listen(11)
     line.plan()
     for agent in line.agents.values():
         line.exchange(agent)
@@ -193,6 +193,7 @@ def test_two_runs_whose_starts_wait_for_each_others_shop_are_not_unmade_when_the
 def test_what_a_shop_told_counts_though_it_fell_silent_while_its_start_waited(line: Line) -> None:
     jobs = both_made(line)
     line.clock.pass_(minutes=5)
+    line.listen(11)
     line.plan()
     assert [line.job(job).state for job in jobs] == [JobState.FINISHED] * 2
 

@@ -60,6 +60,9 @@ class SetClock:
     def now(self) -> datetime:
         return self.moment
 
+    def monotonic(self) -> float:
+        return self.moment.timestamp()
+
     def pass_(self, **by: float) -> None:
         self.moment += timedelta(**by)
 
@@ -128,6 +131,9 @@ class PostOffice:
     def publish(self, topic: str, payload: bytes, *, retain: bool = False) -> None:
         self.boxes.setdefault(topic, []).append(payload)
 
+    def hears(self) -> bool:
+        return self.open
+
     def deliver(self, messages: list[tuple[str, bytes, bool]], timeout_s: float) -> int:
         if not self.open:
             return 0
@@ -187,6 +193,12 @@ class Line:
     def hear(self, *messages: tuple[str, bytes]) -> None:
         """Give the scheduler messages as one batch."""
         self.scheduler.ingest.commit([Inbound(topic, payload, lambda: None) for topic, payload in messages])
+
+    def listen(self, seconds: int) -> None:
+        """Let a scheduler that came just now listen for so long, second by second."""
+        for _ in range(seconds):
+            self.clock.pass_(seconds=1)
+            self.scheduler.dispatcher.listen()
 
     def plan(self) -> None:
         self.scheduler.dispatcher.plan_now()

@@ -10,6 +10,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from agents.contract.vocabulary import NeedClass
 from scheduler.planning import Fixed, PlanJob, Pressure, Snapshot
 from scheduler.planning.checker import violations
 from scheduler.planning.compiling import Compiled, compile_snapshot
@@ -135,6 +136,14 @@ def told(book: Compiled | Growing, rows: dict[str, int]) -> dict[str, Any]:
     return out
 
 
+def links_are_mutual(book: Growing) -> None:
+    """Whoever waits for a row is known there, and the other way round; also where neither has a place."""
+    ops, links = book.core.ops, book.core.links
+    waits = {(q, o) for o in book.row.values() for q in links[ops[o, PRED_LOW] : ops[o, PRED_HIGH]].tolist()}
+    needed = {(q, o) for q in book.row.values() for o in links[ops[q, SUCC_LOW] : ops[q, SUCC_HIGH]].tolist()}
+    assert waits == needed
+
+
 def calendar(book: Compiled | Growing, number: int) -> list[tuple[int, int]] | None:
     """A packed calendar's windows, found as the core finds them."""
     if number < 0:
@@ -157,6 +166,7 @@ def same_as_compiled_anew(planner: Planner) -> None:
     mine = told(book, {job.id: book.row[job.id] for job in anew.jobs})
     theirs = told(anew, {job.id: o for o, job in enumerate(anew.jobs)})
     assert {key: mine.get(key) for key in theirs} == theirs
+    links_are_mutual(book)
     for waiting in anew.waiting:
         assert live.schedule.at[book.row[waiting.job], MACHINE] < 0, waiting
     assert set(book.row) == set(book.view.job)
@@ -270,6 +280,37 @@ def test_any_events_leave_the_state_that_full_recomputation_gives(
         assert applied(before, delta) == planner.snapshot or set(applied(before, delta).jobs) == set(
             planner.snapshot.jobs
         )
+
+
+def test_a_circle_that_closes_and_opens_takes_its_links_and_guides_with_it() -> None:
+    urgent: dict[str, Any] = {"need_class": NeedClass.SURVIVAL, "due": NOW + 5 * HOUR}
+    chain = [
+        print_job("first"),
+        print_job("part", predecessors=("before",), **urgent),
+        print_job("whole", predecessors=("first", "part"), **urgent),
+    ]
+    planner = Planner(world([printer("m")], [print_job("before"), *chain]))
+    inherited = guide(planner, "first")
+    same_as_compiled_anew(planner)
+    # What needs its own part has no place: it neither hurries those before it nor waits for them...
+    planner.repair(Ordered(print_job("before", predecessors=("whole",))))
+    same_as_compiled_anew(planner)
+    assert guide(planner, "first")[0] == NEVER
+    planner.repair(Ordered(print_job("first", 61)))
+    # ... until the circle opens.
+    planner.repair(Ordered(print_job("before")))
+    same_as_compiled_anew(planner)
+    assert guide(planner, "first") == inherited
+    place = {p.job: p for p in planner.current().placements}
+    assert place["whole"].start >= max(place["first"].finish, place["part"].finish)
+    planner.repair(Pinned("first", Fixed("m", NOW, NOW + 9 * HOUR)))
+    same_as_compiled_anew(planner)
+
+
+def guide(planner: Planner, job: str) -> tuple[int, int]:
+    """Due tick and weight that a job has of its own and of those that need its part."""
+    row = planner.book.core.ops[planner.book.row[job]]
+    return int(row[GUIDE_DUE]), int(row[GUIDE_WEIGHT])
 
 
 def test_a_reservation_is_planned_around_and_says_first_whom_it_would_displace() -> None:
