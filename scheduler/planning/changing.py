@@ -135,7 +135,7 @@ class Change:
         self.touched.update(dict.fromkeys(job for job in jobs if job in self.book.view.job))
 
     def _circles(self, jobs: Iterable[str]) -> None:
-        """A circle through these may have closed or opened: whoever is in it is linked to its parts no more, or again."""
+        """A circle through these may have closed or opened: who is in it loses or regains links to its parts."""
         family = self.book.family_of(jobs)
         self._touch(family)
         known = self.book.view.job
