@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Collection
 
 import numpy as np
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from scipy.optimize import linprog
 
-from scheduler.planning.fairness import LEFT_OUT, MOST, Numbers, entitlements, prices
+from scheduler.planning.fairness import LEFT_OUT, MOST, SLOPE, STEEP, Numbers, entitlements, prices
 
 amounts = st.floats(0.0, 100.0)
 offers = st.floats(0.5, 10.0)
@@ -87,11 +87,52 @@ shares = st.lists(st.floats(0.0, 4.0), min_size=2, max_size=6)
 
 
 @given(shares, st.floats(0.01, 1e6), st.floats(0.01, 1e6))
+@example([0.0, 5e-324], 1.0, 1.0)
 def test_prices_know_no_scale_and_no_order(ratios: list[float], work: float, unit: float) -> None:
     had, entitled = np.array(ratios) * 60.0, np.linspace(50.0, 70.0, len(ratios))
     found = prices(had, entitled, least=100.0)
     assert np.allclose(prices(had * work, entitled * unit, least=100.0 * work), found, atol=1e-9)
     assert np.allclose(prices(had[::-1], entitled[::-1], least=100.0), found[::-1])
+
+
+#: From nothing over the smallest number there is to nearly the largest.
+ANY = st.sampled_from([0.0, 5e-324, 1e-310, 1e-300, 1.0, 1e300, 1.7e308]) | st.floats(0.0, 1.7e308)
+
+
+@given(st.lists(st.tuples(ANY, ANY), min_size=1, max_size=5), ANY)
+def test_prices_are_finite_and_between_their_ends_for_all_amounts(
+    takers: list[tuple[float, float]], least: float
+) -> None:
+    had, entitled = np.array(takers).T
+    with np.errstate(over="raise", divide="raise", invalid="raise"):
+        found = prices(had, entitled, least=least)
+    assert (found >= -SLOPE - STEEP * LEFT_OUT - 1e-12).all()
+    assert (found <= SLOPE * (MOST - 1) + 1e-12).all()
+
+
+@given(
+    st.lists(ANY.map(lambda amount: amount / 8), min_size=1, max_size=3),
+    st.lists(ANY.filter(bool), min_size=1, max_size=4),
+    st.data(),
+)
+def test_entitlements_are_finite_and_all_of_the_work_for_all_amounts(
+    amounts: list[float], offered: list[float], data: st.DataObject
+) -> None:
+    row = st.lists(st.booleans(), min_size=len(offered), max_size=len(offered))
+    able = np.array([data.draw(row) for _ in amounts])
+    work = np.array(amounts)
+    with np.errstate(over="raise", divide="raise", invalid="raise"):
+        found = entitlements(work, able, np.array(offered))
+    assert (found >= 0).all()
+    assert np.isclose(found.sum(), work[able.any(axis=1)].sum(), rtol=1e-6, atol=work.max() * 1e-9)
+
+
+def test_amounts_too_small_to_divide_by_are_divided_and_priced() -> None:
+    least = 5e-324
+    divided = entitlements(np.array([8 * least]), np.ones((1, 2), bool), np.array([least, 3 * least]))
+    assert divided.tolist() == [2 * least, 6 * least]
+    assert prices(np.array([0.0, least]), np.ones(2)).tolist() == prices(np.array([0.0, 1.0]), np.ones(2)).tolist()
+    assert np.allclose(prices(np.array([0.0, least]), np.ones(2), least=100.0), 0.0)
 
 
 def test_nothing_is_paid_at_the_share_more_the_further_from_it_and_most_by_who_is_left_out() -> None:
