@@ -29,6 +29,8 @@ Pin = tuple[int, int]
 
 #: No current is dirtier: lignite emits about 1,000 g of CO2 a kWh (IPCC AR5 WG3, annex III, table A.III.2).
 HIGHEST_G_PER_KWH: Final = 5_000
+#: No shop has more people: as many as an agent may report (`agents.contract.presence`).
+MOST_PEOPLE: Final = 10_000
 #: No machine at all.
 NOTHING: Final = Alternatives(*(np.zeros(0, np.int64) for _ in Alternatives._fields))
 
@@ -118,8 +120,11 @@ def _refuse_rules(snapshot: Snapshot) -> None:
         if twice is not None:
             raise BadSnapshot(f"the shop {twice} has two {what}: keep one of them")
     for crew in snapshot.crews:
-        if crew.people < 0 or not 0 <= crew.hours_a_week <= 168 or not 0 <= crew.spent_s < inf:
-            raise BadSnapshot(f"the people of {crew.shop} cannot be counted: give 0 or more, each 0 to 168 h a week")
+        countable = 0 <= crew.people <= MOST_PEOPLE and 0 <= crew.hours_a_week <= 168
+        if not countable or not 0 <= crew.spent_s < inf:
+            raise BadSnapshot(
+                f"the people of {crew.shop} cannot be counted: give 0 to {MOST_PEOPLE}, each 0 to 168 h a week"
+            )
     for curve in snapshot.carbon:
         if len(curve.g_per_kwh) != 24 or not all(0 <= g <= HIGHEST_G_PER_KWH for g in curve.g_per_kwh):
             raise BadSnapshot(

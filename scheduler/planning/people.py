@@ -36,6 +36,8 @@ from scheduler.planning.problem import NEVER
 from scheduler.planning.snapshot import PlanMachine, ShopWeek, Shut
 
 WEEK_S: Final = 7 * 86_400
+#: More ticks than this are not told apart: sums of them still fit in 64 bits.
+MOST_TICKS: Final = 2**53
 
 
 class Hands(NamedTuple):
@@ -110,7 +112,7 @@ def crews_of(view: View, machines: Sequence[PlanMachine]) -> tuple[CrewTicks, ..
         hands = {i: Hands(*view.hands(machines[i])) for i in in_shop[crew.shop]}
         if hands:
             since = int((now - monday).total_seconds() // tick_s)
-            spent = view.ticks(crew.spent_s)
+            spent = min(view.ticks(crew.spent_s), MOST_TICKS)
             out.append(CrewTicks(crew.shop, crew.people, view.given(crew), spent, since, WEEK_S // tick_s, hands))
     return tuple(out)
 

@@ -198,6 +198,12 @@ def test_a_plan_with_people_replays_whether_its_moves_or_its_time_ended_it() -> 
         assert replayed(snapshot, made).differences == ()
 
 
+@pytest.mark.parametrize("spent_s", [20 * 3600.0, 1e18, 1e300])
+def test_whoever_is_said_to_have_given_far_too_much_gives_nothing_more_this_week(spent_s: float) -> None:
+    for made in both(world(shop(1), [print_job("a", 60)], crews=(Crew("s0", 1, 20.0, spent_s),))):
+        assert starts(made) == [NOW + 7 * 24 * HOUR]
+
+
 def test_other_people_are_other_rules() -> None:
     one = world(shop(1), [], crews=(Crew("s0"),))
     changes = difference(one, replace(one, crews=(Crew("s0", 2),)))
@@ -206,7 +212,14 @@ def test_other_people_are_other_rules() -> None:
 
 
 @pytest.mark.parametrize(
-    "crews", [(Crew("s0", -1),), (Crew("s0", 1, 200.0),), (Crew("s0", 1, 20.0, -5.0),), (Crew("s0"), Crew("s0"))]
+    "crews",
+    [
+        (Crew("s0", -1),),
+        (Crew("s0", 10**30),),
+        (Crew("s0", 1, 200.0),),
+        (Crew("s0", 1, 20.0, -5.0),),
+        (Crew("s0"), Crew("s0")),
+    ],
 )
 def test_people_who_cannot_be_counted_are_refused_with_a_sentence(crews: tuple[Crew, ...]) -> None:
     with pytest.raises(BadSnapshot, match="s0"):
