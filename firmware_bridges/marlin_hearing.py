@@ -84,7 +84,8 @@ class MarlinHearing(MarlinScripts):
         self._homed = None
 
     def _restarted(self, text: str) -> None:
-        if self.session.identity is None or self._dialogue is not None:
+        asked = self._dialogue is not None and self.session.state is not BridgeState.IDLE
+        if self.session.identity is None or asked:  # re-arming and being asked who it is may end with a greeting
             return
         self._flow = None
         self._homed = None

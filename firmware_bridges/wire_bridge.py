@@ -172,9 +172,7 @@ class WireBridge(ABC):
                 )
             elif self.session.state in (BridgeState.IDLE, BridgeState.DISARMED):
                 self._leave_idle()
-            if self._dialogue is not None:
-                self._dialogue.drop()
-                self._dialogue = None
+            self._drop_dialogue()
         self.link.close()
         self.session.happen(Happening.CLOSED)
         self.session.stop()
@@ -314,6 +312,11 @@ class WireBridge(ABC):
         )
         self._dialogue.start(self.clock.monotonic())
 
+    def _drop_dialogue(self) -> None:
+        if self._dialogue is not None:
+            self._dialogue.drop()
+            self._dialogue = None
+
     def _rearmed(self, outcome: Happening) -> None:
         self.session.happen(outcome, "re-armed by a person")
 
@@ -347,9 +350,7 @@ class WireBridge(ABC):
         with self.session.changed:
             self._partial = b""
             self._ask_again_at = None
-            if self._dialogue is not None:
-                self._dialogue.drop()
-                self._dialogue = None
+            self._drop_dialogue()
             self.session.fail(
                 Failure.LINK_LOST,
                 f"The link to the machine was lost: {why}. It may still be emptying its own buffer."
@@ -374,9 +375,7 @@ class WireBridge(ABC):
             return
         self.link.emergency(self._stop_bytes(), hush=True)
         with self.session.changed:
-            if self._dialogue is not None:
-                self._dialogue.drop()
-                self._dialogue = None
+            self._drop_dialogue()
             self.session.fail(
                 Failure.COMMUNICATION,
                 f"The bridge itself broke ({type(error).__name__}: {error}) and stopped the machine."

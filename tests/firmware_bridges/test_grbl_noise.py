@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from firmware_bridges.bridge import BridgeState, Failure, RunFailed, RunFinished
 from firmware_bridges.gcode_words import compact
-from firmware_bridges.grbl import SILENCE_S
+from firmware_bridges.grbl_hearing import SILENCE_S
 from firmware_bridges.grbl_scripts import FRESH_MODES
 from firmware_bridges.twins.grbl import GrblTwin
 from tests.firmware_bridges.simulated_grbl import SimulatedGrbl
