@@ -1,7 +1,8 @@
-"""One machine's supervisor: feeds the lease table with what the bridge confirms, and is the only caller of `run`.
+"""One machine's supervisor: feeds the lease table with what people, the network and the bridge say.
 
 One thread a machine. In: leases from the spool, bridge events, the person's word (hands.py), acknowledgements. Out:
-journal events, written with the new state in one transaction before anything is acted upon.
+journal events, written with the new state in one transaction before anything is acted upon. The way to a start is in
+starting.py.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Final
 
-from agents.channels import begun, start_verdict, tell_granters, tell_progress
+from agents.channels import begun, tell_granters, tell_progress
 from agents.clock import Clock
 from agents.config import MachineSettings
 from agents.contract import logs
@@ -30,17 +31,14 @@ from agents.lease import LIVE, MOVING, WAITING, Action, LeaseEvent, LeaseState, 
 from agents.material import left_of
 from agents.own_jobs import told_own
 from agents.policy import is_down, may_run
-from agents.safety import Facts, Presence, Purpose, all_open, gates, shut
+from agents.safety import Facts, Presence, Purpose, gates
 from agents.spool import Lease, MachineFlags, Spool, SpoolFull
+from agents.starting import Starting
 from agents.toolpaths import ToolpathStore
-from agents.unanswered import WHY, Unanswered
 from firmware_bridges import bridge as b
-from firmware_bridges.toolpath_file import ToolpathFile, UnreadableToolpath
 
 _log = logging.getLogger(__name__)
 
-#: A committed start whose gates fell shut again waits so long for them before it counts as failed.
-GATES_GRACE_S: Final = 120.0
 _PROGRESS_EVERY_S: Final = 5.0
 _CHECKPOINT_EVERY_S: Final = 2.0
 
@@ -77,8 +75,7 @@ class Supervisor:
         self._backlog: deque[Input] = deque()
         self._fetching: set[str] = set()
         self._told_progress = self._kept_checkpoint = float("-inf")
-        self._gates_shut_since: float | None = None
-        self._unanswered = Unanswered(spool, clock)
+        self._starting = Starting(self, spool, store, clock)
         self._hold_why = ""
         bridge.listen(self.post)
 
@@ -170,101 +167,18 @@ class Supervisor:
                 elif lease.state is LeaseState.LEASED and lease.lease not in self._fetching:
                     self._fetching.add(lease.lease)
                     self._shop.fetch(lease)
-            if self.running() is not None:
-                return
-            intended = self._spool.leases(self.name, frozenset({LeaseState.INTENDED}))
-            if intended:
-                self._await_commit(intended[0])
-            else:
-                self._choose(now)
+            if self.running() is None:
+                self._starting.advance(now)
 
-    # --- from waiting to running ---------------------------------------------------------------------------------
+    # --- what its start needs (starting.Startable) ---------------------------------------------------------------
 
-    def _choose(self, now: datetime) -> None:
-        """Watch the gates of all that waits; the first whose gates are all open gets its turn."""
-        waiting = [lease for lease in self._spool.leases(self.name, WAITING) if lease.state is not LeaseState.LEASED]
-        own_first = any(self._goes_first(lease) for lease in self._spool.leases(self.name, WAITING))
-        chosen: Lease | None = None
-        self.gates = ()
-        for lease in waiting:
-            reports = gates(self.facts(lease, now))
-            self.gates = self.gates or reports
-            current = self._gates_seen(lease, reports)
-            if current.state is LeaseState.READY and chosen is None and (current.own or not own_first):
-                chosen, self.gates = current, reports
-        if chosen is not None:
-            self.apply(chosen, LeaseEvent.TURN_COME, Detail())
-            if chosen.own:
-                self._await_commit(self._fresh(chosen))
+    def own_work_waits(self) -> bool:
+        """Whether pool work waits for an own job."""
+        return any(self._goes_first(lease) for lease in self._spool.leases(self.name, WAITING))
 
     def _goes_first(self, lease: Lease) -> bool:
         """Pool work waits for it. Not for an own job that waits for a person's word on whether it is still wanted."""
         return lease.own and not doubt_about(self._spool, lease.lease)
-
-    def _gates_seen(self, lease: Lease, reports: tuple[m.GateReport, ...]) -> Lease:
-        """Journal a change of the gates."""
-        closed = shut(reports)
-        names = ",".join(report.gate for report in closed)
-        if all_open(reports):
-            if lease.state is LeaseState.STAGED:
-                return self.apply(replace(lease, gates=""), LeaseEvent.GATES_OPEN, Detail(gates=reports)) or lease
-        elif lease.state is not LeaseState.STAGED or names != lease.gates:
-            return self.apply(replace(lease, gates=names), LeaseEvent.GATES_SHUT, Detail(gates=reports)) or lease
-        return lease
-
-    def _await_commit(self, lease: Lease) -> None:
-        """Start an intended lease once its start is committed; nothing else leads to `run`."""
-        if not lease.own:
-            acknowledged, refused = start_verdict(self._spool, lease)
-            if refused is not None:
-                self.apply(lease, LeaseEvent.START_REFUSED, Detail(why=refused))
-                return
-            if not acknowledged:
-                if any(self._goes_first(other) for other in self._spool.leases(self.name, WAITING)):
-                    why = "the owner's own job took the machine before the start was committed; nothing moved"
-                    self.apply(lease, LeaseEvent.PREEMPTED, Detail(why=why, failure=FailureClass.GATE_CLOSED))
-                elif self._unanswered.blocks_others(lease):
-                    with self._spool.transaction():  # unless the answer came in this moment
-                        if may_give_up(begun(self._spool, lease)):
-                            self.apply(lease, LeaseEvent.GIVEN_UP, Detail(why=WHY))
-                return
-        now = self._clock.now()
-        reports = gates(self.facts(lease, now))
-        self.gates = reports
-        if all_open(reports):
-            self._gates_shut_since = None
-            self._start(lease)
-            return
-        lease = self._gates_seen(lease, reports) if ",".join(g.gate for g in shut(reports)) != lease.gates else lease
-        if self._gates_shut_since is None:
-            self._gates_shut_since = self._clock.monotonic()
-        if self._clock.monotonic() - self._gates_shut_since >= GATES_GRACE_S:
-            self._gates_shut_since = None
-            why = "; ".join(f"{report.gate}: {report.why}" for report in shut(reports))
-            self.apply(lease, LeaseEvent.GATES_STAYED_SHUT, Detail(why=why, failure=FailureClass.GATE_CLOSED))
-
-    def _start(self, lease: Lease) -> None:
-        """The one place that starts a run. The state is on disk before the first byte can reach the port."""
-        if not self._store.verified(lease.toolpath.sha256):
-            why = "the toolpath on disk is not the one that was verified"
-            self._store.drop(lease.toolpath.sha256)
-            self.apply(lease, LeaseEvent.TOOLPATH_REFUSED, Detail(why=why, failure=FailureClass.TOOLPATH_UNAVAILABLE))
-            return
-        try:
-            toolpath = ToolpathFile(self._store.path(lease.toolpath.sha256))
-        except (OSError, UnreadableToolpath) as error:
-            detail = Detail(why=str(error), failure=FailureClass.TOOLPATH_UNSAFE)
-            self.apply(lease, LeaseEvent.TOOLPATH_REFUSED, detail)
-            return
-        self._hold_why = ""  # of an earlier run, whose hold came as it ended
-        starting = self.apply(lease, LeaseEvent.RUN_ASKED, Detail())
-        if starting is None:
-            return
-        try:
-            self._spool.mark_deeds()
-            self.bridge.run(toolpath, self._spool.restart_of(lease.lease) or 1)
-        except (b.BridgeError, OSError) as error:
-            self.apply(starting, LeaseEvent.RUN_DENIED, Detail(why=str(error), failure=FailureClass.GATE_CLOSED))
 
     def facts(self, lease: Lease, now: datetime) -> Facts:
         """What the gates may look at, gathered now."""
@@ -384,15 +298,14 @@ class Supervisor:
         moving = self._spool.leases(self.name, MOVING)
         return moving[0] if moving else None
 
-    def _fresh(self, lease: Lease) -> Lease:
-        return self._spool.lease(lease.lease) or lease
-
     def apply(self, lease: Lease, event: LeaseEvent, detail: Detail) -> Lease | None:
         """Take one step of the table: new state, flags and journal in one transaction. None when it means nothing."""
         outcome = step(lease.state, event)
         if outcome is None:
             _log.debug("%s means nothing to a lease that is %s", event, lease.state)
             return None
+        if event is LeaseEvent.RUN_ASKED:
+            self._hold_why = ""  # of an earlier run, whose hold came as it ended
         state, actions = outcome
         now = self._clock.now()
         with logs.bound(machine=self.name, job=lease.job, lease=lease.lease, order=lease.ticket.order):
