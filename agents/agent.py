@@ -1,6 +1,6 @@
-"""The agent: wires spool, policy, inbox, supervisors, watch, broker and page together, and owns their threads.
+"""The agent: wires spool, policy, inbox, supervisors, watch, broker and page together, and begins and ends them.
 
-The thinking is in inbox.py, lease.py, machine.py, policy.py and safety.py; here it is only connected.
+The thinking is in inbox.py, lease.py, machine.py, starting.py, policy.py and safety.py; here it is only connected.
 """
 
 from __future__ import annotations
@@ -12,60 +12,49 @@ import uuid
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from importlib import metadata
 from typing import Final
 
 from agents import effects as e
 from agents.board_room import BoardRoom
 from agents.clock import Clock, SystemClock
 from agents.config import AgentConfig, MachineSettings
-from agents.contract import logs, topics
-from agents.contract.envelope import RefusedMessage, encode, wrap
-from agents.contract.messages import AgentPresence, AnyMessage, MachineReport, Telemetry
-from agents.contract.vocabulary import FailureClass
+from agents.contract import topics
+from agents.contract.envelope import RefusedMessage
+from agents.contract.messages import Telemetry
 from agents.doubt import compared, put_in_doubt
+from agents.fetching import Fetching
 from agents.forgetting import LOOK_EVERY, forget, forget_told
-from agents.halting import end_unsupervised
 from agents.identity import keep_name
 from agents.inbox import Inbox
-from agents.inputs import Fetched, Wake
+from agents.inputs import Wake
 from agents.interlocks import Interlocks, open_interlocks
-from agents.lease import LeaseState
 from agents.machine import Supervisor
+from agents.machine_threads import MachineThreads
 from agents.machine_views import MachineViews
 from agents.mqtt import Line, MqttLine
 from agents.networks import Around, FurtherNetwork
 from agents.policy import Policy, PolicyFile
+from agents.publishing import Publisher
 from agents.removed import close_leases, note_machines
 from agents.safe_down import close_all, safe_down
 from agents.safety import Presence, Watch, Watched
 from agents.spool import Lease, Spool, SpoolFull
 from agents.telemetry import TelemetryLoop, reading
 from agents.teller import Teller
-from agents.toolpaths import GivenUp, ToolpathStore, ToolpathUnavailable, ToolpathWrong, problems_for
-from firmware_bridges.bridge import Bridge, BridgeState, WrongMachine
+from agents.toolpaths import ToolpathStore
+from firmware_bridges.bridge import Bridge, WrongMachine
 from firmware_bridges.bridge import MachineConfig as BridgeConfig
 from firmware_bridges.checkpoint import read_checkpoint
 
 _log = logging.getLogger(__name__)
 
 OpenBridge = Callable[[BridgeConfig], Bridge]
-_CONNECT_EVERY_S: Final = 3.0
 _FETCHERS_A_MACHINE: Final = 4
-_TURN_S: Final = 1.0
 _FORGET_EVERY_S: Final = 3600.0
 #: While there is more to forget, so long between two transactions of it.
 _FORGET_ON_S: Final = 1.0
 #: Own jobs wait so long after a start for the scheduler to say whether this memory is an old copy; then they go on.
 _COMPARED_WITHIN_S: Final = 60.0
-
-
-def version() -> str:
-    """The installed version."""
-    try:
-        return metadata.version("workshed")
-    except metadata.PackageNotFoundError:
-        return "unknown"
 
 
 class Agent:
@@ -85,6 +74,7 @@ class Agent:
         self.store = ToolpathStore(config.data_dir / "toolpaths", self.spool, config.cache, self.clock)
         self.interlocks: Interlocks = open_interlocks(config)
         self.supervisors = {machine.name: self._supervisor(machine, open_bridge) for machine in config.machines}
+        self.publisher = Publisher(config, self.clock, self.boot, lambda: self.line)
         self.views = MachineViews(
             config,
             self.spool,
@@ -92,7 +82,7 @@ class Agent:
             self.clock,
             supervisors=self.supervisors,
             policy=self.policy,
-            publish=self._publish_report,
+            publish=self.publisher.report,
         )
         self.inbox = Inbox(
             config,
@@ -118,20 +108,23 @@ class Agent:
             journal_grew=lambda: self.teller.grew(),
         )
         self.line = MqttLine(config.mqtt, self._line()) if config.mqtt.host else None
-        self.teller = Teller(self.spool, self._send_journal, self.clock)
-        around = Around(self.policy, self.views.view, self._carry_out, self._presence_message, self.views.report)
+        self.teller = Teller(self.spool, self.publisher.journal, self.clock)
+        presence = self.publisher.presence_message
+        around = Around(self.policy, self.views.view, self._carry_out, presence, self.views.report)
         self.networks = tuple(
             FurtherNetwork(config, one, self.spool, self.clock, self.boot, around) for one in config.networks
         )
-        self.telemetry = TelemetryLoop(config.telemetry_every_s, self._readings, self._send_telemetry)
+        self.telemetry = TelemetryLoop(config.telemetry_every_s, self._readings, self.publisher.telemetry)
         # More threads than transfers at a time: most of those that wait for a dead server only wait.
         fetchers = max(config.cache.parallel, _FETCHERS_A_MACHINE * len(config.machines))
         self._fetchers = ThreadPoolExecutor(fetchers, thread_name_prefix="fetch")
         self._began = self.clock.monotonic()
         self._ending = threading.Event()
+        self._fetching = Fetching(self.store, self.spool, self.supervisors, self._ending)
+        self.machine_threads = MachineThreads(
+            config.shop, self.supervisors, lambda one: self._connect(one), self.clock, self._ending
+        )
         self._threads: list[threading.Thread] = []
-        self.beats: dict[str, float] = {}
-        """Monotonic time of each supervisor's last turn, for the system's watchdog."""
         if self.spool.deeds.old_copy:
             put_in_doubt(self.spool, self.supervisors)
         forget(self.spool, has_scheduler=self.line is not None)
@@ -184,7 +177,7 @@ class Agent:
         return Line(
             client_id=f"workshed-{config.shop}-{config.agent}",
             will_topic=topics.PRESENCE.of(**where),
-            will=self._presence_message(False),
+            will=self.publisher.presence_message(False),
             subscriptions=(topics.INBOX.of(**where), *self.board.subscriptions()),
             received=self._received,
             connected=self._connected,
@@ -192,30 +185,13 @@ class Agent:
             overheard=self.board.heard,
         )
 
-    def _presence_message(self, online: bool) -> bytes:
-        body = AgentPresence(
-            shop=self.config.shop,
-            agent=self.config.agent,
-            online=online,
-            boot=self.boot,
-            version=version(),
-            http=self.config.http.public_url,
-            volunteers=self.config.board.volunteers,
-        )
-        return self._wrapped(body)
-
-    def _wrapped(self, body: AnyMessage) -> bytes:
-        return encode(wrap(body, sender=self.config.sender, now=self.clock.now()))
-
     # --- life ----------------------------------------------------------------------------------------------------
 
     def start(self) -> None:
         """Start all threads: watch, supervisors, teller, broker."""
         self.watch.start()
         self._spawn(self._forget_now_and_then, "forgetting")
-        for supervisor in self.supervisors.values():
-            self._spawn(lambda s=supervisor: self._supervise(s), f"machine {supervisor.name}")  # type: ignore[misc]
-            self._spawn(lambda s=supervisor: self._keep_connected(s), f"connect {supervisor.name}")  # type: ignore[misc]
+        self.machine_threads.start(self._spawn)
         if self.line is not None:
             self._spawn(self.teller.run, "teller")
             self._spawn(self.board.run, "board")
@@ -260,39 +236,13 @@ class Agent:
                 supervisor.catch_up()
         if self.line is not None:
             self.teller.pump()
-            self.line.end(self._presence_message(False))
+            self.line.end(self.publisher.presence_message(False))
         self.teller.end()
         for network in self.networks:
             network.end()
         for thread in self._threads:
             thread.join(timeout=3.0)
         self.spool.close()
-
-    def _supervise(self, supervisor: Supervisor) -> None:
-        with logs.bound(shop=self.config.shop, machine=supervisor.name):
-            self.beats[supervisor.name] = self.clock.monotonic()
-            while not self._ending.is_set():
-                try:
-                    supervisor.work(_TURN_S)
-                    self.beats[supervisor.name] = self.clock.monotonic()
-                except Exception as error:  # noqa: BLE001 - a machine whose supervisor died would run on unsupervised
-                    if not self._ending.wait(_TURN_S):
-                        supervisor.trouble = end_unsupervised(supervisor.bridge, supervisor.name, error)
-
-    def _keep_connected(self, supervisor: Supervisor) -> None:
-        """Connect, then leave reconnecting to the bridge; try again while the machine is not there or not ours."""
-        told = ""
-        while not self._ending.is_set():
-            if supervisor.bridge.status().identity is None:
-                try:
-                    self._connect(supervisor)
-                    told = ""
-                except Exception as error:  # noqa: BLE001 - whatever it was, it is tried again
-                    if str(error) != told:
-                        told, fields = str(error), {"fields": {"machine": supervisor.name}}
-                        _log.warning("not connected: %s (%s)", error, type(error).__name__, extra=fields)
-                supervisor.post(Wake())
-            self._ending.wait(_CONNECT_EVERY_S)
 
     def _connect(self, supervisor: Supervisor) -> None:
         """One attempt. A bridge that met the wrong machine is closed for good: the next attempt has a new one."""
@@ -327,29 +277,7 @@ class Agent:
 
     def fetch(self, lease: Lease) -> None:
         """Get and survey the toolpath of a lease on a fetching thread."""
-        self._fetchers.submit(self._fetch, lease)
-
-    def _fetch(self, lease: Lease) -> None:
-        supervisor = self.supervisors[lease.machine]
-
-        def wanted() -> bool:
-            current = self.spool.lease(lease.lease)
-            return not self._ending.is_set() and current is not None and current.state is LeaseState.LEASED
-
-        failure: FailureClass | None = None
-        why = ""
-        problems: tuple[str, ...] = ()
-        try:
-            path = self.store.fetch(lease.toolpath, wanted)
-            problems = problems_for(path, lease.toolpath, supervisor.machine)
-        except GivenUp:
-            pass
-        except (ToolpathWrong, ToolpathUnavailable, OSError) as error:
-            failure, why = FailureClass.TOOLPATH_UNAVAILABLE, str(error)
-        except Exception as error:  # noqa: BLE001 - nobody else would hear of it, and the lease would wait for ever
-            _log.exception("the toolpath of %s could not be read", lease.job)
-            failure, why = FailureClass.TOOLPATH_UNSAFE, f"it could not be read ({type(error).__name__}: {error})"
-        supervisor.post(Fetched(lease.lease, problems, failure, why))
+        self._fetchers.submit(self._fetching.fetch, lease)
 
     # --- the network ---------------------------------------------------------------------------------------------
 
@@ -386,20 +314,14 @@ class Agent:
                     compared(self.spool)
 
     def _connected(self) -> None:
-        line = self.line
-        if line is None:
+        if self.line is None:
             return
-        where = {"shop": self.config.shop, "agent": self.config.agent}
-        line.publish(topics.PRESENCE.of(**where), self._presence_message(True), retain=True)
+        self.publisher.present()
         self.board.line_up()
         for machine in self._removed:
-            line.publish(topics.MACHINE.of(**where, machine=machine), b"", retain=True)
+            self.publisher.gone(machine)
         self.views.all_new()
         self.teller.connected()
-
-    def _send_journal(self, payload: bytes) -> bool:
-        where = {"shop": self.config.shop, "agent": self.config.agent}
-        return self.line is not None and self.line.publish(topics.JOURNAL.of(**where), payload)
 
     def _readings(self) -> list[Telemetry]:
         now = self.clock.now()
@@ -407,11 +329,6 @@ class Agent:
             reading(s.name, s.machine.description.process, s.bridge.status(), now) for s in self.supervisors.values()
         )
         return [one for one in found if one is not None]
-
-    def _send_telemetry(self, telemetry: Telemetry) -> None:
-        if self.line is not None:
-            where = {"shop": self.config.shop, "agent": self.config.agent, "machine": telemetry.machine}
-            self.line.publish(topics.TELEMETRY.of(**where), self._wrapped(telemetry), qos=topics.TELEMETRY.qos)
 
     def machine_changed(self, machine: str) -> None:
         """Tell all networks what is new of a machine. One that cannot be told keeps no machine from its supervisor."""
@@ -423,28 +340,12 @@ class Agent:
         except Exception:  # noqa: BLE001 - see above
             _log.exception("the report of %s could not be told", machine)
 
-    def _publish_report(self, told: MachineReport) -> bool:
-        where = {"shop": self.config.shop, "agent": self.config.agent, "machine": told.description.machine}
-        return self.line is not None and self.line.publish(topics.MACHINE.of(**where), self._wrapped(told), retain=True)
-
     # --- what the service manager asks -----------------------------------------------------------------------------
 
     def healthy(self, longest_s: float = 30.0) -> bool:
         """Whether the watch is kept and every supervisor took a turn lately."""
-        now = self.clock.monotonic()
-        return self.watch.alive and all(now - beat < longest_s for beat in self.beats.values())
+        return self.watch.alive and self.machine_threads.beating(longest_s)
 
     def retire(self) -> bool:
         """Start nothing more, if nothing runs; whether so. The moment for an upgrade, with no start slipping in."""
-        with contextlib.ExitStack() as held:
-            for supervisor in self.supervisors.values():
-                held.enter_context(supervisor.lock)
-            if not self._idle():
-                return False
-            for supervisor in self.supervisors.values():
-                supervisor.retired = True
-        return True
-
-    def _idle(self) -> bool:
-        still = {BridgeState.IDLE, BridgeState.OFFLINE, BridgeState.UNIDENTIFIED}
-        return all(s.running() is None and s.bridge.status().state in still for s in self.supervisors.values())
+        return self.machine_threads.retire()

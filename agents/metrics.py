@@ -11,8 +11,9 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoMetricFamily, Metric
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 
-from agents.agent import Agent, version
+from agents.agent import Agent
 from agents.contract.vocabulary import FailureClass, MachineState
+from agents.publishing import version
 from agents.reports import machine_state
 
 

@@ -42,7 +42,7 @@ class TelemetryLoop:
     """Publishes every machine's reading once a period on a thread of its own, until `end`."""
 
     def __init__(
-        self, every_s: float, readings: Callable[[], Iterable[Telemetry]], publish: Callable[[Telemetry], None]
+        self, every_s: float, readings: Callable[[], Iterable[Telemetry]], publish: Callable[[Telemetry], object]
     ) -> None:
         """`readings` gives what is known now, `publish` hands one to the broker or drops it."""
         self._every_s, self._readings, self._publish = every_s, readings, publish

@@ -9,8 +9,7 @@ from typing import Any
 
 import pytest
 
-from agents import agent as agent_module
-from agents import mqtt
+from agents import fetching, machine_threads, mqtt
 from agents.agent import Agent
 from agents.config import MqttSettings
 from agents.contract.vocabulary import Process
@@ -46,8 +45,8 @@ class Shop:
 
 @pytest.fixture
 def shop(memory_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Shop]:
-    monkeypatch.setattr(agent_module, "_TURN_S", 0.05)
-    monkeypatch.setattr(agent_module, "_CONNECT_EVERY_S", 0.05)
+    monkeypatch.setattr(machine_threads, "_TURN_S", 0.05)
+    monkeypatch.setattr(machine_threads, "_CONNECT_EVERY_S", 0.05)
     made = Shop(memory_path)
     yield made
     made.agent.end()
@@ -63,7 +62,7 @@ def test_a_supervisor_that_breaks_ends_the_run_says_so_and_goes_on(shop: Shop) -
     tick, shop.supervisor.tick = shop.supervisor.tick, broken  # type: ignore[method-assign]
     eventually(lambda: "cancel" in shop.bridge.calls, what=lambda: "the run is ended")
     assert "ZeroDivisionError" in shop.supervisor.trouble
-    beat = shop.agent.beats["m1"]
+    beat = shop.agent.machine_threads.beats["m1"]
     eventually(lambda: shop.agent.clock.monotonic() - beat > 0.3, what=lambda: "time passes")
     assert not shop.agent.healthy(longest_s=0.2), "the service manager hears of a supervisor that only breaks"
     assert shop.bridge.calls.count("cancel") == 1
@@ -114,7 +113,7 @@ def test_a_machine_left_hot_is_stopped_where_a_full_disk_lets_no_run_begin(shop:
 
 
 def test_a_toolpath_that_breaks_its_reader_is_refused(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(agent_module, "problems_for", broken)
+    monkeypatch.setattr(fetching, "problems_for", broken)
     shop.agent.start()
     shop.hands.bed_clear("m1")
     job = shop.hands.queue_own("m1", PROGRAM, "a vase")
