@@ -153,7 +153,7 @@ class Agent:
         return replace(machine.bridge, options=(*machine.bridge.options, place))
 
     def _watched(self, supervisor: Supervisor) -> Watched:
-        def stop(why: str) -> None:  # first the deed: a log that nobody empties can make its writer wait
+        def stop(why: str) -> None:  # the deed before the word
             supervisor.bridge.emergency_stop()
             _log.error("emergency stop: %s", why, extra={"fields": {"machine": supervisor.name}})
 

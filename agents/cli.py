@@ -15,8 +15,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
+from agents import log_writer
 from agents.config import AgentConfig, load
-from agents.contract import logs
 from agents.policy import read_policy
 from agents.section import ConfigError
 from agents.spool import SpoolBroken, SpoolFull
@@ -39,10 +39,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 
         return detect(arguments[1:])
     options = _parser().parse_args(arguments)
-    logs.configure(options.log_format, options.log_level)
     command: Callable[[argparse.Namespace], int] = options.command
     try:
-        return command(options)
+        with log_writer.set_aside(options.log_format, options.log_level):
+            return command(options)
     except (ConfigError, SpoolBroken, BridgeError) as error:
         print(f"workshed-agent: {error}", file=sys.stderr)
         return _WRONG
