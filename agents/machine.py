@@ -33,7 +33,7 @@ from agents.own_jobs import told_own
 from agents.policy import is_down, may_run
 from agents.safety import Facts, Presence, Purpose, gates
 from agents.spool import Lease, MachineFlags, Spool, SpoolFull
-from agents.starting import Starting
+from agents.starting import Read, Starting
 from agents.toolpaths import ToolpathStore
 from firmware_bridges import bridge as b
 
@@ -66,6 +66,8 @@ class Supervisor:
         self.trouble = ""
         self.retired = False
         """Nothing starts any more: the agent ends. Set under the lock."""
+        self.reading = False
+        """A program is read through for its start: the thread takes no turn meanwhile, and that is no hang."""
         self.ended: Counter[tuple[str, str]] = Counter()
         """Runs and leases that ended since the agent's start, by (outcome, failure class or "")."""
         self._spool, self._store, self._presence, self._interlocks = spool, store, presence, interlocks
@@ -123,20 +125,28 @@ class Supervisor:
     def catch_up(self) -> None:
         """Handle what came in, in order; an input that could not be made durable stays first in line."""
         try:
-            with self.lock:  # at its end the agent takes a turn too
-                self._arrived.clear()
-                while not self._inputs.empty():
-                    self._backlog.append(self._inputs.get_nowait())
-                while self._backlog:
-                    self.handle(self._backlog[0])
-                    self._backlog.popleft()
-                self.tick()
+            unread = self._turn(None)
+            while unread is not None:
+                unread = self._turn(self._starting.read(unread))  # without the lock: nobody waits for a slow card
             self.trouble = ""
         except SpoolFull as error:
             if not self.trouble:
                 _log.error("%s", error, extra={"fields": {"machine": self.name}})
             self.trouble = str(error)
         self._shop.machine_changed(self.name)
+
+    def _turn(self, read: Read | None) -> Lease | None:
+        with self.lock:  # at its end the agent takes a turn too
+            self._arrived.clear()
+            while not self._inputs.empty():
+                self._backlog.append(self._inputs.get_nowait())
+            while self._backlog:
+                self.handle(self._backlog[0])
+                self._backlog.popleft()
+            self.reading = False
+            unread = self.tick(read)
+            self.reading = unread is not None
+            return unread
 
     def handle(self, item: Input) -> None:
         """Take in one event."""
@@ -155,11 +165,11 @@ class Supervisor:
                 case _:
                     self._bridge_said(item)
 
-    def tick(self) -> None:
-        """Do what is due: lapse, fetch, watch gates, intend, start."""
+    def tick(self, read: Read | None = None) -> Lease | None:
+        """Do what is due: lapse, fetch, watch gates, intend, start. The lease that only a `read` program is missing."""
         with self.lock:
             if self.retired:
-                return
+                return None
             now = self._clock.now()
             for lease in self._spool.leases(self.name, WAITING):
                 if lease.start_by is not None and now >= lease.start_by and not doubt_about(self._spool, lease.lease):
@@ -167,8 +177,7 @@ class Supervisor:
                 elif lease.state is LeaseState.LEASED and lease.lease not in self._fetching:
                     self._fetching.add(lease.lease)
                     self._shop.fetch(lease)
-            if self.running() is None:
-                self._starting.advance(now)
+            return self._starting.advance(now, read) if self.running() is None else None
 
     # --- what its start needs (starting.Startable) ---------------------------------------------------------------
 

@@ -23,6 +23,8 @@ _log = logging.getLogger(__name__)
 
 _CONNECT_EVERY_S: Final = 3.0
 _TURN_S: Final = 1.0
+#: Half a gigabyte, read twice, from the slowest of cards.
+_LONGEST_READING_S: Final = 600.0
 _STILL: Final = frozenset({BridgeState.IDLE, BridgeState.OFFLINE, BridgeState.UNIDENTIFIED})
 
 
@@ -76,19 +78,25 @@ class MachineThreads:
             self._ending.wait(_CONNECT_EVERY_S)
 
     def beating(self, longest_s: float) -> bool:
-        """Whether every supervisor took a whole turn in the last `longest_s`."""
+        """Whether every supervisor took a whole turn in the last `longest_s`, or is reading a large program."""
         now = self._clock.monotonic()
-        return all(now - beat < longest_s for beat in self.beats.values())
+        return all(
+            now - beat < (_LONGEST_READING_S if self._supervisors[name].reading else longest_s)
+            for name, beat in self.beats.items()
+        )
 
     def retire(self) -> bool:
         """Start nothing more, if nothing runs; whether so. No start slips in between."""
         with contextlib.ExitStack() as held:
             for supervisor in self._supervisors.values():
                 held.enter_context(supervisor.lock)
-            if any(
-                s.running() is not None or s.bridge.status().state not in _STILL for s in self._supervisors.values()
-            ):
+            if any(_at_work(supervisor) for supervisor in self._supervisors.values()):
                 return False
             for supervisor in self._supervisors.values():
                 supervisor.retired = True
         return True
+
+
+def _at_work(supervisor: Supervisor) -> bool:
+    """Whether something runs there, or is read for its start."""
+    return supervisor.reading or supervisor.running() is not None or supervisor.bridge.status().state not in _STILL
