@@ -127,7 +127,9 @@ class Change:
     def _in_shops(self, which: NDArray[np.bool_]) -> list[int]:
         """Placed rows in these shops."""
         machine = self.live.schedule.at[:, MACHINE]
-        return np.flatnonzero((machine >= 0) & which[self.book.core.mach[machine, SHOP]]).tolist()
+        rows = np.flatnonzero(machine >= 0)
+        there: list[int] = rows[which[self.book.core.mach[machine[rows], SHOP]]].tolist()
+        return there
 
     # --- what is touched -------------------------------------------------------------------------------------------
 
@@ -199,6 +201,10 @@ class Change:
             if book.core.ops[o, PINNED] < 0 and later > busy and live.schedule.at[o, START] < later:
                 self._lift(o)
         self.seeds.update(dict.fromkeys(live.queue(m)))
+        if old is not None and old.shop != machine.shop:
+            # Its parts come from elsewhere now, even where they are done when they were.
+            for o in live.queue(m):
+                self.seeds.update(dict.fromkeys(live.behind(o)))
         self._guide_again(changed.tolist())
 
     def _guide_again(self, rows: Iterable[int]) -> None:

@@ -24,6 +24,7 @@ from scheduler.planning.core import (
     MACHINE,
     PINNED,
     POS,
+    SHOP,
     SINCE,
     START,
     SUCC_HIGH,
@@ -157,7 +158,9 @@ class Delays:
         looked = np.zeros(len(core.ops), bool)
         looked[rows] = True
         links = core.ops[rows, SUCC_HIGH] > core.ops[rows, SUCC_LOW]
+        machine = self._shown.at[rows, MACHINE]
         other = (self._shown.at[rows][:, [MACHINE, AVAIL]] != before[rows][:, [MACHINE, AVAIL]]).any(axis=1)
+        other |= (machine >= 0) & self._elsewhere()[machine]
         for o in rows[links & other].tolist():
             for y in core.links[core.ops[o, SUCC_LOW] : core.ops[o, SUCC_HIGH]].tolist():
                 m = int(self.undelayed.at[y, MACHINE])
@@ -165,6 +168,13 @@ class Delays:
                     continue
                 if starts_otherwise(core, self._shown, y, int(self._first[y])):
                     out[m] = True
+        return out
+
+    def _elsewhere(self) -> Mask:
+        """Machines that are in another shop than they were: the way of their parts is another."""
+        mach = self._live.core.mach
+        out = np.zeros(len(mach), bool)
+        out[: len(self._mach)] = mach[: len(self._mach), SHOP] != self._mach[:, SHOP]
         return out
 
     def improve(self, moves: int | None, budget_s: float | None, seed: int) -> int:

@@ -3,55 +3,26 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
-import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agents.contract.vocabulary import NeedClass
-from scheduler.planning import Fixed, PlanJob, Pressure, Snapshot
-from scheduler.planning.checker import violations
-from scheduler.planning.compiling import Compiled, compile_snapshot
-from scheduler.planning.core import (
-    AFTER,
-    ATTENDED,
-    CLEARED,
-    COST,
-    CURVE,
-    DUE,
-    EARLIEST,
-    ELIG_HIGH,
-    ELIG_LOW,
-    FAMILY,
-    FAMILY_ON,
-    FLOW,
-    FREE,
-    GUIDE_DUE,
-    GUIDE_WEIGHT,
-    HOME,
-    HOME_RUN,
-    MACHINE,
-    MATRIX,
-    PINNED,
-    PRED_HIGH,
-    PRED_LOW,
-    PROMISE,
-    PROMISE_WEIGHT,
-    RUN,
-    SHOP,
-    SINCE,
-    STAFF,
-    SUCC_HIGH,
-    SUCC_LOW,
-    TAIL_TICKS,
-    WEIGHT,
-    ZONE,
-    Core,
-    Schedule,
-    copy_schedule,
+from scheduler.planning import (
+    Circuit,
+    Declined,
+    DurationOption,
+    Fixed,
+    Leg,
+    Material,
+    PlanJob,
+    PlanMachine,
+    Pressure,
+    Snapshot,
 )
+from scheduler.planning.core import GUIDE_DUE, GUIDE_WEIGHT
 from scheduler.planning.engine import Planner
 from scheduler.planning.events import (
     Cancelled,
@@ -69,157 +40,30 @@ from scheduler.planning.events import (
     applied,
     difference,
 )
-from scheduler.planning.growing import Growing
 from scheduler.planning.problem import NEVER
-from scheduler.planning.refusing import CORRECTED
-from scheduler.planning.staggering import stagger
-from scheduler.planning.timing import retime_all
-from scheduler.planning.waits import part_waits
-from tests.scheduler.planning.worlds import HOUR, NOW, busy_snapshots, hours, jobs, machines, print_job, printer, world
+from tests.scheduler.planning.compiled_anew import same_as_compiled_anew
+from tests.scheduler.planning.worlds import (
+    HOUR,
+    NOW,
+    busy_snapshots,
+    hours,
+    jobs,
+    machines,
+    materials,
+    print_job,
+    printer,
+    windows,
+    world,
+)
 from tests.scheduler.planning.worlds import snapshots as any_snapshots
-
-PLAIN = (EARLIEST, DUE, WEIGHT, FLOW, SINCE, PROMISE, PROMISE_WEIGHT, GUIDE_DUE, GUIDE_WEIGHT, PINNED)
-
-
-def told(book: Compiled | Growing, rows: dict[str, int]) -> dict[str, Any]:
-    """Everything that the tables say about the plannable jobs and the machines, in ids instead of rows."""
-    core, registers = book.core, book.registers
-    families = {number: key for key, number in registers.families.items()}
-    zones = {number: place for place, number in registers.zones.items()}
-    there = {machine.shop for machine in book.view.machine.values()}
-    shops = {number: shop if shop in there else None for shop, number in registers.shops.items()}
-    out: dict[str, Any] = {}
-    name = {o: job for job, o in rows.items()}
-    for job, o in rows.items():
-        op = core.ops[o]
-        more = core.elig_more if len(core.elig_more) else np.zeros((len(core.elig_machine), 3), int)
-        links = [
-            sorted(name[q] for q in core.links[op[low] : op[high]].tolist() if q in name)
-            for low, high in ((PRED_LOW, PRED_HIGH), (SUCC_LOW, SUCC_HIGH))
-        ]
-        choices = range(int(op[ELIG_LOW]), int(op[ELIG_HIGH]))
-        rising = [int(core.elig_machine[k]) for k in choices]
-        assert rising == sorted(set(rising))
-        out[job] = (
-            # Starts staggered for power or people are written into EARLIEST.
-            [int(op[column]) for column in (PLAIN[1:] if book.circuits or book.crews else PLAIN)],
-            families[int(op[FAMILY])],
-            shops.get(int(op[HOME])),
-            zones.get(int(op[ZONE])),
-            links,
-            {
-                book.machines[core.elig_machine[k]].id: (
-                    int(core.elig_ticks[k]),
-                    *(int(more[k, column]) for column in (TAIL_TICKS, COST, AFTER)),
-                    int(book.moving[k]),
-                )
-                for k in choices
-                if more[k, AFTER] < NEVER
-            },
-        )
-    for machine in book.view.machine.values():
-        row = core.mach[book.able.row_of(machine.id)]
-        family = None if row[FAMILY_ON] < 0 else families[int(row[FAMILY_ON])]
-        plain = [int(row[column]) for column in (FREE, MATRIX, ATTENDED)]
-        windows = [calendar(book, int(row[column])) for column in (RUN, HOME_RUN, STAFF)]
-        pressure = int(core.pressure[row[SHOP]]), None if row[CURVE] < 0 else core.carbon[row[CURVE]].tolist()
-        out[f"machine {machine.id}"] = (plain, family, shops[int(row[SHOP])], windows, pressure)
-    for a, i in registers.families.items():
-        for b, j in registers.families.items():
-            out[f"setup {a} {b}"] = core.setup[:, i, j].tolist()
-    for shop in sorted(there):
-        row = registers.shops[shop]
-        for to in sorted(there):
-            out[f"leg {shop} {to}"] = int(core.legs[row, registers.shops[to]])
-        for place, z in registers.zones.items():
-            out[f"delivery {shop} {place}"] = int(core.delivery[row, z])
-    return out
-
-
-def links_are_mutual(book: Growing) -> None:
-    """Whoever waits for a row is known there, and the other way round; also where neither has a place."""
-    ops, links = book.core.ops, book.core.links
-    waits = {(q, o) for o in book.row.values() for q in links[ops[o, PRED_LOW] : ops[o, PRED_HIGH]].tolist()}
-    needed = {(q, o) for q in book.row.values() for o in links[ops[q, SUCC_LOW] : ops[q, SUCC_HIGH]].tolist()}
-    assert waits == needed
-
-
-def calendar(book: Compiled | Growing, number: int) -> list[tuple[int, int]] | None:
-    """A packed calendar's windows, found as the core finds them."""
-    if number < 0:
-        return None
-    out = []
-    at = int(book.core.cal_hint[number, 0])
-    while book.core.cal[at, 0] < NEVER:
-        out.append((int(book.core.cal[at, 0]), int(book.core.cal[at, 1])))
-        at += 1
-    for bucket, first in enumerate(book.core.cal_hint[number].tolist()):
-        ended = sum(end <= bucket * int(book.core.rates[3]) - 1 for _, end in out)
-        assert first - int(book.core.cal_hint[number, 0]) in {ended, sum(end < bucket * 1440 for _, end in out)}
-    return out
-
-
-def same_as_compiled_anew(planner: Planner) -> None:
-    """The tables, the times and the answer are what compiling and timing anew give."""
-    book, live = planner.book, planner.live
-    anew = compile_snapshot(replace(planner.snapshot, now=book.view.snapshot.now), live.now)
-    mine = told(book, {job.id: book.row[job.id] for job in anew.jobs})
-    theirs = told(anew, {job.id: o for o, job in enumerate(anew.jobs)})
-    assert {key: mine.get(key) for key in theirs} == theirs
-    links_are_mutual(book)
-    for waiting in anew.waiting:
-        assert live.schedule.at[book.row[waiting.job], MACHINE] < 0, waiting
-    assert set(book.row) == set(book.view.job)
-    fixed = [job for job in book.view.job.values() if job.fixed is not None and job.fixed.machine in book.view.machine]
-    assert all(live.schedule.at[book.row[job.id], MACHINE] >= 0 for job in fixed)
-    kept = copy_schedule(live.schedule)
-    live.retime_whole()
-    assert live.schedule.at.tolist() == kept.at.tolist()
-    delayed_as_whole(planner)
-    made = planner.current()
-    assert violations(planner.snapshot, made) == []
-    assert CORRECTED not in made.engine
-    reasons = {waiting.job: waiting for waiting in made.waiting}
-    for waiting in anew.waiting:
-        assert reasons[waiting.job].why == waiting.why
-    assert part_waits(book.view, book.view.job.values(), dict.fromkeys(reasons, None)) == {}
-
-
-def delayed_as_whole(planner: Planner) -> None:
-    """Delays laid group by group are those that staggering the whole undelayed plan gives."""
-    book, live = planner.book, planner.live
-    assert (planner.delays is not None) == book.binds
-    if planner.delays is None:
-        return
-    core, schedule = live.core._replace(ops=live.core.ops.copy()), copy_schedule(planner.delays.undelayed)
-    core.ops[:, EARLIEST], core.ops[:, CLEARED] = core.ops[:, SINCE], 0
-    assert retimed(core, schedule).at.tolist() == schedule.at.tolist()
-    stagger(core, schedule, book.shared)
-    rows = sorted(book.row.values())
-    assert schedule.at[rows].tolist() == live.schedule.at[rows].tolist()
-    assert core.ops[rows].tolist() == live.core.ops[rows].tolist()
-    assert queues(schedule) == queues(live.schedule)
-
-
-def retimed(core: Core, schedule: Schedule) -> Schedule:
-    """A copy, timed anew from its queues."""
-    out = copy_schedule(schedule)
-    rows = np.empty(len(core.ops), schedule.at.dtype)
-    retime_all(core, out, rows, rows.copy())
-    return out
-
-
-def queues(schedule: Schedule) -> list[list[int]]:
-    """Rows of every machine in order."""
-    return [row[:length].tolist() for row, length in zip(schedule.seq, schedule.length.tolist(), strict=True)]
 
 
 @st.composite
 def happenings(draw: st.DrawFn, planner: Planner) -> Any:
     """Anything that may happen to this plan."""
     names, rows = list(planner.book.view.job), list(planner.book.view.machine)
-    kinds = ["order", "clock", "improve", "made"]
-    kinds += ["down", "machine", "gone", "reserved", "released"] if rows else []
+    kinds = ["order", "clock", "improve", "made", "prices"]
+    kinds += ["down", "machine", "altered", "gone", "reserved", "released"] if rows else []
     kinds += ["cancelled", "ended", "again", "job"] if names else []
     kinds += ["pinned", "unpinned"] if names and rows else []
     kind = draw(st.sampled_from(kinds))
@@ -232,15 +76,19 @@ def happenings(draw: st.DrawFn, planner: Planner) -> Any:
         return Changes(now=now + timedelta(seconds=draw(st.integers(0, 1500))))
     if kind == "improve":
         return None
+    if kind == "prices":
+        shops = draw(st.lists(st.sampled_from(["s0", "s1", "s2"]), max_size=2, unique=True))
+        return Changes(pressures=tuple(Pressure(shop, draw(st.sampled_from([-0.4, 0.1]))) for shop in shops))
     if kind == "made":
         made = draw(st.lists(st.sampled_from([f"j{i}" for i in range(9)]), max_size=2, unique=True))
         return Changes(made=tuple(made))
-    if kind in ("down", "machine", "gone", "reserved", "released"):
+    if kind in ("down", "machine", "altered", "gone", "reserved", "released"):
         name = draw(st.sampled_from(rows))
         window = hours(start := draw(st.integers(0, 40)), start + draw(st.integers(1, 9)))
         return {
             "down": Down(name, moment),
             "machine": MachineChanged(draw(machines(draw(st.integers(0, 4))))),
+            "altered": MachineChanged(draw(altered(planner.book.view.machine[name]))),
             "gone": MachineGone(name),
             "reserved": Reserved(name, window),
             "released": Released(name, (planner.book.view.machine[name].reserved or (window,))[0]),
@@ -257,6 +105,24 @@ def happenings(draw: st.DrawFn, planner: Planner) -> Any:
         fixed = planner.book.view.job[name].fixed
         return Made(name) if fixed is None else Ended(name, moment)
     return Cancelled(name) if kind == "cancelled" else Unpinned(name)
+
+
+@st.composite
+def altered(draw: st.DrawFn, machine: PlanMachine) -> PlanMachine:
+    """The machine, other in one thing only."""
+    other: dict[str, Any] = {
+        "shop": draw(st.sampled_from(["s0", "s1", "s2"])),
+        "busy_until": NOW + draw(st.integers(0, 30)) * HOUR,
+        "pool_windows": draw(windows()),
+        "attended_windows": draw(windows()),
+        "power_w": draw(st.sampled_from([None, 150.0, 350.0])),
+        "circuit": draw(st.sampled_from(["", "c0"])),
+        "load_s": draw(st.sampled_from([0.0, 900.0])),
+        "unload_s": draw(st.sampled_from([0.0, 1_290.0])),
+        "loaded": tuple(map(Material, draw(st.lists(materials, max_size=2, unique=True)))),
+    }
+    field = draw(st.sampled_from(sorted(other)))
+    return replace(machine, **{field: other[field]})
 
 
 @settings(max_examples=40)
@@ -311,6 +177,48 @@ def guide(planner: Planner, job: str) -> tuple[int, int]:
     """Due tick and weight that a job has of its own and of those that need its part."""
     row = planner.book.core.ops[planner.book.row[job]]
     return int(row[GUIDE_DUE]), int(row[GUIDE_WEIGHT])
+
+
+def test_a_machine_that_moves_to_another_shop_takes_the_way_of_its_parts_with_it() -> None:
+    part = print_job("part", 60, fixed=Fixed("n", NOW, NOW + HOUR))
+    whole = print_job("whole", 60, predecessors=("part",), declined=(Declined("n", None),))
+    far = world([printer("m"), printer("n", "s1")], [part, whole], legs=(Leg("s0", "s1", 1800.0),))
+    planner = Planner(far)
+    assert start_of(planner, "whole") == NOW + 1.5 * HOUR
+    planner.repair(MachineChanged(printer("n")))
+    assert start_of(planner, "whole") == NOW + HOUR
+    same_as_compiled_anew(planner)
+
+
+def test_the_way_changes_also_where_power_delayed_the_part_and_nothing_else_did() -> None:
+    def wired(name: str, shop: str, circuit: str) -> PlanMachine:
+        return printer(name, shop, circuit=circuit, power_w=350.0)
+
+    busy = print_job("busy", 150, fixed=Fixed("o", NOW, NOW + 2.5 * HOUR))
+    part = print_job("part", 60, options=(DurationOption(3600, 3600, 3600, machine="n"),))
+    after = {"predecessors": ("part",), "release": NOW + 3 * HOUR}
+    whole = print_job("whole", 60, options=(DurationOption(3600, 3600, 3600, machine="m"),), **after)
+    planner = Planner(
+        world(
+            [wired("m", "s0", "c0"), wired("k", "s0", "c0"), wired("n", "s1", "c1"), wired("o", "s1", "c1")],
+            [busy, part, whole],
+            circuits=(Circuit("c0", 400.0), Circuit("c1", 400.0)),
+            legs=(Leg("s0", "s1", 1800.0),),
+        )
+    )
+    assert start_of(planner, "part") == NOW + 2.5 * HOUR
+    ends = NOW + 3.5 * HOUR + timedelta(minutes=5)
+    assert start_of(planner, "whole") == ends + HOUR / 2
+    planner.repair(MachineChanged(wired("n", "s0", "c1")))
+    assert start_of(planner, "whole") == ends
+    same_as_compiled_anew(planner)
+
+
+def start_of(planner: Planner, job: str) -> datetime:
+    """When it starts in the plan as it stands."""
+    placed = planner.current().placement(job)
+    assert placed is not None
+    return placed.start
 
 
 def test_a_reservation_is_planned_around_and_says_first_whom_it_would_displace() -> None:
@@ -371,6 +279,12 @@ def test_a_hundred_orders_and_machines_find_room_in_the_tables() -> None:
 
 def _fields(job: PlanJob) -> dict[str, Any]:
     return {name: getattr(job, name) for name in job.__dataclass_fields__}
+
+
+def test_prices_may_come_before_any_machine() -> None:
+    planner = Planner(world([], [print_job("a")]))
+    planner.apply(Changes(pressures=(Pressure("s0", 0.5),)))
+    same_as_compiled_anew(planner)
 
 
 def test_new_prices_are_in_every_term_that_they_change() -> None:
