@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from agents import log_writer
+from agents.as_root import why_not_as_root
 from agents.config import AgentConfig, load
 from agents.policy import read_policy
 from agents.section import ConfigError
@@ -95,7 +96,15 @@ def _parser() -> argparse.ArgumentParser:
 def _serve(options: argparse.Namespace) -> int:
     from agents.serve import serve
 
-    return serve(load(options.config), upgrade_file=options.upgrade_file)
+    config = load(options.config)
+    _refuse_as_root(config, "serve")
+    return serve(config, upgrade_file=options.upgrade_file)
+
+
+def _refuse_as_root(config: AgentConfig, command: str) -> None:
+    why = why_not_as_root(config.data_dir, command)
+    if why:
+        raise ConfigError(why)
 
 
 def _run(options: argparse.Namespace) -> int:
@@ -106,6 +115,7 @@ def _run(options: argparse.Namespace) -> int:
     with options.file.open("rb") as program:
         if _handed_to_running_agent(config, options.machine, program, options.file.name):
             return 0
+    _refuse_as_root(config, "run")
     return run_alone(config, options.machine, options.file, lambda text: print(text, file=sys.stderr))
 
 

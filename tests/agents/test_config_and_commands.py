@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import socket
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from agents import cli, install
+from agents.as_root import why_not_as_root
 from agents.config import OnOpen, load
 from agents.contract.vocabulary import Process
 from agents.reports import described
@@ -137,6 +140,46 @@ def test_check_config(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Non
     written(tmp_path, 'policy = "policy.toml"\n' + GOOD)
     assert cli.main(["check-config", "--config", str(path)]) == 2
     assert "auto, ask" in capsys.readouterr().err
+
+
+AS_ROOT, WORKSHED = 0, 997
+
+
+def owners(*owned: tuple[Path, int]) -> Callable[[Path], int | None]:
+    """Whose these places are; others do not exist."""
+    return dict(owned).get
+
+
+def test_root_leaves_another_users_folder_alone(tmp_path: Path) -> None:
+    """What it makes there, the service could not open any more."""
+    spool = tmp_path / "agent.sqlite"
+
+    def why(user: int, *owned: tuple[Path, int]) -> str:
+        return why_not_as_root(tmp_path, "run", user, owners(*owned), {WORKSHED: "workshed"}.__getitem__)
+
+    said = why(AS_ROOT, (tmp_path, WORKSHED), (spool, WORKSHED))
+    assert f"{tmp_path} belongs to workshed" in said
+    assert "sudo -u workshed workshed-agent run" in said
+    assert why(AS_ROOT, (tmp_path, AS_ROOT), (spool, WORKSHED)), "its files count, too"
+    assert why(AS_ROOT, (tmp_path, AS_ROOT), (spool, AS_ROOT)) == ""
+    assert why(AS_ROOT) == "", "nothing is there yet"
+    assert why(WORKSHED, (tmp_path, WORKSHED)) == ""
+    assert why(WORKSHED, (tmp_path, AS_ROOT)) == "", "the system says no by itself"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a folder away")
+def test_neither_run_nor_serve_begins_as_root_over_the_services_folder(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = written(tmp_path, GOOD)
+    (tmp_path / "p.gcode").write_text("G28\n")
+    (tmp_path / "data").mkdir()
+    os.chown(tmp_path / "data", 4711, 4711)
+    assert cli.main(["run", str(tmp_path / "p.gcode"), "--machine", "p1", "--config", str(path)]) == 2
+    assert "sudo -u '#4711' workshed-agent run" in capsys.readouterr().err
+    assert cli.main(["serve", "--config", str(path)]) == 2
+    assert "sudo -u '#4711' workshed-agent serve" in capsys.readouterr().err
+    assert list((tmp_path / "data").iterdir()) == []
 
 
 def test_run_needs_a_machine_of_the_shop(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
