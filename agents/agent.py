@@ -67,7 +67,7 @@ class Agent:
         self._open_bridge = open_bridge
         self.boot = uuid.uuid4().hex
         self.spool = Spool(config.data_dir / "agent.sqlite", sender=config.sender)
-        self.policy_file = PolicyFile(config.policy)
+        self.policy_file = PolicyFile(config.policy, config.machine_names)
         self.presence = Presence(self.clock)
         keep_name(self.spool)
         self._removed = note_machines(self.spool, [machine.name for machine in config.machines])

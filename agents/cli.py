@@ -159,7 +159,7 @@ def _discover(options: argparse.Namespace) -> int:
 def _check(options: argparse.Namespace) -> int:
     config = load(options.config)
     if config.policy is not None:
-        read_policy(config.policy)
+        read_policy(config.policy, config.machine_names)
     machines = [
         {"machine": m.name, "process": m.description.process, "dialect": m.description.dialect, "port": m.bridge.port}
         for m in config.machines

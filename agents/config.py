@@ -136,6 +136,13 @@ class AgentConfig:
     """0 keeps telemetry in the shop."""
     board: BoardSettings = BoardSettings()
     networks: tuple[NetworkSettings, ...] = ()
+    left_alone: tuple[str, ...] = ()
+    """Machines of the shop that this process does not drive: `run` drives one."""
+
+    @property
+    def machine_names(self) -> tuple[str, ...]:
+        """All machines that stand in this shop."""
+        return (*(machine.name for machine in self.machines), *self.left_alone)
 
     @property
     def sender(self) -> str:

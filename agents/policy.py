@@ -7,6 +7,7 @@ is read again when it changes; a broken one leaves the last good rules in force 
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime, time, timedelta
 from enum import StrEnum
@@ -274,8 +275,9 @@ def _hours(length: timedelta) -> str:
 # --- the file ---------------------------------------------------------------------------------------------------------
 
 
-def read_policy(path: Path) -> Policy:
-    """Read and check the owner's file. Raises ConfigError."""
+def read_policy(path: Path, machines: Iterable[str] | None = None) -> Policy:
+    """Read and check the owner's file. `machines`: all of the shop, None where nobody knows. Raises ConfigError."""
+    known = None if machines is None else frozenset(machines)
     root = read_toml(path)
     default = Policy()
     try:
@@ -287,15 +289,15 @@ def read_policy(path: Path) -> Policy:
         pool=root.flag("pool", True),
         zone=zone,
         horizon=timedelta(days=root.number("horizon_days", 7.0, above=0.0, maxval=60.0)),
-        windows=tuple(_window(section) for section in root.tables("window")),
-        quiet=tuple(_quiet(section) for section in root.tables("quiet")),
-        attended=tuple(_window(section) for section in root.tables("attended")),
-        maintenance=tuple(_maintenance(section) for section in root.tables("maintenance")),
+        windows=tuple(_window(section, known) for section in root.tables("window")),
+        quiet=tuple(_quiet(section, known) for section in root.tables("quiet")),
+        attended=tuple(_window(section, known) for section in root.tables("attended")),
+        maintenance=tuple(_maintenance(section, known) for section in root.tables("maintenance")),
         people=root.whole("people", 1, minval=0, maxval=10_000) if root.has("people") else None,
         hours_a_week=root.number("hours_a_week", 20.0, minval=0.0, maxval=168.0) if root.has("hours_a_week") else None,
         materials=frozenset(name.casefold() for name in root.texts("materials", ())),
         processes=frozenset(root.choices("processes", Process, ())),
-        closed_machines=frozenset(root.texts("closed_machines", ())),
+        closed_machines=_machines(root, known, "closed_machines"),
         need_classes=frozenset(root.choices("need_classes", NeedClass, tuple(NeedClass))),
         widest_ring=root.choice("ring", Ring, Ring.FEDERATION),
         licences=frozenset(root.texts("licences", OPEN_LICENCES)),
@@ -309,21 +311,29 @@ def read_policy(path: Path) -> Policy:
     return policy
 
 
-def _window(section: Section) -> Window:
+def _machines(section: Section, known: frozenset[str] | None, key: str = "machines") -> frozenset[str]:
+    """Whom a rule is for. A misspelt name would leave the machine that was meant without it, in silence."""
+    named = frozenset(section.texts(key, ()))
+    if known is not None and not named <= known:
+        raise section.wrong(key, f"a list of only machines of this shop ({', '.join(sorted(known))})")
+    return named
+
+
+def _window(section: Section, known: frozenset[str] | None) -> Window:
     try:
         rule = read_rule(section.text("rrule"))
     except ValueError as error:
         raise ConfigError(f"{section.where}: {error}") from error
     hours = section.number("hours", above=0.0, maxval=LONGEST_WINDOW.total_seconds() / 3600)
-    window = Window(rule, timedelta(hours=hours), frozenset(section.texts("machines", ())))
+    window = Window(rule, timedelta(hours=hours), _machines(section, known))
     section.done()
     return window
 
 
-def _maintenance(section: Section) -> Window | Once:
+def _maintenance(section: Section, known: frozenset[str] | None) -> Window | Once:
     """Recurring (`rrule`) or once (`start`, in local time), for so many `hours`."""
     if section.has("rrule"):
-        return _window(section)
+        return _window(section, known)
     try:
         wall = datetime.fromisoformat(section.text("start"))
     except ValueError:
@@ -331,19 +341,19 @@ def _maintenance(section: Section) -> Window | Once:
     if wall.tzinfo is not None:
         raise section.wrong("start", "a local time without an offset, as in 2026-05-30T08:00")
     hours = section.number("hours", above=0.0, maxval=LONGEST_WINDOW.total_seconds() / 3600)
-    once = Once(wall, timedelta(hours=hours), frozenset(section.texts("machines", ())))
+    once = Once(wall, timedelta(hours=hours), _machines(section, known))
     section.done()
     return once
 
 
-def _quiet(section: Section) -> QuietHours:
+def _quiet(section: Section, known: frozenset[str] | None) -> QuietHours:
     days = section.texts("days", _DAYS)
     try:
         weekdays = frozenset(_DAYS.index(day.casefold()) for day in days)
     except ValueError:
         raise section.wrong("days", "a list of " + ", ".join(_DAYS)) from None
     start, end = _clock_time(section, "start"), _clock_time(section, "end")
-    quiet = QuietHours(start, end, weekdays, frozenset(section.texts("machines", ())))
+    quiet = QuietHours(start, end, weekdays, _machines(section, known))
     section.done()
     return quiet
 
@@ -358,11 +368,11 @@ def _clock_time(section: Section, key: str) -> time:
 class PolicyFile:
     """The rules of a file, read again whenever it changes. Without a file: the defaults."""
 
-    def __init__(self, path: Path | None) -> None:
-        """Raises ConfigError when the file is wrong at the start."""
-        self._path = path
+    def __init__(self, path: Path | None, machines: tuple[str, ...]) -> None:
+        """`machines`: all of the shop. Raises ConfigError when the file is wrong at the start."""
+        self._path, self._machines = path, machines
         self._stamp = self._stat()
-        self._policy = Policy() if path is None else read_policy(path)
+        self._policy = Policy() if path is None else read_policy(path, machines)
         self.error = ""
         """Why the file as it stands now is not in force; empty when it is."""
 
@@ -372,7 +382,7 @@ class PolicyFile:
         if self._path is not None and stamp != self._stamp:
             self._stamp = stamp
             try:
-                self._policy, self.error = read_policy(self._path), ""
+                self._policy, self.error = read_policy(self._path, self._machines), ""
                 _log.info("the owner's policy was read again from %s", self._path)
             except ConfigError as error:
                 self.error = str(error)

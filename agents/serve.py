@@ -88,6 +88,12 @@ def located(config: AgentConfig, find: Callable[[], tuple[FoundScheduler, ...]] 
     return replace(config, mqtt=replace(config.mqtt, host=found.host, port=found.port, tls=tls))
 
 
+def only(config: AgentConfig, machine: str) -> AgentConfig:
+    """The shop with one machine driven and no broker. Raises ConfigError for an unknown one."""
+    others = tuple(name for name in config.machine_names if name != machine)
+    return replace(config, machines=(config.machine(machine),), left_alone=others, mqtt=MqttSettings())
+
+
 def run_alone(config: AgentConfig, machine: str, program: Path, say: Callable[[str], None]) -> int:
     """One file on one machine, no broker: through the same spool, gates and supervisor. 0 when it finished."""
     ending = _on_signals()
@@ -96,11 +102,11 @@ def run_alone(config: AgentConfig, machine: str, program: Path, say: Callable[[s
         with contextlib.suppress(OSError):  # the terminal may be gone; the run ends in order all the same
             say(text)
 
-    only = replace(config, machines=(config.machine(machine),), mqtt=MqttSettings())
-    agent = Agent(only, open_bridge)
+    alone = only(config, machine)
+    agent = Agent(alone, open_bridge)
     hands = Hands(agent)
     token = read_or_make_token(config.http.token_file)
-    server = LocalServer(only.http, token, hands, AgentMetrics(agent).render, only.cache.largest_bytes)
+    server = LocalServer(alone.http, token, hands, AgentMetrics(agent).render, alone.cache.largest_bytes)
     threading.Thread(target=server.serve_forever, name="page", daemon=True).start()
     agent.start()
     try:

@@ -12,14 +12,16 @@ from pathlib import Path
 import pytest
 
 from agents import cli, install
+from agents.agent import Agent
 from agents.as_root import why_not_as_root
 from agents.config import OnOpen, load
 from agents.contract.vocabulary import Process
 from agents.reports import described
 from agents.sd_notify import notify, watchdog_s
 from agents.section import ConfigError
+from agents.serve import only
 from firmware_bridges import bridge as b
-from tests.agents.scene import machine_settings
+from tests.agents.scene import ScriptedBridge, machine_settings
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -140,6 +142,18 @@ def test_check_config(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Non
     written(tmp_path, 'policy = "policy.toml"\n' + GOOD)
     assert cli.main(["check-config", "--config", str(path)]) == 2
     assert "auto, ask" in capsys.readouterr().err
+    (tmp_path / "policy.toml").write_text('closed_machines = ["p2"]')
+    assert cli.main(["check-config", "--config", str(path)]) == 2
+    assert "only machines of this shop (l1, p1)" in capsys.readouterr().err
+
+
+def test_a_file_run_alone_is_run_under_rules_that_name_the_other_machines_too(tmp_path: Path) -> None:
+    (tmp_path / "policy.toml").write_text('closed_machines = ["l1"]')
+    config = only(load(written(tmp_path, 'policy = "policy.toml"\n' + GOOD)), "p1")
+    assert [machine.name for machine in config.machines] == ["p1"]
+    agent = Agent(config, lambda _: ScriptedBridge())
+    assert agent.policy().closed_machines == {"l1"}
+    agent.spool.close()
 
 
 AS_ROOT, WORKSHED = 0, 997

@@ -324,10 +324,29 @@ def test_a_wrong_file_says_what_is_wrong(tmp_path: Path, line: str, word: str) -
     assert str(path) in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    "named",
+    [
+        'closed_machines = ["m1", "m3"]',
+        '[[window]]\nrrule = "FREQ=DAILY"\nhours = 3\nmachines = ["m3"]',
+        '[[quiet]]\nstart = "22:00"\nend = "07:00"\nmachines = ["m3"]',
+        '[[attended]]\nrrule = "FREQ=DAILY"\nhours = 3\nmachines = ["m3"]',
+        '[[maintenance]]\nstart = "2030-05-06T20:00"\nhours = 3\nmachines = ["m3"]',
+    ],
+)
+def test_a_rule_for_a_machine_that_does_not_stand_here_is_refused(tmp_path: Path, named: str) -> None:
+    """A misspelt name would leave the machine that was meant without its rule."""
+    path = tmp_path / "policy.toml"
+    path.write_text(named)
+    with pytest.raises(ConfigError, match=r"`(closed_)?machines` is .*m3.*only machines of this shop \(m1, m2\)"):
+        read_policy(path, ("m1", "m2"))
+    assert read_policy(path, ("m1", "m2", "m3")) == read_policy(path)
+
+
 def test_a_changed_file_is_read_again_and_a_broken_one_leaves_the_last_good_rules(tmp_path: Path) -> None:
     path = tmp_path / "policy.toml"
     path.write_text("pool = true")
-    file = PolicyFile(path)
+    file = PolicyFile(path, ("m1",))
     assert file.current().pool
 
     def rewrite(text: str, nth: int) -> None:
@@ -339,6 +358,9 @@ def test_a_changed_file_is_read_again_and_a_broken_one_leaves_the_last_good_rule
     rewrite("pool = nonsense", 10**18 + 1)
     assert not file.current().pool
     assert "not TOML" in file.error
+    rewrite('pool = true\nclosed_machines = ["m9"]', 10**18 + 3)
+    assert not file.current().pool
+    assert "m9" in file.error
     rewrite("pool = true", 10**18 + 2)
     assert file.current().pool
     assert file.error == ""
