@@ -202,9 +202,10 @@ class Change:
                 self._lift(o)
         self.seeds.update(dict.fromkeys(live.queue(m)))
         if old is not None and old.shop != machine.shop:
-            # Its parts come from elsewhere now, even where they are done when they were.
+            # Its parts come from elsewhere now, even where they are done when they were; others' people take them out.
             for o in live.queue(m):
                 self.seeds.update(dict.fromkeys(live.behind(o)))
+            self.dearer.update(self.seeds)
         self._guide_again(changed.tolist())
 
     def _guide_again(self, rows: Iterable[int]) -> None:

@@ -51,6 +51,7 @@ from scheduler.planning.engine import Planner
 from scheduler.planning.growing import Growing
 from scheduler.planning.problem import NEVER
 from scheduler.planning.refusing import CORRECTED
+from scheduler.planning.saying import Saying
 from scheduler.planning.staggering import stagger
 from scheduler.planning.timing import retime_all
 from scheduler.planning.waits import part_waits
@@ -156,6 +157,8 @@ def same_as_compiled_anew(planner: Planner) -> None:
     made = planner.current()
     assert violations(planner.snapshot, made) == []
     assert CORRECTED not in made.engine
+    said = Saying().plan(planner.snapshot, book, planner.live, seed=planner.seed)
+    assert {one.job: one for one in made.placements} == {one.job: one for one in said.placements}
     reasons = {waiting.job: waiting for waiting in made.waiting}
     for waiting in anew.waiting:
         assert reasons[waiting.job].why == waiting.why

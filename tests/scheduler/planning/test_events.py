@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from agents.contract.vocabulary import NeedClass
 from scheduler.planning import (
     Circuit,
+    Crew,
     Declined,
     DurationOption,
     Fixed,
@@ -212,6 +213,20 @@ def test_the_way_changes_also_where_power_delayed_the_part_and_nothing_else_did(
     planner.repair(MachineChanged(wired("n", "s0", "c1")))
     assert start_of(planner, "whole") == ends
     same_as_compiled_anew(planner)
+
+
+def test_a_machine_that_comes_to_people_is_said_to_be_cleared_by_them_and_its_shop_to_cost_what_it_does() -> None:
+    away = printer("m", "s1")
+    planner = Planner(
+        world([away], [print_job("a", delivery="home")], crews=(Crew("s0"),), legs=(Leg("s0", "home", 600.0),))
+    )
+    planner.apply(Changes(pressures=(Pressure("s0", 0.5),)))
+    assert planner.current().placements[0].cleared is None
+    planner.repair(MachineChanged(replace(away, shop="s0")))
+    same_as_compiled_anew(planner)
+    placed = planner.current().placements[0]
+    assert placed.cleared == placed.finish
+    assert {"fair shares", "transport"} <= {term.name for term in placed.terms}
 
 
 def start_of(planner: Planner, job: str) -> datetime:
