@@ -289,7 +289,8 @@ class Bridge(Protocol):
     def run(self, toolpath: Toolpath, from_line: int = 1) -> None:
         """Stream `toolpath`. From a later line: rebuild modal state, lift, move, spin up, then plunge.
 
-        Raises NotNow unless the state is in STARTABLE_STATES; NotSupported for a start line the bridge cannot rebuild.
+        Raises NotNow unless the state is in STARTABLE_STATES; NotSupported for a start line the bridge cannot rebuild;
+        OSError where the toolpath cannot be read. Then nothing runs, and no event tells of an end.
         """
 
     def hold(self) -> None:

@@ -89,14 +89,19 @@ class ManualBridge:
             return identity
 
     def run(self, toolpath: Toolpath, from_line: int = 1) -> None:
-        """Put the card up. Raises NotNow, NotSupported."""
+        """Put the card up. Raises NotNow, NotSupported, OSError where it cannot be read; then none is up."""
         with self.session.lock:
             if not 1 <= from_line <= max(1, toolpath.total_lines):
                 raise NotSupported(f"The work card has {toolpath.total_lines} lines; {from_line} is not one of them.")
             self.session.start_run(toolpath, from_line)
             self._last_line = from_line - 1
-            self._steps = toolpath.lines(from_line)
-            self._next_step()
+            self._now = None
+            try:
+                self._steps = toolpath.lines(from_line)
+                self._next_step()
+            except OSError:
+                self.session.withdraw()
+                raise
 
     def hold(self) -> None:
         """Ask the person to stop; held once `confirm_standing` was called. Raises NotNow."""

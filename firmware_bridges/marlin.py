@@ -206,11 +206,12 @@ class MarlinBridge(MarlinHearing):
         if from_line > 1:
             for text in self._preamble:
                 flow.insert(text)
+        now = self.clock.monotonic()
+        data = flow.begin(now)
         self._flow = flow
         self._finish_asked = self._warned = False
-        now = self.clock.monotonic()
         self._heard_at = now
-        self.link.write(flow.begin(now))
+        self.link.write(data)
 
     def _pump(self) -> None:
         """Send what may be sent; take over what was confirmed; end the run when it is over."""

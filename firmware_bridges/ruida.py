@@ -93,7 +93,8 @@ class RuidaBridge:
                 raise NotSupported("A Ruida job cannot be started in the middle: start from the beginning.")
             self.session.start_run(toolpath, 1)
             self._workers = [thread for thread in self._workers if thread.is_alive()]
-            self._workers.append(self._spawn(lambda: self._work(toolpath), f"ruida {self.config.port}"))
+            number = self.session.runs
+            self._workers.append(self._spawn(lambda: self._work(toolpath, number), f"ruida {self.config.port}"))
 
     def hold(self) -> None:
         """Pause; held when the status says that nothing moves. Raises NotNow."""
@@ -248,61 +249,71 @@ class RuidaBridge:
             may_be_moving=True,
         )
 
-    def _work(self, toolpath: Toolpath) -> None:
+    def _work(self, toolpath: Toolpath, number: int) -> None:
+        """Upload and follow one run. A slow card may keep it until that run was stopped, and the next one asked for."""
         transport = self._transport
         if transport is None:
             return
         try:
             for _, payload in wire.packets(toolpath.lines()):
-                if self.session.state is not BridgeState.STARTING:
+                if not self._starting(number):
                     break
-                transport.send(payload, self._starting)
-            transport.send(wire.START, self._starting)
-            self._follow(transport)
-        except NoAnswer as error:
-            if self.session.busy:
-                self._lost(error)
-        except ValueError as error:
-            self.session.fail(Failure.LINE_REJECTED, f"The job was not sent: {error}.", Happening.ENDED)
+                transport.send(payload, lambda: self._starting(number))
+            transport.send(wire.START, lambda: self._starting(number))
+            self._follow(transport, number, toolpath.total_lines)
         except Exception as error:  # noqa: BLE001 - a worker that died in silence would leave the beam unwatched
-            sent = transport.shout(wire.STOP)
-            why = (
-                f"A defect ended the run ({type(error).__name__}: {error}); a stop {'was' if sent else 'could NOT be'}"
-            )
-            self.session.fail(Failure.COMMUNICATION, f"{why} sent.", Happening.BROKEN, may_be_moving=True)
+            with self.session.lock:
+                if self._goes_on(number):
+                    self._failed(transport, error)
 
-    def _starting(self) -> bool:
-        return self.session.state is BridgeState.STARTING
+    def _failed(self, transport: Transport, error: Exception) -> None:
+        if isinstance(error, NoAnswer):
+            self._lost(error)
+        elif isinstance(error, ValueError):
+            self.session.fail(Failure.LINE_REJECTED, f"The job was not sent: {error}.", Happening.ENDED)
+        else:
+            how = "was" if transport.shout(wire.STOP) else "could NOT be"
+            why = f"A defect ended the run ({type(error).__name__}: {error}); a stop {how} sent."
+            self.session.fail(Failure.COMMUNICATION, why, Happening.BROKEN, may_be_moving=True)
 
-    def _follow(self, transport: Transport) -> None:
-        """Poll the status until the job is over."""
-        session = self.session
+    def _goes_on(self, number: int) -> bool:
+        """Whether this run is the one in the machine."""
+        return self.session.busy and self.session.runs == number
+
+    def _starting(self, number: int) -> bool:
+        return self.session.state is BridgeState.STARTING and self.session.runs == number
+
+    def _follow(self, transport: Transport, number: int, last: int) -> None:
+        """Poll the status until the job is over. `last`: the toolpath's last line."""
         began, running = self._clock.monotonic(), False
-        last = session.run.total_lines if session.run is not None else 0
         wait_s = 0.0  # a short job must not be over before the first look
-        while session.busy and not self._closing.wait(wait_s):
+        while self._goes_on(number) and not self._closing.wait(wait_s):
             wait_s = POLL_S
             word = transport.read(wire.MACHINE_STATUS)
-            now = self._clock.monotonic()
-            works, moves = bool(word & wire.RUNNING), bool(word & wire.MOVING)
-            state = session.state
-            if state is BridgeState.CANCELLING:
-                if not works and not moves:
-                    session.cancelled()
-                    return
-            elif state is BridgeState.HOLDING:
-                if not moves:
-                    session.happen(Happening.STANDS, "the controller reports that nothing moves")
-            elif works and not running:
-                running = True
-                session.confirm(1, now)
-            elif running and not works and not moves and state is BridgeState.RUNNING:
-                session.confirm(last, now)
-                session.finish()
-                return
-            elif not running and now - began > START_WITHIN_S:
-                session.fail(
-                    Failure.MACHINE_HUNG,
-                    "The job was uploaded, but the controller never reported that it runs: look at its panel.",
-                    Happening.BROKEN,
-                )
+            with self.session.lock:
+                if self._goes_on(number):
+                    running = self._judge(word, running, last, self._clock.monotonic() - began)
+
+    def _judge(self, word: int, running: bool, last: int, since_s: float) -> bool:
+        """What a status word says of the run; whether the controller was seen to work on it by now."""
+        session, now = self.session, self._clock.monotonic()
+        works, moves, state = bool(word & wire.RUNNING), bool(word & wire.MOVING), self.session.state
+        if state is BridgeState.CANCELLING:
+            if not works and not moves:
+                session.cancelled()
+        elif state is BridgeState.HOLDING:
+            if not moves:
+                session.happen(Happening.STANDS, "the controller reports that nothing moves")
+        elif works and not running:
+            running = True
+            session.confirm(1, now)
+        elif running and not works and not moves and state is BridgeState.RUNNING:
+            session.confirm(last, now)
+            session.finish()
+        elif not running and since_s > START_WITHIN_S:
+            session.fail(
+                Failure.MACHINE_HUNG,
+                "The job was uploaded, but the controller never reported that it runs: look at its panel.",
+                Happening.BROKEN,
+            )
+        return running

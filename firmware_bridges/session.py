@@ -164,6 +164,9 @@ class Session:
         self._progress_due = 0.0
         self._unsaved = False
         self.run: Run | None = None
+        self.runs = 0
+        """Runs that were asked for: the number of the newest. Whoever works for one on a thread of its own asks by it
+        whether that one is still meant."""
         self.confirmed_line = 0
         self.identity: Identity | None = None
         self.position: Position | None = None
@@ -224,7 +227,15 @@ class Session:
             if self._file is not None:
                 self._file.write(self.checkpoint, sync=True)
             self.run = Run(toolpath, from_line, toolpath.total_lines)
+            self.runs += 1
             self.happen(Happening.RUN_ASKED)
+
+    def withdraw(self) -> None:
+        """The run just asked for could not be begun. It is refused to who asked: no event tells of an end, which could
+        be taken for the next run's."""
+        with self.lock:
+            self.run = None
+            self.happen(Happening.ENDED)
 
     def confirm(self, line: int, now: float) -> None:
         """The machine confirmed every toolpath line up to `line`; the first one starts the run."""

@@ -115,7 +115,7 @@ class WireBridge(ABC):
         return self._refusal or self.session.identity
 
     def run(self, toolpath: Toolpath, from_line: int = 1) -> None:
-        """Stream `toolpath`. Raises NotNow, NotSupported."""
+        """Stream `toolpath`. Raises NotNow, NotSupported, OSError where it cannot be read; then nothing runs."""
         with self.session.lock:
             self.session.require(Happening.RUN_ASKED, "Starting a toolpath")
             if self._dialogue is not None:
@@ -126,7 +126,11 @@ class WireBridge(ABC):
                 )
             self._check_run(toolpath, from_line)
             self.session.start_run(toolpath, from_line)
-            self._begin_run(toolpath, from_line)
+            try:
+                self._begin_run(toolpath, from_line)
+            except (BridgeError, OSError):
+                self.session.withdraw()
+                raise
 
     def rearm(self) -> None:
         """A person looked at the machine. Clears DISARMED, and ALARM or FAULT where the firmware can. Moves nothing."""
@@ -209,7 +213,7 @@ class WireBridge(ABC):
 
     @abstractmethod
     def _begin_run(self, toolpath: Toolpath, from_line: int) -> None:
-        """The session is STARTING: begin to stream."""
+        """The session is STARTING: begin to stream. Raises NotSupported, OSError before anything was sent or kept."""
 
     @abstractmethod
     def _rearm_script(self) -> Script[Happening]:
