@@ -21,13 +21,14 @@ from agents.config import AgentConfig, MachineSettings
 from agents.contract import topics
 from agents.contract.envelope import RefusedMessage
 from agents.contract.messages import Telemetry
-from agents.doubt import compared, put_in_doubt
+from agents.doubt import GIVEN_BACK, compared, put_in_doubt
 from agents.fetching import Fetching
 from agents.forgetting import LOOK_EVERY, forget, forget_told
 from agents.identity import keep_name
 from agents.inbox import Inbox
-from agents.inputs import Wake
+from agents.inputs import Asked, Wake
 from agents.interlocks import Interlocks, open_interlocks
+from agents.lease import LeaseEvent
 from agents.machine import Supervisor
 from agents.machine_threads import MachineThreads
 from agents.machine_views import MachineViews
@@ -311,7 +312,10 @@ class Agent:
             case e.Acknowledged(upto):
                 self.teller.acknowledged(upto)
                 if self.teller.reconciled:
-                    compared(self.spool)
+                    for lease in compared(self.spool):
+                        given_up = Asked(LeaseEvent.GIVEN_UP, lease.job, lease.fence, GIVEN_BACK)
+                        if lease.machine in self.supervisors:
+                            self.supervisors[lease.machine].post(given_up)
 
     def _connected(self) -> None:
         if self.line is None:

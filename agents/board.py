@@ -134,6 +134,7 @@ class Puller:
             return
         body = m.GivenUp(job=job, fence=held.fence, machine=held.machine, why="the scheduler is away; nothing moved")
         with self._spool.transaction():
+            self._spool.deeds.note()
             self._spool.raise_fence(job, held.fence)
             self._spool.write("INSERT OR REPLACE INTO disclaimed VALUES (?, ?)", job, held.fence)
             if unknown:

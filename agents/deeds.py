@@ -1,7 +1,8 @@
 """How much a spool has lived through, counted in it and in a mark beside it: so an old copy of it is met as such.
 
 A deed is what an old copy must not be ignorant of: a machine that is about to be called, a step of an owner's own job,
-the word of a person on bed, material or arming. Order: the spool commits, the mark is written, the machine is called.
+the word of a person on bed, material or arming, the word to a home that it may grant anew what was granted here. Order:
+the spool commits, the mark is written, the machine is called.
 Hence a mark above the spool's own count, or a spool with deeds and no mark, is a spool that was put back. Needs no
 network. Whoever puts the mark back together with the spool is not noticed by it.
 """

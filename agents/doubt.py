@@ -4,6 +4,8 @@ Nobody knows what the machines did since: they are disarmed, beds and loaded mat
 old copy believes waiting may have been made: each waits until a person says that it is still wanted, or cancels it.
 Others' jobs may have been made as well: none is given up, as if nothing had moved, before their scheduler compared what
 is held here, also none that this memory does not know at all; and a run that it believes under way may have ended well.
+What the scheduler granted and left here is given up then and offered anew, never started: while the scheduler was away
+it may have been handed to its home, which granted it to another shop.
 """
 
 from __future__ import annotations
@@ -13,11 +15,15 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import Final
 
+from agents.channels import granter
 from agents.lease import LIVE, MOVING
-from agents.spool import Spool
+from agents.spool import Lease, Spool
 
 _log: Final = logging.getLogger(__name__)
 _DISARMED: Final = "the agent's memory was put back to an old copy: nobody knows what the machine did since"
+GIVEN_BACK: Final = (
+    "the agent's memory was put back to an old copy: the job may have been given up since, and made elsewhere"
+)
 _MADE: Final = "the agent's memory was put back to an old copy: this job may have been made since"
 #: Stands for all that this memory does not know: what it forgot, and what never came.
 FORGOTTEN: Final = ""
@@ -50,10 +56,20 @@ def doubt_about(spool: Spool, lease: str) -> str:
     return "" if row is None else str(row[0])
 
 
-def compared(spool: Spool) -> None:
-    """The scheduler compared what is held here: what it left is as it says."""
+def compared(spool: Spool) -> tuple[Lease, ...]:
+    """The scheduler compared what is held here: what it left is as it says. Returns which of its leases to give up."""
     if spool.row(_NOT_OWN) is not None:
         spool.write(f"UPDATE doubted SET why = '' WHERE lease IN ({_NOT_OWN})")
+    if remembered(spool, FORGOTTEN):
+        return ()
+    return tuple(lease for lease in spool.leases(states=LIVE - MOVING) if forgotten_since(spool, lease))
+
+
+def forgotten_since(spool: Spool, lease: Lease) -> str:
+    """Why the scheduler's grant of a lease does not start any more: it may have been given up, and made elsewhere."""
+    if lease.own or granter(spool, lease.lease) or remembered(spool, lease.lease):
+        return ""
+    return GIVEN_BACK
 
 
 def remembered(spool: Spool, lease: str) -> bool:

@@ -22,7 +22,7 @@ from agents.contract import logs
 from agents.contract import messages as m
 from agents.contract.granting import may_give_up
 from agents.contract.vocabulary import FailureClass
-from agents.doubt import FORGOTTEN, doubt_about
+from agents.doubt import FORGOTTEN, doubt_about, forgotten_since
 from agents.halting import ask_or_stop, keep_blocked
 from agents.inputs import Asked, Fetched, Input, PauseAsked, Shop, Wake
 from agents.interlocks import Interlocks, power_permitted
@@ -208,7 +208,7 @@ class Supervisor:
             highest_fence=self._spool.highest_fence(lease.job),
             lapsed=lease.state in WAITING and lease.start_by is not None and now >= lease.start_by,
             restart=self._spool.restart_of(lease.lease) is not None,
-            doubt=doubt_about(self._spool, lease.lease) if lease.own else "",
+            doubt=doubt_about(self._spool, lease.lease) if lease.own else forgotten_since(self._spool, lease),
             memory_compared=not lease.own or self._shop.memory_compared(),
         )
 

@@ -30,6 +30,8 @@ from firmware_bridges.bridge import Status
 #: Claims that were neither granted nor taken back count against the queue for so long.
 _CLAIM_COUNTS: Final = timedelta(minutes=10)
 _REPORT_EVERY_S: Final = 1.0
+#: Said again, though nothing is new: an older report that came late, or twice, would stand until something is.
+_REPORT_AGAIN_S: Final = 300.0
 _NEVER: Final = datetime.fromtimestamp(0, UTC)
 
 
@@ -119,14 +121,16 @@ class MachineViews:
         return found
 
     def changed(self, machine: str) -> None:
-        """Publish the report if it says something new (progress alone at most once a second)."""
+        """Publish the report if it is new, where only progress is at most once a second; else every five minutes."""
         with self._lock:
             fresh, now = self.report(machine), self._clock.monotonic()
             last, at = self._told.get(machine, (None, float("-inf")))
             if last is not None:
                 if fresh.state is last.state and fresh.why == last.why:
                     fresh = structs.replace(fresh, since=last.since)
-                if fresh == last or (now - at < _REPORT_EVERY_S and _but_progress(fresh) == _but_progress(last)):
+                if fresh == last and now - at < _REPORT_AGAIN_S:
+                    return
+                if now - at < _REPORT_EVERY_S and _but_progress(fresh) == _but_progress(last):
                     return
             if self._publish(fresh):
                 self._told[machine] = (fresh, now)

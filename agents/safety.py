@@ -59,7 +59,7 @@ class Facts:
     beside_person: bool = False
     """Whether the owner lets pool work start only beside somebody, though the machine may run alone."""
     doubt: str = ""
-    """Why an own job may have been made already; empty where nothing says so."""
+    """Why the job may have been made already; empty where nothing says so."""
     memory_compared: bool = True
     """Whether a scheduler had its chance to say that this agent's memory is an old copy."""
 
@@ -87,9 +87,10 @@ def _gate(name: str, is_open: bool, why: str, lift: str) -> GateReport:
 
 
 def _remembered(facts: Facts) -> GateReport | None:
-    """Pool work asks its granter instead."""
+    """Pool work asks its granter instead, unless it was granted in a life that is forgotten here."""
     if not facts.lease.own:
-        return None
+        lift = "wait: the scheduler compares what is held here, takes it back and offers it anew"
+        return _gate("remembered", False, facts.doubt, lift) if facts.doubt else None
     if facts.doubt:
         lift = "look whether it was made; then say that it is still wanted, or cancel it"
         return _gate("remembered", False, facts.doubt, lift)

@@ -50,7 +50,10 @@ class Difference:
     why: str
 
 
+_RUN_FORGOTTEN: Final = "the agent no longer knows this run: look at the machine, then declare the attempt lost"
 _MOVING: Final = frozenset(state.value for state in MOTION_STATES)
+#: Its agent told of its first line.
+_BEGUN: Final = MOTION_STATES - {JobState.STARTING}
 
 
 def differences(leases: Sequence[LeaseRow], jobs: Mapping[str, JobRow], holdings: m.Holdings) -> tuple[Difference, ...]:
@@ -65,8 +68,7 @@ def differences(leases: Sequence[LeaseRow], jobs: Mapping[str, JobRow], holdings
         if known < lease.fence and job.state is JobState.LEASED:
             found.append(Difference(Deed.GRANT_AGAIN, lease.job, lease.fence, "the grant did not arrive"))
         elif job.state in MOTION_STATES:
-            why = "the agent no longer knows this run: look at the machine, then declare the attempt lost"
-            found.append(Difference(Deed.DOUBT, lease.job, lease.fence, why))
+            found.append(Difference(Deed.DOUBT, lease.job, lease.fence, _RUN_FORGOTTEN))
         else:
             why = "the agent no longer knows this lease: its memory or ours was restored from an old copy"
             found.append(Difference(Deed.FREE, lease.job, lease.fence, why))
@@ -81,6 +83,8 @@ def differences(leases: Sequence[LeaseRow], jobs: Mapping[str, JobRow], holdings
             if at_work and held_here is not None and held_here.cancel_why:
                 why = f"the job was cancelled: {held_here.cancel_why}"
                 found.append(Difference(Deed.ASK_CANCEL, holding.job, holding.fence, why))
+            elif not at_work and held_here is not None and held_here.state in _BEGUN:
+                found.append(Difference(Deed.DOUBT, holding.job, holding.fence, _RUN_FORGOTTEN))
             continue
         deed = Deed.ASK_CANCEL if at_work else Deed.TAKE_BACK
         found.append(Difference(deed, holding.job, holding.fence, "this lease is not live here any more"))

@@ -259,3 +259,22 @@ def test_a_grant_that_an_old_copy_hears_again_is_neither_taken_nor_refused(heard
     heard.hear(grant_of(offer))
     assert heard.agent.spool.lease_of_job("j1") is None
     assert not [body for body in _untold(heard.agent.spool) if isinstance(body, GrantRefused)]
+
+
+def test_an_old_copy_gives_up_what_its_scheduler_granted_and_starts_none_of_it(heard: Den) -> None:
+    """It may have given the lease up to the job's home while the scheduler was away, and the home granted it anew."""
+    heard.agent.store.put(PROGRAM)
+    offer = offer_of(machine="m1")
+    heard.hear(offer, grant_of(offer))
+    heard.acknowledge()
+    heard.copy("old")
+    heard.clear()
+    assert heard.state("j1") is LeaseState.INTENDED
+    heard.put_back("old")
+    heard.clear()
+    assert heard.state("j1") is LeaseState.STAGED, "its gate stays shut, also when a person was there"
+    heard.acknowledge()
+    heard.turn()
+    assert heard.state("j1") not in LIVE
+    assert "given_up" in heard.payloads().decode()
+    assert heard.runs == 0

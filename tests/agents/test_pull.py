@@ -5,6 +5,7 @@ from __future__ import annotations
 import heapq
 import os
 import random
+import shutil
 import statistics
 from collections import Counter
 from dataclasses import replace
@@ -25,9 +26,11 @@ from agents.doubt import compared, put_in_doubt
 from agents.inputs import Asked
 from agents.lease import LeaseEvent, LeaseState
 from agents.pull import SLOT_S, SLOTS, delay_s, draw, pressing
+from agents.spool import Spool
 from firmware_bridges import bridge as b
 from tests.agents.board_town import PATIENCE_S, Town, mark_of, scheduler_goes
 from tests.agents.scene import T0, grant_of, offer_of
+from tests.faults.shop import back_up
 
 
 def of_the_jobs(town: Town) -> int:
@@ -144,6 +147,27 @@ def test_a_lease_that_was_not_begun_is_given_up_and_granted_anew(memory_path: Pa
     town.inbox(holder, m.JournalAck(upto=holder.spool.last_seq))
     town.go(2000.0)
     assert len(town.runs) == 1
+
+
+def test_an_old_copy_of_who_let_its_home_grant_anew_is_met_as_such(tmp_path: Path) -> None:
+    """What it gave up it would start again once its scheduler is back, which may not have heard of it."""
+    town = Town(tmp_path, 2, disk=True)
+    home, holder = town.shops
+    town.scheduler(online=True)
+    town.post(mark_of("j1", home.me, floor=1, held=held_by(holder.me, 1)))
+    holder.spool.put_flags("m1", replace(holder.spool.flags("m1"), bed_clear=False))
+    town.grant(holder, "j1", start=False)
+    back_up(tmp_path / f"{holder.config.shop}.sqlite", tmp_path / "old.sqlite")
+    scheduler_goes(town)
+    town.go(60.0)
+    said = [type(decode(row[1]).body).__name__ for row in holder.spool.unacknowledged()]
+    assert "GivenUp" in said
+    shutil.copy(tmp_path / f"{holder.config.shop}.mark", tmp_path / "old.mark")
+    old = Spool(tmp_path / "old.sqlite", sender=f"agent/{holder.me}")
+    try:
+        assert old.deeds.old_copy
+    finally:
+        old.close()
 
 
 def test_a_lease_that_was_begun_is_never_granted_anew(memory_path: Path) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from agents import inbox, lease, machine, safety
+from agents import doubt, inbox, lease, machine, safety
 from agents.contract.envelope import Envelope
 from agents.lease import LeaseEvent, LeaseState
 from agents.machine import Supervisor
@@ -99,9 +99,11 @@ def test_a_watch_that_does_not_look_is_noticed(template: Path, monkeypatch: pyte
 
 
 def test_starting_again_from_an_old_memory_is_noticed(template: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What once was: an intended start survived a restart, also one from an old copy."""
+    """What once was: an intended start survived a restart, also one from an old copy, and an old copy started it."""
     restarted = (LeaseState.INTENDED, LeaseEvent.AGENT_RESTARTED)
     monkeypatch.delitem(lease.TABLE, restarted)
+    for module in (doubt, machine):
+        monkeypatch.setattr(module, "forgotten_since", lambda *_: "")
     assert "a second time" in first_broken(template, "restore_agent_database", 6, 400)
 
 

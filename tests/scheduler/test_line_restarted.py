@@ -119,3 +119,17 @@ def test_who_stays_away_after_a_start_is_not_waited_for_for_ever(line: Line) -> 
     line.scheduler.dispatcher.step()
     assert line.job(job).state is JobState.WAITING
     line.scheduler.dispatcher.stop()
+
+
+def test_a_run_that_its_agent_forgot_waits_for_a_person(line: Line) -> None:
+    """Its memory was put back to a copy from before the start: what it now holds unbegun may lie on the bed."""
+    agent = agent_of(line)
+    (job,) = line.order()
+    offer(line)
+    start(line, job)
+    agent.spool.held[job].state = "staged"
+    agent.holdings(line.now)
+    line.exchange(agent)
+    row = line.job(job)
+    assert row.state is JobState.RUNNING
+    assert "look at the machine" in row.flag
