@@ -40,6 +40,9 @@ class _Still:
     def now(self) -> datetime:
         return datetime(2030, 1, 1, tzinfo=UTC)
 
+    def monotonic(self) -> float:
+        return 0.0
+
 
 class Room:
     """One database and one real `Leadership`, put into any state and asked for one move."""

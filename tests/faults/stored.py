@@ -65,6 +65,7 @@ def lease_row(job: int, row: Job) -> LeaseRow:
         agent=str(row.holder),
         machine=MACHINE,
         granted_at=_NOW,
+        term=1,
         start_by=_NOW + timedelta(hours=1),
         ended_at=None,
         ended_why="",
