@@ -29,7 +29,7 @@ from agents.config import AgentConfig, NetworkSettings
 from agents.contract import messages as m
 from agents.contract.envelope import Envelope, RefusedMessage, decode
 from agents.contract.vocabulary import JobState
-from agents.doubt import FORGOTTEN_OFFER, put_in_doubt
+from agents.doubt import FORGOTTEN, FORGOTTEN_OFFER, put_in_doubt, remembered
 from agents.effects import Acknowledged, BookAsked, Effect, JournalGrew, Look, Repeat, Restored, Tell
 from agents.inputs import Asked, PauseAsked
 from agents.lease import LIVE, PUBLIC_STATE, WAITING, LeaseEvent, LeaseState
@@ -371,26 +371,28 @@ class Inbox:
         return True
 
     def _opens_with_used_numbers(self, body: m.JournalAck, refused: Container[int]) -> bool:
-        """Whether a number of this opening, up to its holdings, was another event's in a life forgotten here."""
+        """Whether a number of this opening was another event's in a life forgotten here: up to its holdings, or any
+        where this memory is known as an old copy, for that life's later words may be on their way still."""
         if self._opening is None or self._reopened >= _MOST_OPENINGS:
             return False
         used = (event.seq for event in body.refused if event.number_used and event.seq in refused)
-        return (self._opening in refused and not self._reopened) or any(
-            self._first <= seq <= self._opening for seq in used
-        )
+        upto = self._opening if remembered(self._spool, FORGOTTEN) else _LARGEST
+        return (self._opening in refused and not self._reopened) or any(self._first <= seq <= upto for seq in used)
 
     def _remember_too_little(self, upto: int, now: datetime) -> Restored:
         """The spool is an old copy: what happened to the machines since is not known here.
 
         Old words that are still on their way may use the new numbers, too: then these are given up as well, each time.
         """
-        if not self._reopened or upto > self._told():
-            put_in_doubt(self._spool, self._machines)
-        self._first = max(upto, self._book.last_seq) + 1
-        self._book.renumber_from(self._first, now)
+        with self._spool.transaction():  # all of it, or nothing is known of it: a full disk is met again later
+            if not self._reopened or upto > self._told():
+                put_in_doubt(self._spool, self._machines)
+            first = max(upto, self._book.last_seq) + 1
+            self._book.renumber_from(first, now)
+            opening = self.say_holdings(now)
+        self._first, self._opening = first, opening
         self._reopened += 1
-        self._opening = self.say_holdings(now)
-        return Restored(self._opening)
+        return Restored(opening)
 
     def _public_state(self, lease: Lease) -> JobState:
         """As the table says; but who has the permission to start may call the machine at any moment."""

@@ -8,13 +8,13 @@ from pathlib import Path
 import pytest
 
 from agents.contract.envelope import decode
-from agents.contract.messages import Failed, GrantRefused
+from agents.contract.messages import Failed, GrantRefused, Holdings
 from agents.contract.vocabulary import FailureClass
 from agents.hands import NotPossible
 from agents.inputs import Asked
 from agents.lease import LIVE, LeaseEvent, LeaseState
 from agents.mark import Mark
-from agents.spool import Spool
+from agents.spool import Spool, SpoolFull
 from tests.agents.den import HOUR_LONG, Den
 from tests.agents.scene import PROGRAM, grant_of, offer_of
 
@@ -278,3 +278,40 @@ def test_an_old_copy_gives_up_what_its_scheduler_granted_and_starts_none_of_it(h
     assert heard.state("j1") not in LIVE
     assert "given_up" in heard.payloads().decode()
     assert heard.runs == 0
+
+
+def put_back_and_compared(heard: Den) -> int:
+    """A shop that is known as an old copy, and has told one event more since; its number."""
+    heard.copy("old")
+    heard.make()
+    heard.put_back("old")
+    heard.acknowledge()
+    heard.make()
+    while heard.agent.teller.pump() == 0.0:
+        pass
+    (*_, last) = _untold(heard.agent.spool)
+    assert not isinstance(last, Holdings)
+    return heard.agent.spool.last_seq
+
+
+def test_a_word_of_the_forgotten_life_that_comes_after_the_holdings_uses_a_number_too(heard: Den) -> None:
+    """It lay at the broker while the scheduler was away: what has its number now would never be committed."""
+    number = put_back_and_compared(heard)
+    told = len(_untold(heard.agent.spool))
+    heard.acknowledge(upto=number, used=number)
+    spool = heard.agent.spool
+    assert len(_untold(spool)) == told + 1, "all of it again, behind new holdings"
+    assert min(decode(payload).seq or 0 for _, payload in spool.unacknowledged()) > number
+
+
+def test_a_disk_that_is_full_as_numbers_are_used_is_no_end(heard: Den, monkeypatch: pytest.MonkeyPatch) -> None:
+    number = put_back_and_compared(heard)
+    with monkeypatch.context() as patch, pytest.raises(AssertionError):  # it is not taken from the broker
+        patch.setattr(Spool, "renumber_from", _no_room)
+        heard.acknowledge(upto=number, used=number)
+    heard.acknowledge(upto=number, used=number)
+    assert min(decode(payload).seq or 0 for _, payload in heard.agent.spool.unacknowledged()) > number
+
+
+def _no_room(*_: object) -> None:
+    raise SpoolFull("the disk is full")
