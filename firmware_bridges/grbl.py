@@ -186,17 +186,21 @@ class GrblBridge(GrblHearing):
 
     def emergency_stop(self) -> None:
         """Soft reset: the controller kills steppers, spindle and beam in its interrupt (grbl/motion_control.c)."""
-        sent = self.link.emergency(RESET, hush=True)
-        with self.session.lock:
-            self.link.speak_again()
-            self._drop_run()
-            self._lost_position()
-            why = "Emergency stop. Look at the machine, then re-arm it."
-            if not sent:
-                why = "Emergency stop, but the port did not take the stop byte: use the machine's own button NOW."
-            self.session.fail(Failure.EMERGENCY_STOP, why, Happening.BROKEN, may_be_moving=not sent)
-            if self.session.identity is not None:
-                self._drop_dialogue()
+        self._stop_pressed = True
+        try:
+            sent = self.link.emergency(RESET, hush=True)
+            with self.session.lock:
+                self.link.speak_again()
+                self._drop_run()
+                self._lost_position()
+                why = "Emergency stop. Look at the machine, then re-arm it."
+                if not sent:
+                    why = "Emergency stop, but the port did not take the stop byte: use the machine's own button NOW."
+                self.session.fail(Failure.EMERGENCY_STOP, why, Happening.BROKEN, may_be_moving=not sent)
+                if self.session.identity is not None:
+                    self._drop_dialogue()
+        finally:
+            self._stop_pressed = False
 
     def _stop_bytes(self) -> bytes:
         return RESET

@@ -47,6 +47,8 @@ class GrblHearing(WireBridge):
         self._asked_at = self._heard_at = self._poll_due = 0.0
         self._reset_seen_at: float | None = None
         self._needs_reset = self._leaving_check_mode = False
+        self._stop_pressed = False
+        """A stop is on its way, and who pressed it has not said so yet: what the controller answers is its answer."""
 
     @property
     def _firmware(self) -> str:
@@ -88,7 +90,7 @@ class GrblHearing(WireBridge):
         self._needs_reset = number in NEEDS_RESET
         if not kept:
             self._lost_position()
-        if self.session.state is BridgeState.FAULT:
+        if self.session.state is BridgeState.FAULT or self._stop_pressed:
             return
         if self._reset_seen_at is not None:
             self._was_reset()
@@ -102,6 +104,8 @@ class GrblHearing(WireBridge):
         self.session.fail(failure, why, Happening.LOCKED, position_known=kept)
 
     def _greeted(self) -> None:
+        if self._stop_pressed:
+            return
         stopping = self._run.stopping if self._run is not None else None
         if stopping is not None and stopping.expects_greeting:
             stopping.greeted = True
