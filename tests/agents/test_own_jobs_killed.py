@@ -54,7 +54,7 @@ class Shed:
         return next((str(one["state"]) for one in jobs if one["job"] == job), "")
 
     def kept(self, job: str) -> str:
-        """Its state in the spool: the page does not show what failed before anything was made, once the bed is clear."""
+        """Its state in the spool: once the bed is clear, the page shows nothing of what failed before it moved."""
         with contextlib.closing(sqlite3.connect(self.folder / "data" / "agent.sqlite")) as spool:
             return str(spool.execute("SELECT state FROM leases WHERE job = ?", (job,)).fetchone()[0])
 
