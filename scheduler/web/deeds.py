@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -77,9 +78,10 @@ class Deeds:
         self.who(token)
         return self._keep({name: data}, said)
 
-    def order(self, token: str, body: orders.OrderBody) -> str:
-        """Place an order; its id."""
-        return orders.place(body, Response(), self._serving, self.who(token)).id
+    def order(self, token: str, body: orders.OrderBody, form: str) -> str:
+        """Place an order; its id. The same words of the same `form` place it once, however often they are sent."""
+        key = f"{form}-{hashlib.sha256(body.model_dump_json().encode()).hexdigest()[:32]}"
+        return orders.place(body, Response(), self._serving, self.who(token), key).id
 
     def accept(self, token: str, order: str) -> None:
         """Say yes: from now on it may be made."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, time
@@ -51,6 +52,8 @@ class Asked:
     requester: str = ""
     token: str = ""
     errors: list[str] = field(default_factory=list)
+    form: str = field(default_factory=lambda: uuid.uuid4().hex)
+    """Which form this is: a button that is pressed twice places one order."""
 
     @property
     def due_at(self) -> datetime | None:

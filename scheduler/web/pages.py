@@ -217,7 +217,7 @@ async def _place(deeds: Deeds, asked: Asked) -> None:
             design = deeds.bring_file(token, asked.file_name, asked.file, said)
         else:
             design = deeds.bring(token, asked.design)
-        return deeds.order(token, _body(design, asked))
+        return deeds.order(token, _body(design, asked), asked.form)
 
     order = await carry_out(deed, "")
     if order is not None:

@@ -277,6 +277,18 @@ def test_what_the_pages_remember_stays_in_the_schedulers_own_folder(page: Page, 
 
 
 @pytest.mark.browser
+def test_a_button_that_is_pressed_twice_places_one_order(page: Page, demo_run: DemoRun) -> None:
+    page.goto("/order")
+    choose(page, "Cable clip")
+    page.get_by_label("Your name").fill("Twice")
+    page.get_by_label("Your token").fill(demo_run.token)
+    page.get_by_role("button", name="Place the order").dblclick()
+    page.wait_for_url("**/orders/o*")
+    expect(page.get_by_role("heading", name="Cable clip").first).to_be_visible()
+    assert [order["requester"] for order in get(demo_run, "orders")].count("Twice") == 1
+
+
+@pytest.mark.browser
 def test_a_wrong_token_and_an_empty_form_are_told_in_sentences(page: Page) -> None:
     page.goto("/order")
     page.get_by_role("button", name="Place the order").click()
