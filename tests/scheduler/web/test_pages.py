@@ -23,6 +23,7 @@ from tests.agents.peer import mosquitto
 from tests.scheduler.line import Agent, Line
 from tests.scheduler.process import administrator, begin_scheduler
 from tests.scheduler.test_lending import HOME, Shed
+from tests.scheduler.web.chromium import fits
 
 pytestmark = [pytest.mark.browser]
 PAGES = ("/", "/orders", "/designs", "/floor", "/reservations", "/setup", "/order")
@@ -110,16 +111,6 @@ def stage(tmp_path_factory: pytest.TempPathFactory, real_part: Callable[[str], P
         yield Stage(f"http://127.0.0.1:{http}", folder, http, doubted, homeless)
 
 
-@pytest.fixture(scope="module")
-def browser(real_part: Callable[[str], Path]) -> Iterator[Any]:
-    sync_api = pytest.importorskip("playwright.sync_api")
-    program = real_part("chromium")
-    with sync_api.sync_playwright() as playwright:
-        started = playwright.chromium.launch(executable_path=str(program), args=["--no-sandbox"])
-        yield started
-        started.close()
-
-
 @pytest.fixture(params=[390, 1280], ids=["phone", "desk"])
 def page(request: pytest.FixtureRequest, browser: Any) -> Iterator[Any]:
     context = browser.new_context(viewport={"width": request.param, "height": 900})
@@ -128,10 +119,6 @@ def page(request: pytest.FixtureRequest, browser: Any) -> Iterator[Any]:
     opened.width = request.param
     yield opened
     context.close()
-
-
-def fits(page: Any) -> bool:
-    return bool(page.evaluate("document.documentElement.scrollWidth") <= page.width)
 
 
 def test_reservations_maintenance_and_hours_stand_at_their_machine(stage: Stage, page: Any) -> None:

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import re
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import httpx
@@ -23,6 +22,7 @@ from scheduler.dispatch.reservations import Wish
 from scheduler.web import mount
 from tests.agents import peer
 from tests.scheduler.line import Agent, Line
+from tests.scheduler.web.chromium import fits
 
 pytestmark = [pytest.mark.browser]
 ZONE = "Europe/Berlin"
@@ -90,16 +90,6 @@ def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
             thread.join()
 
 
-@pytest.fixture(scope="module")
-def browser(real_part: Callable[[str], Path]) -> Iterator[Any]:
-    sync_api = pytest.importorskip("playwright.sync_api")
-    program = real_part("chromium")
-    with sync_api.sync_playwright() as playwright:
-        started = playwright.chromium.launch(executable_path=str(program), args=["--no-sandbox"])
-        yield started
-        started.close()
-
-
 @pytest.fixture(params=[(390, "m1"), (1280, "m2")], ids=["phone", "desk"])
 def page(request: pytest.FixtureRequest, browser: Any) -> Iterator[Any]:
     width, machine = request.param
@@ -110,10 +100,6 @@ def page(request: pytest.FixtureRequest, browser: Any) -> Iterator[Any]:
     opened.width, opened.machine = width, machine
     yield opened
     context.close()
-
-
-def fits(page: Any) -> bool:
-    return bool(page.evaluate("document.documentElement.scrollWidth") <= page.width)
 
 
 def open_form(stage: Stage, page: Any, token: str) -> None:
