@@ -52,6 +52,7 @@ def quoted(book: Growing, live: ClaimedPlan, jobs: Sequence[PlanJob], tell: Tell
         book.leave_lists(job.id)
         book.drop(job.id)
     _relink(book, live, around)
+    live.retime(())
     return told
 
 
@@ -309,7 +310,7 @@ class Change:
     def _retime(self) -> None:
         """Times anew; where they do not work out, the queues concerned are made anew."""
         live, at = self.live, self.live.schedule.at
-        seeds = [o for o in self.seeds if o < len(at) and at[o, POS] >= 0]
+        seeds = [o for o in {**self.seeds, **live.left} if o < len(at) and at[o, POS] >= 0]
         if live.retime(seeds):
             return
         for o in seeds:

@@ -36,6 +36,11 @@ from scheduler.planning.timing import choose, freed, put_in, retime_all
 class ClaimedPlan(LivePlan):
     """Sequences under events. Rows and ticks, as in `LivePlan`; tables may be exchanged for longer ones."""
 
+    def __init__(self, core: Core, schedule: Schedule, *, freeze: int = 0, nervousness: int = 0) -> None:
+        super().__init__(core, schedule, freeze=freeze, nervousness=nervousness)
+        self.left: dict[int, None] = {}
+        """Rows that may have kept old times, because something before them could not be timed."""
+
     @property
     def fence(self) -> int:
         """What starts before this tick is neither pushed nor moved."""
@@ -82,12 +87,16 @@ class ClaimedPlan(LivePlan):
         return self._waiting_for(o)
 
     def retime(self, rows: Iterable[int]) -> bool:
-        """These rows anew from their places, and all that follows. False: nothing changed, for something cannot be."""
+        """These rows and what is `left` anew from their places, and all that follows.
+
+        False: nothing changed, for something cannot be.
+        """
         begin(self.journal)
-        for o in dict.fromkeys(rows):
+        for o in {**dict.fromkeys(rows), **self.left}:
             if self.schedule.at[o, POS] >= 0:
                 seed(self.journal, o)
         if propagate(self.core, self.schedule, self.journal, 50 * LIMIT):
+            self.left = {}
             return True
         undo(self.schedule, self.journal)
         return False
@@ -125,7 +134,7 @@ class ClaimedPlan(LivePlan):
 
         Pinned work whose part nobody will ever take is no contradiction: it is there all the same.
         """
-        n, at = len(self.core.ops), self.schedule.at
+        n, at, self.left = len(self.core.ops), self.schedule.at, {}
         if retime_all(self.core, self.schedule, np.empty(n, NUMBER), np.empty(n, NUMBER)):
             return True
         pinned = self.core.ops[:n, PINNED] >= 0
@@ -143,7 +152,18 @@ class ClaimedPlan(LivePlan):
 
     def place_again(self, rows: Iterable[int]) -> list[int]:
         """Insert these, parts first. Returns what fits nowhere."""
-        return self._again([o for o in rows if self.schedule.at[o, MACHINE] < 0])[1]
+        nowhere = self._again([o for o in rows if self.schedule.at[o, MACHINE] < 0])[1]
+        if self.left:
+            self.retime(())
+        return nowhere
+
+    def _take(self, o: int) -> bool:
+        if super()._take(o):
+            return True
+        moved = self.journal.rows[: self.journal.counters[1], 0].tolist()
+        for y in moved:
+            self.left |= dict.fromkeys((y, *self.behind(y)))
+        return False
 
     def _waiting_for(self, o: int) -> list[int]:
         return [y for y in super()._waiting_for(o) if self.core.ops[y, PINNED] < 0]

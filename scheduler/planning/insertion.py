@@ -195,8 +195,8 @@ def _take_back(s: Schedule, j: Journal, o: int) -> None:
 
 
 @compiled
-def remove(p: Core, s: Schedule, j: Journal, o: int) -> None:
-    """Take a placed operation out and let those behind it move up."""
+def remove(p: Core, s: Schedule, j: Journal, o: int) -> bool:
+    """Take a placed operation out and let those behind it move up. False: not all of them could be timed."""
     p, s, j = borrowed(p), borrowed(s), borrowed(j)
     m, i = s.at[o, MACHINE], s.at[o, POS]
     begin(j)
@@ -205,7 +205,7 @@ def remove(p: Core, s: Schedule, j: Journal, o: int) -> None:
     if i < s.length[m]:
         seed(j, s.seq[m, i])
     seed_after(p, s, j, o)
-    propagate(p, s, j, 50 * LIMIT)
+    return propagate(p, s, j, 50 * LIMIT)
 
 
 @compiled

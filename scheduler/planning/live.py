@@ -239,9 +239,10 @@ class LivePlan:
                     left.append(o)
         return left
 
-    def _take(self, o: int) -> None:
+    def _take(self, o: int) -> bool:
+        """False: not all that came behind it could be timed."""
         self.core.ops[o, PINNED] = -1
-        remove(self.core, self.schedule, self.journal, o)
+        return bool(remove(self.core, self.schedule, self.journal, o))
 
     def _parts_first(self, lost: list[int]) -> list[int]:
         """By release, and nothing before what it waits for."""

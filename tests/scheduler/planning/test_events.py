@@ -229,6 +229,28 @@ def test_a_machine_that_comes_to_people_is_said_to_be_cleared_by_them_and_its_sh
     assert {"fair shares", "transport"} <= {term.name for term in placed.terms}
 
 
+def test_who_waits_for_a_part_waits_on_where_its_machine_fails_with_held_work_behind_it() -> None:
+    def only_on(machine: str, minutes: float) -> dict[str, Any]:
+        return {"options": (DurationOption(60 * minutes, 60 * minutes, 60 * minutes, machine=machine),)}
+
+    jobs_ = [
+        print_job("first", 240, due=NOW, declined=(Declined("o", None),)),
+        print_job("part", **only_on("m", 60)),
+        print_job("held", 5, fixed=Fixed("m", NOW + 6 * HOUR, NOW + 7 * HOUR, "leased")),
+        print_job("whole", predecessors=("part",), **only_on("o", 60)),
+    ]
+    # Whatever comes before the part there, somebody takes it out at 14:00.
+    windows_ = (hours(0, 11), hours(14, 40))
+    others = [printer("n", busy_until=NOW + 4 * HOUR), printer("o")]
+    planner = Planner(world([printer("m", attended_windows=windows_), *others], jobs_))
+    queue = [planner.book.jobs[o].id for o in planner.live.queue(planner.book.able.row_of("m"))]
+    assert queue == ["first", "part", "held"]
+    # Taking the first out lets its part move up into the failure, and the held work behind it cannot be timed.
+    planner.repair(Down("m", NOW + 10 * HOUR))
+    same_as_compiled_anew(planner)
+    assert start_of(planner, "whole") == NOW + 14 * HOUR
+
+
 def start_of(planner: Planner, job: str) -> datetime:
     """When it starts in the plan as it stands."""
     placed = planner.current().placement(job)
