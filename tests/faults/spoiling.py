@@ -10,7 +10,7 @@ from typing import Any, Final
 import pytest
 import sqlalchemy as sa
 
-from agents import inbox, lease, safety
+from agents import doubt, inbox, lease, machine, safety
 from agents.agent import Agent
 from agents.contract.vocabulary import FailureClass, JobState
 from agents.effects import Acknowledged, Look
@@ -198,9 +198,16 @@ def presence_by_wall_clock(patch: Patch) -> None:
 # --- the agent: memory and words --------------------------------------------------------------------------------------
 
 
-@_mutation("a permission to start outlives its process", "restore_agent_database")
+@_mutation("a permission to start outlives its process, and an old copy uses its own", "restore_agent_database")
 def permission_outlives_process(patch: Patch) -> None:
     patch.delitem(lease.TABLE, (_S.INTENDED, _E.AGENT_RESTARTED))
+    old_copies_start(patch)
+
+
+@_mutation("an old copy starts what its scheduler granted", "away_and_agent_put_back")
+def old_copies_start(patch: Patch) -> None:
+    for module in (doubt, machine):
+        patch.setattr(module, "forgotten_since", lambda *_: "")
 
 
 @_mutation("messages that came before are new again", "double_messages")

@@ -10,12 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from agents import doubt, inbox, lease, machine, safety
+from agents import inbox, machine, safety
 from agents.contract.envelope import Envelope
-from agents.lease import LeaseEvent, LeaseState
 from agents.machine import Supervisor
 from agents.spool import Spool
 from scheduler.dispatch import apply, journal
+from tests.faults import spoiling
 from tests.faults.faults import FAULTS
 from tests.faults.grounds import template_database
 from tests.faults.lives import live
@@ -100,10 +100,7 @@ def test_a_watch_that_does_not_look_is_noticed(template: Path, monkeypatch: pyte
 
 def test_starting_again_from_an_old_memory_is_noticed(template: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What once was: an intended start survived a restart, also one from an old copy, and an old copy started it."""
-    restarted = (LeaseState.INTENDED, LeaseEvent.AGENT_RESTARTED)
-    monkeypatch.delitem(lease.TABLE, restarted)
-    for module in (doubt, machine):
-        monkeypatch.setattr(module, "forgotten_since", lambda *_: "")
+    spoiling.permission_outlives_process(monkeypatch)
     assert "a second time" in first_broken(template, "restore_agent_database", 6, 400)
 
 
