@@ -13,12 +13,12 @@ from typing import Final
 
 import sqlalchemy as sa
 
-from agents.contract import messages as m
 from scheduler.carbon import CURVES, read_curves
 from scheduler.clock import Clock, SystemClock
 from scheduler.config import Settings
 from scheduler.dispatch.bell import Bell
 from scheduler.dispatch.board import begin_epoch
+from scheduler.dispatch.hearing import ask
 from scheduler.dispatch.ingest import Ingest, Wire
 from scheduler.dispatch.journal import Journals
 from scheduler.dispatch.leadership import Leadership
@@ -35,7 +35,6 @@ from scheduler.planning.process import PlannerProcess
 from scheduler.planning.snapshot import PlanPolicy
 from scheduler.store import Blobs, SteppedDown, Store, open_store, queries
 from scheduler.store.outgoing import Courier, Outgoing
-from scheduler.store.record import post
 from scheduler.store.toolpath_files import ToolpathFiles
 
 _log: Final = logging.getLogger(__name__)
@@ -160,8 +159,7 @@ class Scheduler:
         with self.store.write() as c:
             now = self.clock.now()
             self.toolpath_files.mend(c, now)
-            for agent in queries.agents(c):
-                post(c, agent.id, m.ReconcileRequest(why="the scheduler came"), now, sender=self.sender)
+            ask(c, (agent.id for agent in queries.agents(c)), self.sender, now)
         for part in (self.ingest, self.outgoing, self.dispatcher):
             part.start()
             self._stack.callback(part.stop)

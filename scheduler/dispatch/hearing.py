@@ -7,16 +7,21 @@ slept or a broker that was away would end it before anybody could have been hear
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
 import sqlalchemy as sa
 
+from agents.contract.messages import ReconcileRequest
 from scheduler.store import queries
 from scheduler.store import tables as t
+from scheduler.store.record import post
 
+#: Who is there and silent is asked again, while a start's hearing goes on and later.
+ASK_AGAIN_S: Final = 5.0
+ASK_LATER_S: Final = 60.0
 #: While it listens the dispatcher looks so often, and a longer gap between two looks counts as no more.
 LOOK_EVERY_S: Final = 1.0
 _MOST_A_LOOK_S: Final = 2.0
@@ -60,6 +65,22 @@ def end_hearing(c: sa.Connection, now: datetime) -> None:
     """The wait is over: who is still silent is silent for other reasons."""
     mine = t.schedulers.c.term == queries.present_term()
     c.execute(sa.update(t.schedulers).where(mine, t.schedulers.c.heard_at.is_(None)).values(heard_at=now))
+
+
+def there_and_silent(c: sa.Connection) -> list[str]:
+    """Agents that are connected and did not say in this term what they hold; nothing is offered to them.
+
+    The question may be lost: a broker that is killed forgets what it had for somebody who was not there.
+    """
+    agents = t.agents.c
+    silent = sa.select(agents.id).where(agents.online, agents.holdings_term != queries.present_term())
+    return list(c.execute(silent.order_by(agents.id)).scalars())
+
+
+def ask(c: sa.Connection, agents: Iterable[str], sender: str, now: datetime) -> None:
+    """Ask these what they hold."""
+    for agent in agents:
+        post(c, agent, ReconcileRequest(why="the scheduler came"), now, sender=sender)
 
 
 def unproven_before(c: sa.Connection, *, asker: str) -> int | None:

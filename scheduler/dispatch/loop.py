@@ -19,7 +19,15 @@ from scheduler.clock import Clock
 from scheduler.dispatch.bell import Bell
 from scheduler.dispatch.board import tidy
 from scheduler.dispatch.carrying import Carrying
-from scheduler.dispatch.hearing import LOOK_EVERY_S, Listening, end_hearing
+from scheduler.dispatch.hearing import (
+    ASK_AGAIN_S,
+    ASK_LATER_S,
+    LOOK_EVERY_S,
+    Listening,
+    ask,
+    end_hearing,
+    there_and_silent,
+)
 from scheduler.dispatch.journal import prune
 from scheduler.dispatch.moves import Mover
 from scheduler.dispatch.offers import Reach
@@ -63,6 +71,7 @@ class Dispatcher:
         self.timings = timings
         # By the clock that nobody sets: one put back by an hour would stop all this for as long.
         self._planned_at: float | None = None
+        self._ask_at = clock.monotonic() + ASK_AGAIN_S
         self._forget_at = clock.monotonic() + _FORGET_EVERY_S
         self._swept_at: float | None = None
         self._stale = True
@@ -127,12 +136,24 @@ class Dispatcher:
                 pass
 
     def listen(self) -> None:
-        """Count towards the end of what was waited for since this term began, and write that end down."""
+        """Ask again who is silent; count towards the end of the wait since this term began, and write that end down."""
+        self._ask_again()
         if self._listening is None or not self._listening.look(hears=self._hears()):
             return
         with self._store.write() as c:
             end_hearing(c, self._clock.now())
         self._listening, self._stale = None, True
+
+    def _ask_again(self) -> None:
+        turn = self._clock.monotonic()
+        if turn < self._ask_at:
+            return
+        self._ask_at = turn + (ASK_LATER_S if self._listening is None else ASK_AGAIN_S)
+        with self._store.read() as c:
+            silent = there_and_silent(c)
+        if silent:
+            with self._store.write() as c:
+                ask(c, silent, self._mover.sender, self._clock.now())
 
     def look(self, now: datetime) -> Picture:
         """What the planner would be shown at this moment."""

@@ -64,6 +64,22 @@ def test_a_process_that_stood_still_has_not_listened(begun: Line) -> None:
     assert waits(begun)
 
 
+def test_a_question_that_was_lost_is_asked_again_until_it_is_answered(line: Line) -> None:
+    """A broker that was killed forgot it; nothing would ever be offered to who was not asked."""
+    agent = next(iter(line.agents.values()))
+    line.restart_scheduler()
+    line.send()
+    line.office.boxes.clear()
+    line.listen(5)
+    line.send()
+    assert len(line.office.boxes.pop(agent.inbox_topic())) == 1
+    line.listen(60)
+    line.exchange(agent)
+    line.listen(200)
+    line.send()
+    assert agent.inbox_topic() not in line.office.boxes
+
+
 def test_the_seconds_of_one_look_are_counted_from_the_look_before() -> None:
     now = [100.0]
     listening = Listening(WAIT, lambda: now[0])
