@@ -22,7 +22,6 @@ from designs.processes.model import MadeToolpath
 from scheduler.app import Parts, Scheduler
 from scheduler.config import Settings
 from scheduler.dispatch.backlog import Inbound
-from scheduler.dispatch.sweep import sweep
 from scheduler.orders.composer import ComposerHere
 from scheduler.orders.recipes import Recipe
 from scheduler.store import queries
@@ -207,8 +206,7 @@ class SchedulerSide:
             scheduler.dispatcher.plan_now()
         else:
             scheduler.dispatcher.listen()
-            for _ in sweep(scheduler.store, scheduler.mover, self.clock.now()):
-                pass
+            scheduler.dispatcher._sweep(self.clock.now(), fresh=True)
         self._doing = _MARKED
         try:
             scheduler.outgoing.send_some()
