@@ -340,6 +340,7 @@ class Agent:
             for network in self.networks:
                 network.tell_report(machine)
             if self.line is not None and self.line.is_up:
+                self.publisher.present_again()
                 self.views.changed(machine)
         except Exception:  # noqa: BLE001 - see above
             _log.exception("the report of %s could not be told", machine)

@@ -15,7 +15,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import Final
 
-from agents.channels import granter
+from agents.channels import granter, home_of
 from agents.lease import LIVE, MOVING
 from agents.spool import Lease, Spool
 
@@ -62,12 +62,16 @@ def compared(spool: Spool) -> tuple[Lease, ...]:
         spool.write(f"UPDATE doubted SET why = '' WHERE lease IN ({_NOT_OWN})")
     if remembered(spool, FORGOTTEN):
         return ()
-    return tuple(lease for lease in spool.leases(states=LIVE - MOVING) if forgotten_since(spool, lease))
+    held = [lease for lease in spool.leases(states=LIVE - MOVING) if not granter(spool, lease.lease)]
+    return tuple(lease for lease in held if forgotten_since(spool, lease))
 
 
 def forgotten_since(spool: Spool, lease: Lease) -> str:
-    """Why the scheduler's grant of a lease does not start any more: it may have been given up, and made elsewhere."""
-    if lease.own or granter(spool, lease.lease) or remembered(spool, lease.lease):
+    """Why a grant does not start any more: the scheduler's, for it may have been given up and made elsewhere; and this
+    home's own to itself, for it has forgotten both the permission and the run."""
+    asked = granter(spool, lease.lease)
+    itself = home_of(asked) == spool.sender.removeprefix("agent/")
+    if lease.own or (asked and not itself) or remembered(spool, lease.lease):
         return ""
     return GIVEN_BACK
 

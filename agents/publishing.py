@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from importlib import metadata
+from typing import Final
 
 from agents.clock import Clock
 from agents.config import AgentConfig
@@ -14,6 +15,8 @@ from agents.contract import topics
 from agents.contract.envelope import encode, wrap
 from agents.contract.messages import AgentPresence, AnyMessage, MachineReport, Telemetry
 from agents.mqtt import MqttLine
+
+PRESENT_AGAIN_S: Final = 300.0
 
 
 def version() -> str:
@@ -30,6 +33,7 @@ class Publisher:
     def __init__(self, config: AgentConfig, clock: Clock, boot: str, line: Callable[[], MqttLine | None]) -> None:
         self._config, self._clock, self._boot, self._line = config, clock, boot, line
         self._where = {"shop": config.shop, "agent": config.agent}
+        self._presented_s = clock.monotonic()
 
     def presence_message(self, online: bool) -> bytes:
         """The presence as it is told, and left as a will."""
@@ -46,7 +50,13 @@ class Publisher:
 
     def present(self) -> bool:
         """Say that the agent is there."""
+        self._presented_s = self._clock.monotonic()
         return self._publish(topics.PRESENCE.of(**self._where), self.presence_message(True), retain=True)
+
+    def present_again(self) -> None:
+        """Say it now and then: an older word, or a will, that came late or twice would stand until the next start."""
+        if self._clock.monotonic() - self._presented_s >= PRESENT_AGAIN_S:
+            self.present()
 
     def journal(self, payload: bytes) -> bool:
         """An event of the journal, encoded already."""

@@ -56,7 +56,8 @@ class _Sorted:
     """A batch taken apart."""
 
     agents: set[str] = field(default_factory=set)
-    presences: dict[str, m.AgentPresence] = field(default_factory=dict)
+    presences: dict[str, list[m.AgentPresence]] = field(default_factory=dict)
+    """In the order in which they came."""
     reports: dict[tuple[str, str], m.MachineReport] = field(default_factory=dict)
     removed: set[tuple[str, str]] = field(default_factory=set)
     """Machines whose kept report was taken back."""
@@ -163,9 +164,10 @@ class Ingest:
             new = heard_elsewhere | (found.agents - self._known)
             if new:
                 know_agents(c, new, now)
-            for agent, said in found.presences.items():
+            for agent, words in found.presences.items():
                 changed = True
-                if presence(c, agent, said, now):
+                came = [presence(c, agent, said, now) for said in words]
+                if any(came):
                     post(c, agent, m.ReconcileRequest(why="the agent came"), now, sender=self._sender)
             changed = machine_reports(c, found.reports, now) or changed
             changed = machines_removed(c, found.removed, now) or changed
@@ -214,7 +216,7 @@ class Ingest:
             why = out_of_bounds(said)
             if why:
                 raise RefusedMessage(why)
-            found.presences[agent] = said
+            found.presences.setdefault(agent, []).append(said)
         elif not message.payload:
             found.reports.pop((agent, names["machine"]), None)
             found.removed.add((agent, names["machine"]))

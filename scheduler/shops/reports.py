@@ -30,8 +30,13 @@ def know_agents(c: sa.Connection, agents: set[str], now: datetime) -> None:
 
 
 def presence(c: sa.Connection, agent_id: str, said: m.AgentPresence, now: datetime) -> bool:
-    """Take an agent's presence (or its will's). Returns whether it just came, or came back as a new process."""
+    """Take an agent's presence (or its will's). Returns whether it just came, or came back as a new process.
+
+    The end of a process that another one has followed is history: its will may come late, or a second time.
+    """
     before = queries.agent(c, agent_id)
+    if not said.online and before is not None and before.online and before.boot != said.boot:
+        return False
     values: dict[str, Any] = {"online": said.online}
     if said.online:
         values |= {"boot": said.boot, "program": said.version, "http": said.http}

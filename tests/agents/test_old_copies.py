@@ -7,9 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from agents.channels import home_channel, set_granter
 from agents.contract.envelope import decode
 from agents.contract.messages import Failed, GrantRefused
 from agents.contract.vocabulary import FailureClass
+from agents.doubt import put_in_doubt
 from agents.hands import NotPossible
 from agents.inputs import Asked
 from agents.lease import LIVE, LeaseEvent, LeaseState
@@ -272,12 +274,29 @@ def test_an_old_copy_gives_up_what_its_scheduler_granted_and_starts_none_of_it(h
     assert heard.state("j1") is LeaseState.INTENDED
     heard.put_back("old")
     heard.clear()
-    assert heard.state("j1") is LeaseState.STAGED, "its gate stays shut, also when a person was there"
+    assert heard.state("j1") is LeaseState.STAGED
+    assert "remembered" in heard.shut(), "also when a person was there"
     heard.acknowledge()
     heard.turn()
     assert heard.state("j1") not in LIVE
     assert "given_up" in heard.payloads().decode()
     assert heard.runs == 0
+
+
+@pytest.mark.parametrize(("home", "starts"), [("alder/pi1", False), ("barn/pi", True)])
+def test_an_old_copy_of_a_home_starts_nothing_that_it_granted_to_itself(heard: Den, home: str, *, starts: bool) -> None:
+    """One memory forgot both the permission and the run. Another home remembers, and is asked; neither is given up."""
+    heard.agent.store.put(PROGRAM)
+    offer = offer_of(machine="m1")
+    heard.hear(offer, grant_of(offer))
+    lease = heard.agent.spool.lease_of_job("j1")
+    assert lease is not None
+    set_granter(heard.agent.spool, lease.lease, home_channel(home))
+    put_in_doubt(heard.agent.spool, ["m1"])
+    heard.acknowledge()
+    heard.clear()
+    assert ("remembered" not in heard.shut()) == starts
+    assert heard.state("j1") in LIVE
 
 
 def put_back_and_compared(heard: Den) -> int:

@@ -302,3 +302,23 @@ def test_every_message_leaves_the_backlog_once_and_in_its_agents_order() -> None
 
 def test_an_idle_backlog_answers_so_that_what_is_owed_can_be_said() -> None:
     assert Backlog().batch(0.01) == []
+
+
+@pytest.mark.parametrize("together", [True, False])
+def test_the_will_of_a_process_that_another_one_followed_is_history(line: Line, *, together: bool) -> None:
+    """It came late, or a second time: the shop would count as gone for as long as it says nothing."""
+    agent = line.agents["mill.pi"]
+    will = agent.presence(line.now, online=False)
+    agent.boot = "another"
+    words = [agent.presence(line.now), will]
+    for batch in [words] if together else [[word] for word in words]:
+        line.hear(*batch)
+    with line.scheduler.store.read() as c:
+        known = queries.agent(c, "mill.pi")
+    assert known is not None
+    assert (known.online, known.boot) == (True, "another")
+    line.hear(agent.presence(line.now, online=False))
+    with line.scheduler.store.read() as c:
+        known = queries.agent(c, "mill.pi")
+    assert known is not None
+    assert not known.online
