@@ -54,6 +54,8 @@ _OPEN: Final = frozenset({JobState.WAITING, JobState.OFFERED, JobState.LEASED, J
 _OVER: Final = frozenset({JobState.INSPECTED, JobState.CANCELLED})
 #: Two or three statements each, while everybody else waits to write.
 _TIDIED_AT_ONCE: Final = 20
+#: Fences that a home which forgot its grants may have given out beyond the highest anybody told of.
+_GIVEN_UNTOLD: Final = 16
 _BOARD: Final = f"{PREFIX}/board/"
 
 
@@ -236,7 +238,8 @@ def _doubt_what_is_unexplained(c: sa.Connection, mover: Mover, home: str, jobs: 
         forget_words(c, job.id)
         if fence > job.fence and job.state not in CLOSED_STATES:
             why = f"a shop had it under fence {fence}, of which neither this database nor the home {home} knows"
-            put_in_doubt(c, mover, job, fence, f"{why}: look at the machines, then release the job", now)
+            doubt = f"{why}: look at the machines, then release the job"
+            put_in_doubt(c, mover, job, fence + _GIVEN_UNTOLD, doubt, now)
 
 
 def declare_home_lost(c: sa.Connection, mover: Mover, home: str, why: str, now: datetime) -> int:

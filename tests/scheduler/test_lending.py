@@ -314,8 +314,9 @@ def test_what_no_book_explains_waits_for_a_person(line: Line, told: str, home: s
     line.plan()
     line.exchange(line.agents["able.pi"])
     found = line.job(job)
-    assert (found.state, found.fence) == (JobState.WAITING, 1), "nothing is offered before somebody looked"
+    assert found.state is JobState.WAITING, "nothing is offered before somebody looked"
     assert "fence 1" in found.flag
+    assert found.fence > 10, "a home that forgot one grant may have given out more that nobody told of"
 
 
 def test_a_book_for_another_epoch_is_refused(line: Line) -> None:
