@@ -146,21 +146,26 @@ def test_what_is_in_doubt_and_what_has_no_home_say_so(stage: Stage, page: Any) -
     assert fits(page)
 
 
+#: What has the focus, and how that is shown; no name for nothing.
+_WHERE = """(e => {
+  const name = e === document.body ? '' : e.getAttribute('aria-label') || e.innerText.trim() || e.tagName;
+  const style = getComputedStyle(e);
+  return [name, style.outlineStyle + style.boxShadow];
+})(document.activeElement)"""
+
+
 def test_a_page_is_walked_with_the_keyboard_alone(stage: Stage, page: Any) -> None:
     page.goto(stage.url + "/")
     page.get_by_role("heading", name="Machines").wait_for()
+    page.locator(".ws-operable:not([disabled])").wait_for(state="attached")
     page.keyboard.press("Tab")
     assert page.evaluate("document.activeElement.textContent.trim()") == "Skip to the page's content"
     seen = set()
     for _ in range(40):
         page.keyboard.press("Tab")
-        name = page.evaluate(
-            "(e => e === document.body ? '' : e.getAttribute('aria-label') || e.innerText.trim() || e.tagName)"
-            "(document.activeElement)"
-        )
+        name, ring = page.evaluate(_WHERE)  # at once: what is drawn anew meanwhile loses the focus
         if not name:
             break
-        ring = page.evaluate("(s => s.outlineStyle + s.boxShadow)(getComputedStyle(document.activeElement))")
         assert ring != "nonenone", f"nobody sees where they are: {name}"
         seen.add(name)
     assert {"Overview", "Order something", "All orders"} <= seen
