@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from agents.contract import messages as m
 from agents.contract.vocabulary import CLOSED_STATES, FailureClass, JobState
 from scheduler.dispatch.hearing import from_before_this_start, unproven_before
-from scheduler.dispatch.lending import called_unbegun, put_off
+from scheduler.dispatch.lending import called_unbegun, newest_word, put_off
 from scheduler.dispatch.moves import Happening, Mover
 from scheduler.dispatch.reconcile import put_in_doubt
 from scheduler.dispatch.remaining import held_places
@@ -171,6 +171,8 @@ def _no_start(c: sa.Connection, mover: Mover, job: JobRow, lease: LeaseRow | Non
     machine = queries.machine(c, lease.agent, lease.machine)
     if machine is not None and machine.quarantined_at is not None:
         return f"the machine is quarantined: {machine.quarantine_why}"
+    if newest_word(c, job.id) > lease.fence:  # put off until the home's book comes, which may be behind this very word
+        return "another shop told of this job under a newer fence"
     if from_before_this_start(c, lease.term):
         return None
     if now > lease.start_by:

@@ -293,6 +293,24 @@ def test_a_grant_that_had_not_gone_out_waits_for_the_book(line: Line) -> None:
     assert able.spool.held[job].fence == 1, "nobody had: the agent, asked what it holds, gets it now"
 
 
+def test_no_start_is_committed_under_a_fence_that_is_older_than_one_that_was_told(line: Line) -> None:
+    """An old database: the job went to another shop since, whose word waits for the home's book."""
+    job = ordered(line)
+    able, barn = line.agents["able.pi"], line.agents["barn.pi"]
+    line.exchange(able)
+    assert line.job(job).state is JobState.LEASED
+    new_epoch(line, SECOND)
+    barn.say(m.Running(job=job, fence=2, machine="m2", started=line.now), line.now)
+    line.hear(*barn.unacked())
+    able.stage(job, line.now)
+    able.intend(job, line.now)
+    line.exchange(able)
+    assert line.job(job).state is not JobState.STARTING
+    assert able.starts == []
+    book(line)
+    assert "fence 2" in line.job(job).flag
+
+
 @pytest.mark.parametrize("told", ["its words", "only its highest fence"])
 @pytest.mark.parametrize("home", ["hands in an empty book", "is declared lost"])
 def test_what_no_book_explains_waits_for_a_person(line: Line, told: str, home: str) -> None:
