@@ -69,11 +69,11 @@ def compared(spool: Spool) -> tuple[Lease, ...]:
 def forgotten_since(spool: Spool, lease: Lease) -> str:
     """Why a grant does not start any more: the scheduler's, for it may have been given up and made elsewhere; and this
     home's own to itself, for it has forgotten both the permission and the run."""
+    if lease.own or remembered(spool, lease.lease):
+        return ""
     asked = granter(spool, lease.lease)
     itself = home_of(asked) == spool.sender.removeprefix("agent/")
-    if lease.own or (asked and not itself) or remembered(spool, lease.lease):
-        return ""
-    return GIVEN_BACK
+    return "" if asked and not itself else GIVEN_BACK
 
 
 def remembered(spool: Spool, lease: str) -> bool:

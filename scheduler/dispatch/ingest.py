@@ -25,7 +25,7 @@ from scheduler.dispatch.bell import Bell
 from scheduler.dispatch.bounds import check_report, out_of_bounds
 from scheduler.dispatch.entries import Entry, read_entry, sender_of
 from scheduler.dispatch.journal import Journals
-from scheduler.shops.reports import know_agents, machine_reports, machines_removed, presence
+from scheduler.shops.reports import Arrival, know_agents, machine_reports, machines_removed, presence
 from scheduler.store import SteppedDown, Store
 from scheduler.store.record import post
 
@@ -165,9 +165,9 @@ class Ingest:
             if new:
                 know_agents(c, new, now)
             for agent, words in found.presences.items():
-                changed = True
-                came = [presence(c, agent, said, now) for said in words]
-                if any(came):
+                arrivals = {presence(c, agent, said, now) for said in words} - {Arrival.NOTHING}
+                changed = changed or bool(arrivals)
+                if Arrival.CAME in arrivals:
                     post(c, agent, m.ReconcileRequest(why="the agent came"), now, sender=self._sender)
             changed = machine_reports(c, found.reports, now) or changed
             changed = machines_removed(c, found.removed, now) or changed

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from datetime import datetime
+from enum import Enum
 from typing import Any, Final
 
 import msgspec
@@ -29,23 +30,32 @@ def know_agents(c: sa.Connection, agents: set[str], now: datetime) -> None:
         c.execute(sa.update(t.agents).where(t.agents.c.id.in_(sorted(known))).values(heard_at=now))
 
 
-def presence(c: sa.Connection, agent_id: str, said: m.AgentPresence, now: datetime) -> bool:
-    """Take an agent's presence (or its will's). Returns whether it just came, or came back as a new process.
+class Arrival(Enum):
+    """What an agent's presence says that was not known."""
+
+    NOTHING = "nothing"
+    CAME = "came"
+    """Or came back, as a new process."""
+    WENT = "went"
+
+
+def presence(c: sa.Connection, agent_id: str, said: m.AgentPresence, now: datetime) -> Arrival:
+    """Take an agent's presence (or its will's).
 
     The end of a process that another one has followed is history: its will may come late, or a second time.
     """
     before = queries.agent(c, agent_id)
     if not said.online and before is not None and before.online and before.boot != said.boot:
-        return False
+        return Arrival.NOTHING
     values: dict[str, Any] = {"online": said.online}
     if said.online:
         values |= {"boot": said.boot, "program": said.version, "http": said.http}
     c.execute(sa.update(t.agents).where(t.agents.c.id == agent_id).values(**values))
     note_home(c, agent_id, said)
-    came = said.online and (before is None or not before.online or before.boot != said.boot)
-    if before is None or before.online != said.online or came:
-        record(c, "agent_online" if said.online else "agent_offline", now, agent=agent_id, body={"boot": said.boot})
-    return came
+    if before is not None and before.online == said.online and (not said.online or before.boot == said.boot):
+        return Arrival.NOTHING
+    record(c, "agent_online" if said.online else "agent_offline", now, agent=agent_id, body={"boot": said.boot})
+    return Arrival.CAME if said.online else Arrival.WENT
 
 
 def machine_reports(c: sa.Connection, reports: Mapping[tuple[str, str], m.MachineReport], now: datetime) -> bool:

@@ -22,10 +22,10 @@ from designs.processes.model import MadeToolpath
 from scheduler.app import Parts, Scheduler
 from scheduler.config import Settings
 from scheduler.dispatch.backlog import Inbound
+from scheduler.dispatch.hearing import ask
 from scheduler.orders.composer import ComposerHere
 from scheduler.orders.recipes import Recipe
 from scheduler.store import queries
-from scheduler.store.record import post
 from tests.faults.post import Mail, PostOffice
 from tests.faults.rules import NotKept
 from tests.faults.shop import MOST_PAGES, SideClock, back_up
@@ -107,9 +107,7 @@ class SchedulerSide:
         scheduler.outgoing._again_later = lambda: None  # type: ignore[method-assign]
         self._watch_disk()
         with scheduler.store.write() as c:
-            for agent in queries.agents(c):
-                request = m.ReconcileRequest(why="the scheduler came")
-                post(c, agent.id, request, self.clock.now(), sender=scheduler.sender)
+            ask(c, (agent.id for agent in queries.agents(c)), scheduler.sender, self.clock.now())
             self._read_upto = c.exec_driver_sql("SELECT coalesce(max(id), 0) FROM job_events").scalar() or 0
         scheduler.store.write = self._with_steps(scheduler.store.write)  # type: ignore[method-assign]
 

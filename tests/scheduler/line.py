@@ -16,13 +16,13 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from agents.contract import messages as m
 from agents.contract.vocabulary import JobState
 from designs.okh import licence_verdict, read_manifest
 from designs.processes.model import GeometryKind, MadeToolpath
 from scheduler.app import Parts, Scheduler
 from scheduler.config import Settings
 from scheduler.dispatch.backlog import Inbound
+from scheduler.dispatch.hearing import ask
 from scheduler.dispatch.limits import Limits
 from scheduler.orders.composer import Composer, ComposerHere
 from scheduler.orders.intake import CheckedDesign, CheckedFile, keep_design
@@ -31,7 +31,6 @@ from scheduler.orders.requests import OrderRequest, place_order
 from scheduler.planning.snapshot import Placement, Plan, Shut, Snapshot, Waiting
 from scheduler.store import queries
 from scheduler.store import tables as t
-from scheduler.store.record import post
 from tests.scheduler.agent_half import Agent, HeldJob
 
 __all__ = [
@@ -173,9 +172,7 @@ class Line:
         )
         scheduler = Scheduler(self.settings, parts)
         with scheduler.store.write() as c:
-            for agent in queries.agents(c):
-                request = m.ReconcileRequest(why="the scheduler came")
-                post(c, agent.id, request, self.clock.now(), sender=scheduler.sender)
+            ask(c, (agent.id for agent in queries.agents(c)), scheduler.sender, self.clock.now())
         return scheduler
 
     def close(self) -> None:

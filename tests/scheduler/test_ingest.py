@@ -322,3 +322,15 @@ def test_the_will_of_a_process_that_another_one_followed_is_history(line: Line, 
         known = queries.agent(c, "mill.pi")
     assert known is not None
     assert not known.online
+
+
+def test_a_presence_that_is_said_again_is_no_news(line: Line) -> None:
+    """Hundreds of shops say it every five minutes: the plan is not made anew for that."""
+    agent = line.agents["mill.pi"]
+    line.scheduler.bell.heard_news()
+    line.hear(agent.presence(line.now))
+    assert not line.scheduler.bell.heard_news()
+    line.hear(agent.presence(line.now, online=False))
+    assert line.scheduler.bell.heard_news()
+    line.hear(agent.presence(line.now))
+    assert line.scheduler.bell.heard_news()
