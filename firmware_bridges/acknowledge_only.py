@@ -6,9 +6,8 @@ Nothing tells whether such a machine stands still, so a run is finished when the
 
 from __future__ import annotations
 
-from firmware_bridges.bridge import Clock, Identity, MachineConfig, WrongMachine
+from firmware_bridges.bridge import Identity, WrongMachine
 from firmware_bridges.dialogue import Ask, Script
-from firmware_bridges.link import Opener, Spawn, open_serial, spawn_thread
 from firmware_bridges.marlin import MarlinBridge
 from firmware_bridges.printer_dialect import ACKNOWLEDGE_ONLY
 from firmware_bridges.session import Happening
@@ -17,15 +16,7 @@ from firmware_bridges.session import Happening
 class AcknowledgeOnlyBridge(MarlinBridge):
     """A machine of which only its ok is known."""
 
-    def __init__(
-        self,
-        config: MachineConfig,
-        *,
-        clock: Clock | None = None,
-        opener: Opener = open_serial,
-        spawn: Spawn = spawn_thread,
-    ) -> None:
-        super().__init__(config, clock=clock, opener=opener, spawn=spawn, protocol=ACKNOWLEDGE_ONLY)
+    spoken = ACKNOWLEDGE_ONLY
 
     def _identification(self, *, again: bool) -> Script[Identity]:
         wait_s = float(self.config.option("banner_wait_s", "2.5"))

@@ -6,17 +6,16 @@ position too (grbl/main.c), whether a toolpath runs, is about to, or nobody want
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, Unpack
 
 from firmware_bridges import grbl_lines
-from firmware_bridges.bridge import BridgeState, Clock, Failure, MachineConfig, Notice, Position
+from firmware_bridges.bridge import BridgeState, Failure, MachineConfig, Notice, Position
 from firmware_bridges.grbl_codes import NEEDS_RESET, POSITION_KEPT, alarm_text
 from firmware_bridges.grbl_lines import Report
 from firmware_bridges.grbl_run import GrblRun
 from firmware_bridges.grbl_scripts import Found
-from firmware_bridges.link import Opener, Spawn, open_serial, spawn_thread
 from firmware_bridges.session import Happening
-from firmware_bridges.wire_bridge import WireBridge
+from firmware_bridges.wire_bridge import Parts, WireBridge
 
 STATUS: Final = b"?"
 RESET: Final = b"\x18"
@@ -28,15 +27,8 @@ GREET_AGAIN_S: Final = 0.7
 class GrblHearing(WireBridge):
     """The listening side of a controller of the GRBL family, apart from its streaming."""
 
-    def __init__(
-        self,
-        config: MachineConfig,
-        *,
-        clock: Clock | None = None,
-        opener: Opener = open_serial,
-        spawn: Spawn = spawn_thread,
-    ) -> None:
-        super().__init__(config, clock=clock, opener=opener, spawn=spawn)
+    def __init__(self, config: MachineConfig, **parts: Unpack[Parts]) -> None:
+        super().__init__(config, **parts)
         self._laser = config.process == "laser"
         self._poll_s = float(config.option("poll_s", "0.1"))
         self._found: Found | None = None

@@ -6,8 +6,6 @@ Numbers are stripped and checksums never verified (klippy/gcode.py GCodeIO), so 
 
 from __future__ import annotations
 
-from firmware_bridges.bridge import Clock, MachineConfig
-from firmware_bridges.link import Opener, Spawn, open_serial, spawn_thread
 from firmware_bridges.marlin import MarlinBridge
 from firmware_bridges.printer_dialect import KLIPPER
 
@@ -15,12 +13,4 @@ from firmware_bridges.printer_dialect import KLIPPER
 class KlipperBridge(MarlinBridge):
     """A printer behind a Klipper host on the same computer."""
 
-    def __init__(
-        self,
-        config: MachineConfig,
-        *,
-        clock: Clock | None = None,
-        opener: Opener = open_serial,
-        spawn: Spawn = spawn_thread,
-    ) -> None:
-        super().__init__(config, clock=clock, opener=opener, spawn=spawn, protocol=KLIPPER)
+    spoken = KLIPPER

@@ -7,12 +7,11 @@ Rules and their sources are in `printer_flow` (flow control), `marlin_answers` (
 from __future__ import annotations
 
 import re
-from typing import Any, Final
+from typing import Any, Final, Unpack
 
 from firmware_bridges.bridge import (
     BridgeState,
     Capability,
-    Clock,
     Failure,
     MachineConfig,
     Notice,
@@ -20,7 +19,6 @@ from firmware_bridges.bridge import (
     NotSupported,
     Toolpath,
 )
-from firmware_bridges.link import Opener, Spawn, open_serial, spawn_thread
 from firmware_bridges.marlin_answers import (
     Answer,
     Busy,
@@ -44,6 +42,7 @@ from firmware_bridges.printer_flow import PrinterFlow
 from firmware_bridges.printer_flow_state import PATIENCE_S
 from firmware_bridges.session import Happening
 from firmware_bridges.start_at_line import preamble
+from firmware_bridges.wire_bridge import Parts
 
 HUNG_S: Final = 10.0
 """Silence from a firmware that reports by itself, with lines in work, before it counts as hung."""
@@ -60,17 +59,12 @@ _FAST_OK: Final = re.compile(r"ok N(\d+) P\d+ B\d+\Z")
 class MarlinBridge(MarlinHearing):
     """One machine that speaks Marlin's protocol or a relative of it."""
 
-    def __init__(
-        self,
-        config: MachineConfig,
-        *,
-        clock: Clock | None = None,
-        opener: Opener = open_serial,
-        spawn: Spawn = spawn_thread,
-        protocol: PrinterDialect | None = None,
-    ) -> None:
-        super().__init__(config, clock=clock, opener=opener, spawn=spawn)
-        self.protocol = protocol or DIALECTS.get(config.dialect, MARLIN)
+    spoken: PrinterDialect | None = None
+    """What machines of this class speak; None where the configuration says it."""
+
+    def __init__(self, config: MachineConfig, **parts: Unpack[Parts]) -> None:
+        super().__init__(config, **parts)
+        self.protocol = self.spoken or DIALECTS.get(config.dialect, MARLIN)
         self.dialect = self.protocol.name
         self.capabilities = self.protocol.capabilities
         self._flow: PrinterFlow | None = None

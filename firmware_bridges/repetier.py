@@ -5,8 +5,6 @@ Sources: Repetier-Firmware src/ArduinoAVR/Repetier/gcode.cpp (requestResend, wai
 
 from __future__ import annotations
 
-from firmware_bridges.bridge import Clock, MachineConfig
-from firmware_bridges.link import Opener, Spawn, open_serial, spawn_thread
 from firmware_bridges.marlin import MarlinBridge
 from firmware_bridges.printer_dialect import REPETIER
 
@@ -14,12 +12,4 @@ from firmware_bridges.printer_dialect import REPETIER
 class RepetierBridge(MarlinBridge):
     """A board that runs Repetier-Firmware."""
 
-    def __init__(
-        self,
-        config: MachineConfig,
-        *,
-        clock: Clock | None = None,
-        opener: Opener = open_serial,
-        spawn: Spawn = spawn_thread,
-    ) -> None:
-        super().__init__(config, clock=clock, opener=opener, spawn=spawn, protocol=REPETIER)
+    spoken = REPETIER

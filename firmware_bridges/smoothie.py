@@ -6,8 +6,6 @@ halts from the USB interrupt). Lines in lower case are shell commands that get n
 
 from __future__ import annotations
 
-from firmware_bridges.bridge import Clock, MachineConfig
-from firmware_bridges.link import Opener, Spawn, open_serial, spawn_thread
 from firmware_bridges.marlin import MarlinBridge
 from firmware_bridges.printer_dialect import SMOOTHIE
 
@@ -15,12 +13,4 @@ from firmware_bridges.printer_dialect import SMOOTHIE
 class SmoothieBridge(MarlinBridge):
     """A board that runs Smoothieware."""
 
-    def __init__(
-        self,
-        config: MachineConfig,
-        *,
-        clock: Clock | None = None,
-        opener: Opener = open_serial,
-        spawn: Spawn = spawn_thread,
-    ) -> None:
-        super().__init__(config, clock=clock, opener=opener, spawn=spawn, protocol=SMOOTHIE)
+    spoken = SMOOTHIE

@@ -10,7 +10,7 @@ import logging
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypedDict, Unpack
 
 from firmware_bridges.bridge import (
     BridgeError,
@@ -43,6 +43,14 @@ ASK_AGAIN_S: Final = 5.0
 LONGEST_LINE: Final = 4096
 
 
+class Parts(TypedDict, total=False):
+    """What a bridge takes from outside; the system's own where it is left out."""
+
+    clock: Clock | None
+    opener: Opener
+    spawn: Spawn
+
+
 class WireBridge(ABC):
     """A bridge over one `Link`. Subclasses speak the firmware's language; see the hooks below the contract."""
 
@@ -50,16 +58,10 @@ class WireBridge(ABC):
     #: What this bridge can do before the firmware was asked.
     capabilities: frozenset[Capability] = frozenset()
 
-    def __init__(
-        self,
-        config: MachineConfig,
-        *,
-        clock: Clock | None = None,
-        opener: Opener = open_serial,
-        spawn: Spawn = spawn_thread,
-    ) -> None:
+    def __init__(self, config: MachineConfig, **parts: Unpack[Parts]) -> None:
+        opener, spawn = parts.get("opener", open_serial), parts.get("spawn", spawn_thread)
         self.config = config
-        self.clock: Clock = clock or SystemClock()
+        self.clock: Clock = parts.get("clock") or SystemClock()
         folder = config.option("checkpoint_file")
         self.session = Session(
             clock=self.clock,
