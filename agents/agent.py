@@ -37,6 +37,7 @@ from agents.networks import Around, FurtherNetwork
 from agents.policy import Policy, PolicyFile
 from agents.publishing import Publisher
 from agents.removed import close_leases, note_machines
+from agents.reporting import Reporting
 from agents.safe_down import close_all, safe_down
 from agents.safety import Presence, Watch, Watched
 from agents.spool import Lease, Spool, SpoolFull
@@ -83,8 +84,8 @@ class Agent:
             self.clock,
             supervisors=self.supervisors,
             policy=self.policy,
-            publish=self.publisher.report,
         )
+        self.reporting = Reporting(self.supervisors, self.views.report, self.publisher.report, self.clock)
         self.inbox = Inbox(
             config,
             self.spool,
@@ -110,8 +111,7 @@ class Agent:
         )
         self.line = MqttLine(config.mqtt, self._line()) if config.mqtt.host else None
         self.teller = Teller(self.spool, self.publisher.journal, self.clock)
-        presence = self.publisher.presence_message
-        around = Around(self.policy, self.views.view, self._carry_out, presence, self.views.report)
+        around = Around(self.policy, self.views.view, self._carry_out, self.views.report)
         self.networks = tuple(
             FurtherNetwork(config, one, self.spool, self.clock, self.boot, around) for one in config.networks
         )
@@ -324,7 +324,7 @@ class Agent:
         self.board.line_up()
         for machine in self._removed:
             self.publisher.gone(machine)
-        self.views.all_new()
+        self.reporting.all_new()
         self.teller.connected()
 
     def _readings(self) -> list[Telemetry]:
@@ -338,10 +338,10 @@ class Agent:
         """Tell all networks what is new of a machine. One that cannot be told keeps no machine from its supervisor."""
         try:
             for network in self.networks:
-                network.tell_report(machine)
+                network.machine_changed(machine)
             if self.line is not None and self.line.is_up:
                 self.publisher.present_again()
-                self.views.changed(machine)
+                self.reporting.changed(machine)
         except Exception:  # noqa: BLE001 - see above
             _log.exception("the report of %s could not be told", machine)
 

@@ -1,13 +1,12 @@
 """How each machine looks from outside: to the network (its report), to the owner's rules, and to the board's puller.
 
-In: supervisors, spool, policy. Out: values, and the retained reports, published when they say something new.
+In: supervisors, spool, policy. Out: values.
 """
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Final
 
 from msgspec import structs
@@ -29,10 +28,6 @@ from firmware_bridges.bridge import Status
 
 #: Claims that were neither granted nor taken back count against the queue for so long.
 _CLAIM_COUNTS: Final = timedelta(minutes=10)
-_REPORT_EVERY_S: Final = 1.0
-#: Said again, though nothing is new: an older report that came late, or twice, would stand until something is.
-_REPORT_AGAIN_S: Final = 300.0
-_NEVER: Final = datetime.fromtimestamp(0, UTC)
 
 
 class MachineViews:
@@ -47,15 +42,11 @@ class MachineViews:
         *,
         supervisors: Mapping[str, Supervisor],
         policy: Callable[[], Policy],
-        publish: Callable[[MachineReport], bool],
     ) -> None:
-        """`publish` hands a report to the line; False where that is not up."""
         self._home = Home(config.shop, config.agent, config.ring)
         self._spool, self._presence, self._clock = spool, presence, clock
-        self._supervisors, self._policy, self._publish = supervisors, policy, publish
-        self._told: dict[str, tuple[MachineReport, float]] = {}
+        self._supervisors, self._policy = supervisors, policy
         self._hours: dict[str, tuple[Policy, datetime, Hours]] = {}
-        self._lock = threading.Lock()
 
     def view(self, machine: str) -> MachineView:
         """What the policy may know of a machine."""
@@ -119,29 +110,3 @@ class MachineViews:
         )
         self._hours[machine] = (policy, hour, found)
         return found
-
-    def changed(self, machine: str) -> None:
-        """Publish the report if it is new, where only progress is at most once a second; else every five minutes."""
-        with self._lock:
-            fresh, now = self.report(machine), self._clock.monotonic()
-            last, at = self._told.get(machine, (None, float("-inf")))
-            if last is not None:
-                if fresh.state is last.state and fresh.why == last.why:
-                    fresh = structs.replace(fresh, since=last.since)
-                if fresh == last and now - at < _REPORT_AGAIN_S:
-                    return
-                if now - at < _REPORT_EVERY_S and _but_progress(fresh) == _but_progress(last):
-                    return
-            if self._publish(fresh):
-                self._told[machine] = (fresh, now)
-
-    def all_new(self) -> None:
-        """A new connection: nothing was told yet."""
-        with self._lock:
-            self._told.clear()
-        for machine in self._supervisors:
-            self.changed(machine)
-
-
-def _but_progress(told: MachineReport) -> MachineReport:
-    return structs.replace(told, progress=None, since=_NEVER)

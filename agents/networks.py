@@ -18,12 +18,14 @@ from agents.channels import Channel, network_channel
 from agents.clock import Clock
 from agents.config import AgentConfig, NetworkSettings
 from agents.contract import topics
-from agents.contract.envelope import RefusedMessage, encode, wrap
+from agents.contract.envelope import RefusedMessage
 from agents.contract.messages import MachineReport
 from agents.inbox import Inbox
 from agents.mqtt import Line, MqttLine
 from agents.policy import MachineView, Policy
+from agents.publishing import Publisher
 from agents.removed import note_machines
+from agents.reporting import Reporting
 from agents.spool import Spool, SpoolFull
 from agents.teller import Teller
 
@@ -38,8 +40,6 @@ class Around:
     view: Callable[[str], MachineView]
     carry_out: Callable[[e.Effect], None]
     """Looks, and words for supervisors."""
-    presence: Callable[[bool], bytes]
-    """The agent's presence, online or not, as it is published."""
     report: Callable[[str], MachineReport]
     """A machine's report as of now, by its name."""
 
@@ -51,12 +51,11 @@ class FurtherNetwork:
         self, config: AgentConfig, settings: NetworkSettings, spool: Spool, clock: Clock, boot: str, around: Around
     ) -> None:
         self.name = settings.name
-        self._where, self._clock, self._around = {"shop": config.shop, "agent": config.agent}, clock, around
-        self._sender, self._machines = config.sender, tuple(one.name for one in config.machines)
-        self._removed = note_machines(spool, self._machines)
-        self._told: dict[str, MachineReport] = {}
-        self._channel = Channel(spool, network_channel(settings.name))
-        self.teller = Teller(self._channel, self._send, clock)
+        self._clock, self._around = clock, around
+        self._removed = note_machines(spool, [one.name for one in config.machines])
+        self._publisher = Publisher(config, clock, boot, lambda: self.line)
+        self._reporting = Reporting(config.machine_names, self._nameless_report, self._publisher.report, clock)
+        self.teller = Teller(Channel(spool, network_channel(settings.name)), self._publisher.journal, clock)
         self.inbox = Inbox(
             config,
             spool,
@@ -67,11 +66,12 @@ class FurtherNetwork:
             boot=boot,
             network=settings,
         )
+        where = {"shop": config.shop, "agent": config.agent}
         line = Line(
             client_id=f"workshed-{config.shop}-{config.agent}",
-            will_topic=topics.PRESENCE.of(**self._where),
-            will=around.presence(False),
-            subscriptions=(topics.INBOX.of(**self._where),),
+            will_topic=topics.PRESENCE.of(**where),
+            will=self._publisher.presence_message(False),
+            subscriptions=(topics.INBOX.of(**where),),
             received=self.received,
             connected=self._connected,
             lost=lambda why: None,
@@ -86,7 +86,7 @@ class FurtherNetwork:
     def end(self) -> None:
         """Tell what can be told, say goodbye."""
         self.teller.pump()
-        self.line.end(self._around.presence(False))
+        self.line.end(self._publisher.presence_message(False))
         self.teller.end()
 
     def received(self, topic: str, payload: bytes) -> bool:
@@ -114,25 +114,18 @@ class FurtherNetwork:
         return True
 
     def _connected(self) -> None:
-        self.line.publish(topics.PRESENCE.of(**self._where), self._around.presence(True), retain=True)
+        self._publisher.present()
         for machine in self._removed:
-            self.line.publish(topics.MACHINE.of(**self._where, machine=machine), b"", retain=True)
-        self._told.clear()
-        for machine in self._machines:
-            self.tell_report(machine)
+            self._publisher.gone(machine)
+        self._reporting.all_new()
         self.teller.connected()
 
-    def tell_report(self, machine: str) -> None:
-        """What a machine is and does, by exception. A job is named to nobody but, in its journal, who granted it."""
-        if not self.line.is_up:
-            return
-        said = structs.replace(self._around.report(machine), job=None, progress=None)
-        known = self._told.get(machine)
-        if known is not None and structs.replace(said, since=known.since) == known:
-            return
-        payload = encode(wrap(said, sender=self._sender, now=self._clock.now()))
-        if self.line.publish(topics.MACHINE.of(**self._where, machine=machine), payload, retain=True):
-            self._told[machine] = said
+    def machine_changed(self, machine: str) -> None:
+        """Tell what is new of a machine, and now and then what is known."""
+        if self.line.is_up:
+            self._publisher.present_again()
+            self._reporting.changed(machine)
 
-    def _send(self, payload: bytes) -> bool:
-        return self.line.publish(topics.JOURNAL.of(**self._where), payload)
+    def _nameless_report(self, machine: str) -> MachineReport:
+        """A job is named to nobody but, in its journal, who granted it."""
+        return structs.replace(self._around.report(machine), job=None, progress=None)

@@ -1,4 +1,4 @@
-"""What an agent publishes on its shop's own line: presence, journal, reports and measured values, each on its topic.
+"""What an agent publishes on a line: presence, journal, reports and measured values, each on its topic.
 
 In: bodies. Out: wrapped messages, handed to the line; False where it is not up or does not take them.
 """

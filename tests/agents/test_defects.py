@@ -82,7 +82,7 @@ def test_a_machine_that_breaks_its_cancel_is_stopped(shop: Shop) -> None:
 
 def test_a_report_that_cannot_be_told_disturbs_no_run(shop: Shop) -> None:
     shop.agent.line = type("Up", (), {"is_up": True})()
-    shop.agent.views.changed = broken  # type: ignore[method-assign, assignment]
+    shop.agent.reporting.changed = broken  # type: ignore[method-assign, assignment]
     shop.supervisor.catch_up()
     assert shop.bridge.calls == []
     shop.agent.line = None

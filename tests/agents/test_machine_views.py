@@ -23,7 +23,7 @@ def reports(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Den, list[
         return True
 
     monkeypatch.setattr(den.agent.line, "publish", publish)
-    den.agent.views.all_new()
+    den.agent.reporting.all_new()
     assert len(told) == 1
     return den, told
 
@@ -33,10 +33,10 @@ def test_what_is_not_new_is_said_again_after_minutes_only(reports: tuple[Den, li
     den, told = reports
     for _ in range(299):
         den.clock.go(1)
-        den.agent.views.changed("m1")
+        den.agent.reporting.changed("m1")
     assert len(told) == 1
     den.clock.go(2)
-    den.agent.views.changed("m1")
+    den.agent.reporting.changed("m1")
     assert len(told) == 2
     assert told[0] == told[1]
 
@@ -56,7 +56,7 @@ def test_presence_is_said_again_after_minutes(reports: tuple[Den, list[object]])
 def test_what_is_new_is_said_at_once(reports: tuple[Den, list[object]]) -> None:
     den, told = reports
     den.hands.enable("m1", "its belt is worn")
-    den.agent.views.changed("m1")
+    den.agent.reporting.changed("m1")
     assert len(told) == 2
     first, second = told
     assert isinstance(first, MachineReport)

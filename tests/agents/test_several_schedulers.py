@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import cast
 
 import pytest
 
@@ -18,14 +19,17 @@ from agents.channels import Channel, network_channel
 from agents.config import MqttSettings, NetworkSettings
 from agents.contract import messages as m
 from agents.contract.envelope import decode, encode, wrap
+from agents.contract.vocabulary import MachineState
 from agents.effects import Effect, Look, Tell
 from agents.hands import Hands
 from agents.inbox import Inbox
 from agents.inputs import Wake
 from agents.lease import LIVE, LeaseState
+from agents.mqtt import MqttLine
 from agents.networks import Around, FurtherNetwork
 from agents.policy import MachineView, Policy
 from firmware_bridges import bridge as b
+from tests.agents.den import Den
 from tests.agents.peer import Peer, eventually, file_server, mosquitto
 from tests.agents.scene import PROGRAM, T0, Scene, ScriptedBridge, grant_of, machine_settings, offer_of, shop_config
 
@@ -194,7 +198,7 @@ def test_no_scheduler_has_a_say_in_anothers_lease(tmp_path: Path) -> None:
 
 def further_network(scene: Two) -> FurtherNetwork:
     """The real one, not connected."""
-    around = Around(Policy, lambda name: MachineView(scene.machine.description), told_elsewhere, lambda _: b"", report)
+    around = Around(Policy, lambda name: MachineView(scene.machine.description), told_elsewhere, report)
     east = NetworkSettings("east", MqttSettings(host="east"))
     network = FurtherNetwork(scene.config, east, scene.spool, scene.clock, "boot", around)
     network.teller.open_with(network.inbox.say_holdings(scene.clock.now()))
@@ -243,6 +247,46 @@ def test_a_further_scheduler_that_was_put_back_is_told_again_what_it_forgot(tmp_
     hears(scene, network, m.JournalAck(upto=2))
     assert [seq for seq, _ in scene.channel.unacknowledged()] == list(range(3, last + 1))
     scene.close()
+
+
+def test_a_further_network_is_told_again_what_it_knows_and_hears_of_no_job(tmp_path: Path) -> None:
+    """An old will or an old report that came late would stand there until the next start."""
+    den, line = Den(tmp_path), Kept()
+    den.die()
+    den.settings(networks=(NetworkSettings("east", MqttSettings(host="east")),))
+    den.begin()
+    den.agent.networks[0].line = cast("MqttLine", line)
+    told = line.bodies
+    for _ in range(299):
+        den.clock.go(1)
+        den.agent.machine_changed("m1")
+    assert [type(body) for body in told] == [m.MachineReport]
+    for _ in range(3):
+        den.clock.go(1)
+        den.agent.machine_changed("m1")
+    assert [type(body) for body in told] == [m.MachineReport, m.AgentPresence, m.MachineReport]
+    assert told[0] == told[2]
+    den.queue()
+    den.clear()
+    den.bridge.first_line()
+    den.turn()
+    last = told[-1]
+    assert isinstance(last, m.MachineReport)
+    assert (last.state, last.job, last.progress) == (MachineState.RUNNING, None, None)
+
+
+class Kept:
+    """A line that keeps what was published on it."""
+
+    is_up = True
+
+    def __init__(self) -> None:
+        self.bodies: list[object] = []
+
+    def publish(self, topic: str, payload: bytes, *, retain: bool = False, qos: int = 1) -> bool:
+        assert retain
+        self.bodies.append(decode(payload).body)
+        return True
 
 
 class Willing(ScriptedBridge):
