@@ -156,10 +156,16 @@ def _discover(options: argparse.Namespace) -> int:
     return 0 if found else 1
 
 
-def _check(options: argparse.Namespace) -> int:
-    config = load(options.config)
+def _loaded(path: Path) -> AgentConfig:
+    """The shop's file, and the owner's rules read, too. Raises ConfigError."""
+    config = load(path)
     if config.policy is not None:
         read_policy(config.policy, config.machine_names)
+    return config
+
+
+def _check(options: argparse.Namespace) -> int:
+    config = _loaded(options.config)
     machines = [
         {"machine": m.name, "process": m.description.process, "dialect": m.description.dialect, "port": m.bridge.port}
         for m in config.machines
@@ -174,7 +180,7 @@ def _check(options: argparse.Namespace) -> int:
 def _install(options: argparse.Namespace) -> int:
     from agents import install
 
-    config = load(options.config)
+    config = _loaded(options.config)
     wrong = install.cannot_serve(config, options.config, user=options.user, state=options.state)
     if wrong:
         raise ConfigError("the service would not come up:\n  " + "\n  ".join(wrong))

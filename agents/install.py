@@ -169,10 +169,13 @@ def cannot_serve(
         hidden = next((one for one in _OWN_TO_SERVICE if looked_at.is_relative_to(one)), None)
         if hidden is not None and not looked_at.is_relative_to(state):
             found.append(f"{key} is {looked_at}, but the service has a {hidden} of its own: use another folder")
-    for what, place in (("the shop's file", path), ("the program", program or _this_program())):
+    read = [("the shop's file", path), ("the program", program or _this_program())]
+    if config.policy is not None:
+        read.append(("the owner's policy", config.policy))
+    for what, place in read:
         home = next((one for one in _HOMES if place.absolute().is_relative_to(one)), None)
         if home is not None and place.absolute().parts[2:3] != (user,) and user != "root":
-            instead = "/etc/workshed" if what == "the shop's file" else "/opt/workshed"
+            instead = "/opt/workshed" if what == "the program" else "/etc/workshed"
             found.append(f"{what} is {place.absolute()}, where {user} may not look: put it below {instead}")
     return tuple(found)
 
@@ -182,7 +185,8 @@ def _looked_at(config: AgentConfig) -> tuple[tuple[str, Path], ...]:
     ports = ((f"port of {one.name}", Path(one.bridge.port)) for one in config.machines)
     power = ((f"power_file of {one.name}", one.power_file) for one in config.machines if one.power_file is not None)
     inputs = () if config.interlock_path is None else (("path below [interlocks]", config.interlock_path),)
-    return (*ports, *power, *inputs)
+    policy = () if config.policy is None else (("policy", config.policy),)
+    return (*ports, *power, *inputs, *policy)
 
 
 def write(places: tuple[Place, ...], root: Path = Path("/")) -> tuple[Path, ...]:

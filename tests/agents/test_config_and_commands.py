@@ -7,6 +7,7 @@ import shutil
 import socket
 import subprocess
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -237,6 +238,24 @@ def test_install_refuses_what_would_not_come_up_and_says_how_to_mend_it(
     wrong = install.cannot_serve(config, Path("/home/pi/shop.toml"), user="workshed", **at_home)
     assert [("/etc/workshed" in why, "/opt/workshed" in why) for why in wrong] == [(True, False), (False, True)]
     assert install.cannot_serve(config, Path("/home/pi/shop.toml"), user="pi", **at_home) == ()
+
+
+def test_install_refuses_a_policy_that_the_service_would_end_at(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A service that ends at its start is started again without end, and its shop offers nothing."""
+    (tmp_path / "policy.toml").write_text('closed_machines = ["p2"]')
+    path = written(tmp_path, 'policy = "policy.toml"\n' + GOOD)
+    base = ["install", "--config", str(path), "--state", str(tmp_path), "--write", "--root", str(tmp_path / "root")]
+    assert cli.main(base) == 2
+    assert "p2" in capsys.readouterr().err
+    assert not (tmp_path / "root").exists()
+    config = replace(load(path), policy=Path("/home/ada/policy.toml"))
+    (why,) = install.cannot_serve(config, path, user="workshed", state=tmp_path, program=Path("/opt/workshed/agent"))
+    assert why.startswith("the owner's policy is /home/ada/policy.toml")
+    config = replace(config, policy=Path("/var/tmp/policy.toml"))
+    (why,) = install.cannot_serve(config, path, user="workshed", state=tmp_path, program=Path("/opt/workshed/agent"))
+    assert why.startswith("policy is /var/tmp/policy.toml")
 
 
 def test_install_refuses_what_the_service_would_not_see(tmp_path: Path) -> None:
