@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -147,6 +148,10 @@ def read_order(c: sa.Connection, order: str, now: datetime) -> OrderDetail | Non
         if toolpath is not None:
             made_by[job_row.id] = f"{toolpath.made_by}, {toolpath.settings}"
             runs[job_row.id] = toolpath.duration_s
+    shared: Counter[str] = Counter()
+    for piece in view.pieces:  # a line for each part
+        if piece.orders_on_job > 1:
+            shared[piece.job] += piece.pieces
     return OrderDetail(
         order=_order(c, row),
         expected=view.expected_finish,
@@ -160,7 +165,7 @@ def read_order(c: sa.Connection, order: str, now: datetime) -> OrderDetail | Non
         quoted_until=None if view.quote is None else view.quote.valid_until,
         quote_why="" if view.quote is None or view.quote.finish_p90 else "; ".join(view.quote.reasons),
         promised=view.promised,
-        shared=tuple((piece.job, piece.pieces) for piece in view.pieces if piece.orders_on_job > 1),
+        shared=tuple(shared.items()),
     )
 
 

@@ -16,7 +16,7 @@ from scheduler.web.models import OrderDetail
 from scheduler.web.source import Source
 from tests.scheduler import line as line_module
 from tests.scheduler.line import Agent, Line
-from tests.scheduler.shelf import ask, block, drawing
+from tests.scheduler.shelf import ask, ask_product, block, drawing
 from tests.scheduler.test_remnants import Cutter
 
 
@@ -65,6 +65,21 @@ def test_two_orders_are_cut_from_one_sheet(tmp_path: Path, monkeypatch: pytest.M
     assert shown.shared == ((job, 3),)
     cuts = line.scheduler.blobs.get(toolpath.sha256).decode().count("G0")
     assert cuts >= 5
+    line.close()
+
+
+def test_all_parts_of_an_order_on_a_sheet_count_as_its_pieces(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The page said of five own pieces, four of one part and one of another, that four were the order's."""
+    monkeypatch.setattr(line_module, "tiny_toolpath", making.make)
+    line = Line(tmp_path, Cutter("mill", "pi", ("laser",), Process.LASER))
+    line.arrive()
+    lamp = ask_product(line, {"panel": drawing(80, 80), "lid": drawing(60, 60)}, quantity=2)
+    tag = ask(line, "tag.svg", drawing(50, 20), 1)
+    line.plan()
+    line.plan()
+    job, _ = offered(line)
+    assert read_order(line, lamp.id).shared == ((job, 4),)
+    assert read_order(line, tag.id).shared == ((job, 1),)
     line.close()
 
 
