@@ -2,7 +2,9 @@
 
 One that stays away is not waited for longer than `Limits.reconcile`. That wait is counted in seconds in which this
 process had a connection and was awake, by a clock that nobody sets: a wall clock put right meanwhile, a computer that
-slept or a broker that was away would end it before anybody could have been heard.
+slept or a broker that was away would end it before anybody could have been heard. It begins when the broker has taken
+the questions: over a line that is dead and not known to be, nobody is asked. What was answered once they went lies in
+the broker's session and comes before any answer to what is sent later.
 """
 
 from __future__ import annotations
@@ -81,6 +83,17 @@ def ask(c: sa.Connection, agents: Iterable[str], sender: str, now: datetime) -> 
     """Ask these what they hold."""
     for agent in agents:
         post(c, agent, ReconcileRequest(why="the scheduler came"), now, sender=sender)
+
+
+def asked_upto(c: sa.Connection) -> int:
+    """The newest number in the outbox: whose questions this term wrote are among these."""
+    return c.execute(sa.select(sa.func.max(t.outbox.c.id))).scalar() or 0
+
+
+def went(c: sa.Connection, upto: int) -> bool:
+    """Whether the broker has taken all that is in the outbox up to a number."""
+    waits = sa.select(t.outbox.c.id).where(t.outbox.c.sent_at.is_(None), t.outbox.c.id <= upto).limit(1)
+    return c.execute(waits).first() is None
 
 
 def unproven_before(c: sa.Connection, *, asker: str) -> int | None:

@@ -25,8 +25,10 @@ from scheduler.dispatch.hearing import (
     LOOK_EVERY_S,
     Listening,
     ask,
+    asked_upto,
     end_hearing,
     there_and_silent,
+    went,
 )
 from scheduler.dispatch.journal import prune
 from scheduler.dispatch.moves import Mover
@@ -68,6 +70,8 @@ class Dispatcher:
         self._store, self._mover, self._rounds, self._clock, self._bell = store, mover, rounds, clock, bell
         self._reach, self._files, self._hears = reach, files, hears
         self._listening: Listening | None = Listening(mover.limits.reconcile, clock.monotonic)
+        self._asked_upto: int | None = None
+        self._questions_went = False
         self.timings = timings
         # By the clock that nobody sets: one put back by an hour would stop all this for as long.
         self._planned_at: float | None = None
@@ -138,11 +142,19 @@ class Dispatcher:
     def listen(self) -> None:
         """Ask again who is silent; count towards the end of the wait since this term began, and write that end down."""
         self._ask_again()
-        if self._listening is None or not self._listening.look(hears=self._hears()):
+        if self._listening is None or not self._listening.look(hears=self._hears() and self._were_asked()):
             return
         with self._store.write() as c:
             end_hearing(c, self._clock.now())
         self._listening, self._stale = None, True
+
+    def _were_asked(self) -> bool:
+        if not self._questions_went:
+            with self._store.read() as c:
+                if self._asked_upto is None:
+                    self._asked_upto = asked_upto(c)
+                self._questions_went = went(c, self._asked_upto)
+        return self._questions_went
 
     def _ask_again(self) -> None:
         turn = self._clock.monotonic()

@@ -21,14 +21,21 @@ def waits(line: Line) -> bool:
 
 
 @pytest.fixture
-def begun(line: Line) -> Line:
+def back(line: Line) -> Line:
     """A scheduler that came back just now to a job held by a shop that it has not heard."""
     line.order()
     offer(line)
     line.restart_scheduler()
-    line.scheduler.dispatcher.listen()
-    assert waits(line)
     return line
+
+
+@pytest.fixture
+def begun(back: Line) -> Line:
+    """That shop was asked what it holds."""
+    back.send()
+    back.scheduler.dispatcher.listen()
+    assert waits(back)
+    return back
 
 
 def test_a_shop_that_stays_away_is_not_waited_for_for_ever(begun: Line) -> None:
@@ -56,6 +63,17 @@ def test_seconds_without_a_connection_do_not_count(begun: Line) -> None:
     assert waits(begun), "a connection's first second is counted from its first look"
     begun.listen(1)
     assert not waits(begun)
+
+
+def test_seconds_before_the_broker_took_the_questions_do_not_count(back: Line) -> None:
+    """Over a line that is dead and not known to be, nobody was asked, and nobody could answer."""
+    back.listen(60)
+    assert waits(back)
+    back.send()
+    back.listen(10)
+    assert waits(back), "the first second is counted from the first look"
+    back.listen(1)
+    assert not waits(back)
 
 
 def test_a_process_that_stood_still_has_not_listened(begun: Line) -> None:
