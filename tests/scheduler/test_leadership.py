@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sqlite3
 import subprocess
@@ -196,7 +197,7 @@ class Process:
         self.process.stdin.write(word + "\n")
         self.process.stdin.flush()
 
-    def await_(self, said: str, within_s: float = 40) -> None:
+    def await_(self, said: str, within_s: float = 120) -> None:
         peer.eventually(
             lambda: any(line.startswith(said) for line in self.said), within_s, lambda: f"{said}: {self.said}"
         )
@@ -207,7 +208,7 @@ class Process:
         self.process.wait()
         self._reader.join(timeout=5)
 
-    def word(self, said: str, within_s: float = 40) -> str:
+    def word(self, said: str, within_s: float = 120) -> str:
         """The last word of the first line that begins so."""
         self.await_(said, within_s)
         return next(line for line in self.said if line.startswith(said)).split()[-1]
@@ -217,6 +218,7 @@ def stop_between_transactions(process: Process, url: str) -> None:
     """Stop it where it holds no lock on the file: SQLite has no way to take one from a process that still lives."""
     for _ in range(50):
         process.process.send_signal(signal.SIGSTOP)
+        os.waitid(os.P_PID, process.process.pid, os.WSTOPPED)  # its threads go on for a moment: one may begin to write
         if not url.startswith("sqlite"):
             return
         probe = sqlite3.connect(url.removeprefix("sqlite:///"), timeout=0.5, isolation_level=None)
@@ -255,7 +257,7 @@ def test_a_stopped_scheduler_is_followed_and_dispatches_no_more_when_it_wakes(
                 wire.say(*agent.unacked())
                 return reached()
 
-            peer.eventually(settled, 40)
+            peer.eventually(settled, 120)
 
         wire.say(agent.presence(clock.now()), agent.report("m1", clock.now()))
         until(lambda: agent.spool.acked >= 1)
