@@ -40,6 +40,9 @@ START_WITHIN: Final = timedelta(minutes=30)
 MOST_ATTEMPTS: Final = 3
 #: A grant that nothing was heard of is said again so often.
 _AGAIN_S: Final = 5.0
+#: A holder whose journal begins beyond what is known here, though it was answered so, is believed after so much.
+_BEGINS_TIMES: Final = 3
+_BEGINS_S: Final = 30.0
 #: Leases in one message of a book: it stays far below the largest payload.
 _LEASES_A_PART: Final = 200
 
@@ -79,6 +82,15 @@ _ENDINGS: Final[dict[type[object], ChargeEvent]] = {
 _AT_WORK: Final = (m.Running, m.Held, m.Resumed, m.Finished)
 
 
+@dataclass(slots=True)
+class _Beginning:
+    """The first number that a holder tells, how often it came, and since when."""
+
+    seq: int
+    times: int
+    since_s: float
+
+
 class Home:
     """Called under the board's lock, by one thread at a time."""
 
@@ -93,6 +105,9 @@ class Home:
         """When a grant was said last, by lease."""
         self._given: set[str] = set()
         """Leases that this process granted. Of an older one an old copy of the memory may have forgotten the start."""
+        self._beginnings: dict[str, _Beginning] = {}
+        self._forgotten: set[str] = set()
+        """Holders of whose journals something is forgotten both here and there."""
 
     # --- the board ----------------------------------------------------------------------------------------------------
 
@@ -199,12 +214,29 @@ class Home:
             if seq <= last:
                 if self.book.heard_id(agent, seq) != envelope.id:
                     self.book.note_heard(agent, seq, envelope.id, m.used_number(seq))
-            elif seq == last + 1 or last == 0:
+            elif seq == last + 1 or last == 0 or self._begins_with(agent, seq):
+                self._beginnings.pop(agent, None)
                 refused, done = self._event(agent, envelope.body)
                 self.book.note_heard(agent, seq, envelope.id, refused)
             refusals = tuple(m.refused_event(at, why) for at, why in self.book.refused(agent))
             ack = m.JournalAck(upto=self.book.heard_upto(agent), refused=refusals)
         return (*done, Say(self._to(agent), self._wrapped(ack)))
+
+    def _begins_with(self, agent: str, seq: int) -> bool:
+        """Whether a holder has nothing between what is known here and this number: answered what is known, it begins
+        with this one time and again. Both memories are old copies then."""
+        now = self._clock.monotonic()
+        beginning = self._beginnings.get(agent)
+        if beginning is None or seq < beginning.seq:
+            beginning = self._beginnings[agent] = _Beginning(seq, 0, now)
+        if seq > beginning.seq:
+            return False
+        beginning.times += 1
+        if beginning.times < _BEGINS_TIMES or now - beginning.since_s < _BEGINS_S:
+            return False
+        _log.warning("the journal of %s begins with %d: both memories are old copies", agent, seq)
+        self._forgotten.add(agent)
+        return True
 
     def _event(self, agent: str, body: object) -> tuple[str, tuple[Deed, ...]]:
         """Why the event is refused (or empty), and what follows from it."""
@@ -241,6 +273,8 @@ class Home:
         why = why_no_start(charge.state, 0 if newest is None else newest.lease.fence, lease.fence)
         if not why and lease.committed:  # a repetition of the same word is answered from `home_heard`
             why = f"the start under fence {lease.fence} was permitted before: the agent's memory is an old copy"
+        elif not why and lease.agent in self._forgotten and lease.lease not in self._given:
+            why = "this home's memory is an old copy, as the holder's is: the start may have been permitted before"
         elif not why and (seen is None or seen.epoch > charge.epoch):
             why = "the scheduler has been back since: it may have had this home's book, and grants"
         elif not why and self._clock.now() > lease.start_by:

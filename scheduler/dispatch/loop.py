@@ -141,8 +141,9 @@ class Dispatcher:
 
     def listen(self) -> None:
         """Ask again who is silent; count towards the end of the wait since this term began, and write that end down."""
+        were_asked = self._were_asked()  # before more is asked
         self._ask_again()
-        if self._listening is None or not self._listening.look(hears=self._hears() and self._were_asked()):
+        if self._listening is None or not self._listening.look(hears=were_asked and self._hears()):
             return
         with self._store.write() as c:
             end_hearing(c, self._clock.now())

@@ -47,7 +47,7 @@ def put_back(shop: TownShop, copy: Path) -> None:
 
 def copied(shop: TownShop) -> Path:
     """As it is on the disk now."""
-    to = shop.folder / "copy"
+    to = shop.folder / f"{shop.config.shop}.copy"
     shop.spool._db.execute("VACUUM INTO ?", (str(to),))
     return to
 
@@ -158,6 +158,33 @@ def test_a_holder_put_back_knows_it_by_its_homes_answer(town: Town, caplog: pyte
     assert len(town.runs) == 1, "no fence is begun twice"
     assert "an old spool" in caplog.text, "its machines move nothing before somebody looked"
     assert not channel(holder, home).unacknowledged_count(), "the line between the two is not stuck"
+
+
+def test_of_two_old_copies_none_waits_for_the_other_and_none_begins_anew(town: Town) -> None:
+    """The holder told on from a number that the home, put back behind it, did not know the way to: for ever."""
+    home = town.shops[0]
+    until_granted(town)
+    copy = copied(home)
+    town.go(20.0)
+    assert len(town.runs) == 1
+    put_back(home, copy)
+    granted = home.board.home.book.newest("j1")
+    assert granted is not None
+    agent, lease = granted.lease.agent, granted.lease
+
+    def tell(seq: int, body: m.Staged | m.StartIntended) -> int:
+        said = wrap(body, sender=f"agent/{agent.replace('.', '/')}", now=town.clock.now(), seq=seq)
+        home.board.home.told(agent, said)
+        return home.board.home.book.heard_upto(agent)
+
+    assert tell(1, m.Staged(job="j1", fence=lease.fence, machine="m1", sha256=TOOLPATH)) == 1
+    for _ in range(2):
+        assert tell(9, m.StartIntended(job="j1", fence=lease.fence, machine="m1")) == 1, "more may be on its way"
+        town.clock.go(20.0)
+    assert tell(9, m.StartIntended(job="j1", fence=lease.fence, machine="m1")) == 9
+    ((seq, why),) = home.board.home.book.refused(agent)
+    assert seq == 9
+    assert "may have been permitted before" in why
 
 
 def test_a_number_that_was_used_is_learned_of_once(town: Town) -> None:

@@ -283,7 +283,7 @@ def material_runs_out(life: Life) -> None:
         bench.shelf_empty = False
 
     # Not within a start: a person's word waits there for the supervisor's lock.
-    life.later(lambda: life._do("", said), 1, 3)
+    life.later(lambda: life._do(shop.id, said), 1, 3)
     life.later(there_again, 4, 30)
 
 

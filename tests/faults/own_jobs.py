@@ -12,16 +12,18 @@ import shutil
 from collections import Counter
 from typing import TYPE_CHECKING, Final
 
+from agents.channels import begun, home_channel
 from agents.contract import decode
 from agents.contract import messages as m
+from agents.contract.granting import Begun
 from agents.contract.vocabulary import Process
 from agents.doubt import doubt_about
 from agents.hands import NotPossible, Unknown
 from agents.lease import MOVING, WAITING
-from agents.spool import Lease, SpoolFull
+from agents.spool import Lease, Spool, SpoolFull
 from firmware_bridges.bridge import Event, RunFinished
 from tests.faults.rules import NotKept
-from tests.faults.shop import back_up
+from tests.faults.shop import Killed, back_up
 
 if TYPE_CHECKING:
     from tests.faults.bench import Bench
@@ -75,7 +77,7 @@ class OwnJobs:
                 self._later(shop, bench, number, self._chance.randint(1, 25))
 
     def _later(self, shop: Shop, bench: Bench, number: int, turns: int) -> None:
-        self._life.later(lambda: self._life._do("", lambda: self._queue(shop, bench, number)), turns, turns)
+        self._life.later(lambda: self._life._do(shop.id, lambda: self._queue(shop, bench, number)), turns, turns)
 
     def _queue(self, shop: Shop, bench: Bench, number: int) -> None:
         if shop.hands is None or shop.paused:  # the page does not answer
@@ -86,6 +88,9 @@ class OwnJobs:
             self.queued.append(shop.hands.queue_own(bench.name, program, "own"))
         except NotPossible:  # there is no room for the file
             self._later(shop, bench, number, 2)
+        except Killed:  # no answer came: it is asked for again
+            self._later(shop, bench, number, 2)
+            raise
 
     def act(self) -> None:
         """Where the page asks about a job of an old memory, somebody looks whether it was made, and says so."""
@@ -95,7 +100,7 @@ class OwnJobs:
             spool = shop.agent.spool
             for job in [lease.job for lease in spool.leases() if lease.own and doubt_about(spool, lease.lease)]:
                 with contextlib.suppress(NotPossible, Unknown, SpoolFull):
-                    self._life._do("", lambda shop=shop, job=job: self._answer(shop, job))  # type: ignore[misc]
+                    self._life._do(shop.id, lambda shop=shop, job=job: self._answer(shop, job))  # type: ignore[misc]
 
     def _answer(self, shop: Shop, job: str) -> None:
         if shop.hands is None or (not self._life.calm and self._chance.random() > _ANSWERS):
@@ -160,7 +165,7 @@ class OwnJobs:
 def restore_agent_folder(life: Life) -> None:
     """An old copy of a spool *and of its mark* is put in place: only a scheduler's numbers can tell.
 
-    Not where own work was not told yet: then nobody could.
+    Not where own work was not told yet, nor a start that this shop, as a home, permitted itself: then nobody could.
     """
     shop = life.a_shop()
     spool, mark = life.folder / f"{shop.name}.folder", life.folder / f"{shop.name}.folder.mark"
@@ -173,7 +178,7 @@ def restore_agent_folder(life: Life) -> None:
         if shop.agent is None:
             return
         untold = [decode(payload).body for _, payload in shop.agent.spool.unacknowledged()]
-        if any(isinstance(body, m.OwnWork) for body in untold):
+        if any(isinstance(body, m.OwnWork) for body in untold) or _begun_by_its_own_word(shop.agent.spool, untold):
             return
         life.books.unknowable |= {body.job for body in untold if isinstance(body, m.Finished)}
         shop.kill()
@@ -184,3 +189,15 @@ def restore_agent_folder(life: Life) -> None:
         life.begin_shop(shop)
 
     life.later(put_back, 2, 60)
+
+
+def _begun_by_its_own_word(spool: Spool, untold: list[m.JournalBody]) -> bool:
+    """Whether a start that this shop granted and permitted itself is known to it alone."""
+    itself = home_channel(spool.sender.removeprefix("agent/"))
+    starts = {(body.job, body.fence) for body in untold if isinstance(body, m.StartIntended)}
+    granted = [spool.lease(row[0]) for row in spool.rows("SELECT lease FROM granters WHERE channel = ?", itself)]
+    return any(
+        begun(spool, lease) is Begun.PERMITTED and (lease.job, lease.fence) in starts
+        for lease in granted
+        if lease is not None
+    )

@@ -36,7 +36,7 @@ class People:
                 continue
             for bench in shop.benches.values():
                 with contextlib.suppress(NotPossible, Unknown, SpoolFull):
-                    self._life._do("", lambda shop=shop, bench=bench: self._beside(shop, bench))  # type: ignore[misc]
+                    self._life._do(shop.id, lambda shop=shop, bench=bench: self._beside(shop, bench))  # type: ignore[misc]
             self._inspect(shop)
         if self._life.calm:
             self._look_after_the_network()
@@ -44,8 +44,8 @@ class People:
     def _beside(self, shop: Shop, bench: Bench) -> None:
         """At one machine."""
         life, agent, hands = self._life, shop.agent, shop.hands
-        assert agent is not None
-        assert hands is not None
+        if agent is None or hands is None:  # it was killed at the machine before
+            return
         attended = bench.process is Process.LASER
         if attended and not life.somebody_there:
             return
