@@ -22,7 +22,7 @@ from agents.contract.topics import BOARD_CLAIMS
 from agents.doubt import FORGOTTEN, doubt_about, remembered
 from agents.home import Deed, Say
 from agents.inputs import Asked
-from agents.lease import WAITING, LeaseEvent, LeaseState
+from agents.lease import LIVE, WAITING, LeaseEvent, LeaseState
 from agents.material import missing_of
 from agents.policy import Accept, Decline, MachineView, Policy, decide
 from agents.pull import delay_s, draw, evaporated, pressing
@@ -125,9 +125,10 @@ class Puller:
         if row is not None and int(row[0]) >= held.fence:
             return
         lease = self._spool.lease_of_job(job)
-        if lease is not None and lease.fence == held.fence and lease.state in WAITING | {LeaseState.INTENDED}:
+        waits = lease is not None and lease.state in WAITING | {LeaseState.INTENDED}
+        if lease is not None and waits and (lease.fence == held.fence or self._claimed_anew(lease, held.fence)):
             why = "the scheduler is away; the job's home grants it"
-            self._tell(lease.machine, Asked(LeaseEvent.GIVEN_UP, job, held.fence, why))
+            self._tell(lease.machine, Asked(LeaseEvent.GIVEN_UP, job, lease.fence, why))
             return
         released, unknown = self._unbegun(lease, job, held.fence)
         if not released and not unknown:
@@ -148,8 +149,22 @@ class Puller:
         """
         if lease is not None and lease.fence == fence:
             return lease.state is LeaseState.RELEASED and remembered(self._spool, lease.lease), False
-        unseen = (lease is None or lease.fence < fence) and self._spool.highest_fence(job) < fence
-        return False, unseen and not doubt_about(self._spool, FORGOTTEN)
+        unseen = self._spool.highest_fence(job) < fence and self._claimed(job)
+        ended = lease is None or (lease.fence < fence and lease.state not in LIVE)
+        return False, unseen and ended and not doubt_about(self._spool, FORGOTTEN)
+
+    def _claimed_anew(self, lease: Lease, fence: int) -> bool:
+        """Whether a grant under a newer fence is on its way to who still holds the job under an older one."""
+        return lease.fence < fence and self._claimed(lease.job)
+
+    def _claimed(self, job: str) -> bool:
+        """Whether a claim made to the scheduler waits for its grant; who was granted what it never claimed forgot it."""
+        row = self._spool.row(
+            "SELECT 1 FROM offers WHERE job = ? AND decision = 'claimed'"
+            " AND offer NOT IN (SELECT claim FROM board_claims)",
+            job,
+        )
+        return row is not None
 
     # --- open jobs ------------------------------------------------------------------------------------------------
 

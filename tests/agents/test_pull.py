@@ -200,9 +200,10 @@ def test_an_old_copy_does_not_say_of_a_lease_it_may_have_forgotten_that_it_never
     town = Town(memory_path, 2)
     home, holder = town.shops
     town.scheduler(online=True)
+    put_in_doubt(holder.spool, ["m1"])
+    town.inbox(holder, offer_of("j1", "o1", start=town.clock.now()))
     town.post(mark_of("j1", home.me, floor=1, held=held_by(holder.me, 1)))
     town.settle()
-    put_in_doubt(holder.spool, ["m1"])
     holder.clear_bed()
     scheduler_goes(town)
     town.go(300.0)
@@ -211,6 +212,36 @@ def test_an_old_copy_does_not_say_of_a_lease_it_may_have_forgotten_that_it_never
     town.everybody()
     town.go(300.0)
     assert [fence for _, _, _, fence in town.runs] == [3]
+
+
+def test_who_was_granted_what_it_never_claimed_forgot_it_and_does_not_say_that_it_never_came(memory_path: Path) -> None:
+    """A folder that was put back whole is not known as an old copy; what the mark says of its shop gives it away."""
+    town = Town(memory_path, 2)
+    home, holder = town.shops
+    town.scheduler(online=True)
+    holder.spool.put_flags("m1", replace(holder.spool.flags("m1"), bed_clear=False))
+    town.grant(holder, "j1", start=False)
+    town.post(mark_of("j1", home.me, floor=2, held=held_by(holder.me, 2)))
+    town.settle()
+    scheduler_goes(town)
+    town.go(300.0)
+    assert not town.runs, "it may have been made under the fence that was forgotten"
+    assert holder.spool.highest_fence("j1") == 1
+
+
+def test_an_older_lease_is_given_up_before_the_newer_is_disclaimed(memory_path: Path) -> None:
+    town = Town(memory_path, 2)
+    home, holder = town.shops
+    town.scheduler(online=True)
+    holder.spool.put_flags("m1", replace(holder.spool.flags("m1"), bed_clear=False))
+    town.grant(holder, "j1", start=False)
+    town.inbox(holder, offer_of("j1", "o2", start=town.clock.now()))
+    town.post(mark_of("j1", home.me, floor=2, held=held_by(holder.me, 2)))
+    town.settle()
+    scheduler_goes(town)
+    town.go(60.0)
+    assert not [one for one in holder.spool.leases() if one.fence < holder.spool.highest_fence("j1")]
+    assert holder.spool.highest_fence("j1") >= 2
 
 
 def test_what_an_old_copy_held_and_its_scheduler_ended_was_not_taken_back_unbegun(memory_path: Path) -> None:
