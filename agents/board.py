@@ -158,7 +158,7 @@ class Puller:
         return lease.fence < fence and self._claimed(lease.job)
 
     def _claimed(self, job: str) -> bool:
-        """Whether a claim made to the scheduler waits for its grant; who was granted what it never claimed forgot it."""
+        """Whether a claim made to the scheduler waits for its grant: who does not remember one, forgot it."""
         row = self._spool.row(
             "SELECT 1 FROM offers WHERE job = ? AND decision = 'claimed'"
             " AND offer NOT IN (SELECT claim FROM board_claims)",
