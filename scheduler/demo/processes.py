@@ -10,8 +10,9 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Final
@@ -47,6 +48,25 @@ class _Child:
     died_at: float | None = None
 
 
+@contextlib.contextmanager
+def _undisturbed() -> Iterator[None]:
+    """Ctrl-C and SIGTERM wait meanwhile: what was started and not noted yet would be ended by nobody."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    came: list[int] = []
+    handlers = {
+        number: signal.signal(number, lambda which, _: came.append(which)) for number in (signal.SIGINT, signal.SIGTERM)
+    }
+    try:
+        yield
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+        if came:
+            signal.raise_signal(came[0])
+
+
 class Children:
     """Starts, watches and ends programs. Use it from one thread, as a context manager."""
 
@@ -67,7 +87,8 @@ class Children:
         """Start it in a process group of its own. Raises ValueError when a program of that name was started before."""
         if program.name in self._children:
             raise ValueError(f"{program.name} was started already")
-        self._children[program.name] = _Child(program, self._spawn(program))
+        with _undisturbed():
+            self._children[program.name] = _Child(program, self._spawn(program))
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -106,7 +127,8 @@ class Children:
                 child.died_at = time.monotonic()
                 self._tell(f"-{child.process.pid}")
             if time.monotonic() - child.died_at >= RESTART_PAUSE_S:
-                child.process = self._spawn(child.program)
+                with _undisturbed():
+                    child.process = self._spawn(child.program)
                 child.starts, child.died_at = child.starts + 1, None
                 restarted.append(child.program.name)
         return tuple(restarted)

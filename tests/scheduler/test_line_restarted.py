@@ -115,6 +115,7 @@ def test_who_stays_away_after_a_start_is_not_waited_for_for_ever(line: Line) -> 
     line.restart_scheduler()
     line.scheduler.dispatcher.step()
     assert line.job(job).state is JobState.LEASED
+    line.send()
     line.listen(11)
     line.scheduler.dispatcher.step()
     assert line.job(job).state is JobState.WAITING

@@ -8,11 +8,12 @@ import subprocess
 import sys
 import textwrap
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from scheduler.broker.process import await_state
-from scheduler.demo import reaper
+from scheduler.demo import processes, reaper
 from scheduler.demo.processes import ChildFailed, Children, Program
 
 pytestmark = pytest.mark.processes
@@ -42,6 +43,26 @@ def test_each_child_leads_its_own_group_and_all_end_together(tmp_path: Path) -> 
         assert [os.getpgid(pid) for pid in pids] == pids
         assert os.getpgid(0) not in pids
     assert all(gone(pid) for pid in pids)
+
+
+def test_an_end_that_is_asked_for_in_the_middle_of_a_start_ends_what_is_started(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It ran on, unknown to everybody, after the demo had said that everything was stopped."""
+    started: list[int] = []
+    spawn = processes._spawn
+
+    def disturbed(*what: Any) -> subprocess.Popen[bytes]:
+        process = spawn(*what)
+        started.append(process.pid)
+        signal.raise_signal(signal.SIGINT)
+        return process
+
+    monkeypatch.setattr(processes, "_spawn", disturbed)
+    with pytest.raises(KeyboardInterrupt), Children() as children:
+        children.start(Program("agent", FOREVER, tmp_path / "agent.log"))
+    assert started
+    assert all(gone(pid) for pid in started)
 
 
 def test_a_killed_child_comes_back_and_a_hopeless_one_is_named(tmp_path: Path) -> None:
