@@ -59,8 +59,12 @@ def test_an_end_that_is_asked_for_in_the_middle_of_a_start_ends_what_is_started(
         return process
 
     monkeypatch.setattr(processes, "_spawn", disturbed)
-    with pytest.raises(KeyboardInterrupt), Children() as children:
-        children.start(Program("agent", FOREVER, tmp_path / "agent.log"))
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background ignores it
+    try:
+        with pytest.raises(KeyboardInterrupt), Children() as children:
+            children.start(Program("agent", FOREVER, tmp_path / "agent.log"))
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert started
     assert all(gone(pid) for pid in started)
 
