@@ -6,6 +6,7 @@ All of it stands in one file so that the demo is started once, also when tests a
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
